@@ -13,6 +13,5 @@ down delays mails and nothing else.
 from shared.alerts.alerting import Alerts, alerting
 from shared.alerts.options import AlertOptions, SmtpOptions
 from shared.alerts.recording import RecordingAlerts
-from shared.alerts.smtp import probe
 
-__all__ = ["AlertOptions", "Alerts", "RecordingAlerts", "SmtpOptions", "alerting", "probe"]
+__all__ = ["AlertOptions", "Alerts", "RecordingAlerts", "SmtpOptions", "alerting"]

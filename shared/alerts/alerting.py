@@ -11,10 +11,9 @@ from typing import Protocol, TypedDict
 from prometheus_client import CollectorRegistry
 
 from shared.alerts.fanned_out import FannedOutAlerts
-from shared.alerts.mailer import Mailer, MailerMetrics, NotifierMetrics
+from shared.alerts.mailer import Mailer, MailerMetrics, NotifierMetrics, Transport
 from shared.alerts.notifier import Notifier
-from shared.alerts.options import AlertOptions
-from shared.alerts.smtp import MailServer
+from shared.alerts.options import AlertOptions, SmtpOptions
 from shared.alerts.spool import FolderSpool, MemorySpool, Spool
 from shared.errors import SettingsError
 from shared.http.health import Readiness
@@ -84,7 +83,7 @@ async def alerting(
     }
     mailers: list[Mailer] = []
     if options.smtp is not None:
-        server = await asyncio.to_thread(MailServer, options.smtp)
+        server = await asyncio.to_thread(_mail_server, options.smtp)
         spool = await asyncio.to_thread(_spool, options)
         mailers.append(Mailer(options, server, spool, MailerMetrics(registry).series, **shared))
     mailers += await _notifiers(options, registry, shared)
@@ -101,6 +100,12 @@ async def alerting(
             # Not cancelled at once: on Python 3.11 `asyncio.wait_for`, which aiosmtplib uses, loses a cancellation
             # that coincides with its result, and the task would then never end.
             await asyncio.wait(running, timeout=_FLUSH_TIMEOUT)
+
+
+def _mail_server(options: SmtpOptions) -> Transport:
+    from shared.alerts.smtp import MailServer  # noqa: PLC0415 -- aiosmtplib takes long to import
+
+    return MailServer(options)
 
 
 async def _notifiers(options: AlertOptions, registry: CollectorRegistry, shared: "_Shared") -> list[Mailer]:

@@ -1,53 +1,16 @@
-"""Connects to the database: SQLAlchemy's engine, and the arguments of all other connections.
+"""Connects to the database by SQLAlchemy, which takes long to import: only what executes its statements does.
 
 The engine connects at its first use, so a service can start before its database.
 """
 
-import ssl
-from typing import Any
-
 import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from shared.database.arguments import connect_arguments
 from shared.database.connecting import open_connection
-from shared.database.options import DatabaseOptions, DatabaseTlsOptions
-from shared.database.password import Password
-from shared.database.spans import database_attributes, trace_engine
-from shared.errors import SettingsError
-
-_GRACE = 2.0
-"""Seconds after the server's own statement timeout until the client stops waiting for it."""
-
-
-def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
-    """Return the arguments of `connecting.open_connection`; `purpose` appears in `pg_stat_activity`.
-
-    Raises:
-        SettingsError: a file in the options cannot be read.
-    """
-    return {
-        **options.endpoint,
-        "password": Password(options.password),
-        # Not None: asyncpg would read files in the home folder each time, on the event loop.
-        "ssl": False if options.tls is None else tls_context(options.tls),
-        "timeout": options.connect_timeout,
-        "command_timeout": options.statement_timeout + _GRACE,
-        "server_settings": {
-            "application_name": f"trelay {purpose}",
-            "statement_timeout": _milliseconds(options.statement_timeout),
-            # A client that stops in a transaction must not hold its locks for long.
-            "idle_in_transaction_session_timeout": _milliseconds(options.statement_timeout),
-            # Connections are kept for long, and wait for locks as long as for anything else.
-            "idle_session_timeout": "0",
-            "lock_timeout": "0",
-            # A client whose machine is gone is detected after 10 + 3 * 3 s, not after two hours.
-            "tcp_keepalives_idle": "10",
-            "tcp_keepalives_interval": "3",
-            "tcp_keepalives_count": "3",
-            "search_path": "public",  # the same for every role; its default begins with a schema named like the role
-            "jit": "off",  # the statements are short: compiling one costs more than running it
-        },
-    }
+from shared.database.engine_spans import trace_engine
+from shared.database.options import DatabaseOptions
+from shared.database.spans import database_attributes
 
 
 def create_engine(options: DatabaseOptions) -> AsyncEngine:
@@ -70,23 +33,3 @@ def create_engine(options: DatabaseOptions) -> AsyncEngine:
     host = options.hosts[0] if len(options.hosts) == 1 else None
     trace_engine(engine.sync_engine, database_attributes("postgresql", options.database, host))
     return engine
-
-
-def _milliseconds(seconds: float) -> str:
-    return str(int(seconds * 1000))
-
-
-def tls_context(options: DatabaseTlsOptions) -> ssl.SSLContext:
-    """Return the context for TLS to a database.
-
-    Raises:
-        SettingsError: a file in the options cannot be read.
-    """
-    try:
-        context = ssl.create_default_context(cafile=options.ca_file)
-    except OSError as exc:
-        raise SettingsError(f"database.tls.ca_file: {options.ca_file} cannot be read: {exc.strerror}") from exc
-    if not options.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context

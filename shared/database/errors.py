@@ -1,11 +1,9 @@
-"""Translates the errors of asyncpg and SQLAlchemy into Trelay's errors."""
+"""Translates the errors of asyncpg into Trelay's errors; `engine_errors` does so for those of SQLAlchemy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from shared.errors import TrelayError, Unauthorized, Unavailable
 
@@ -28,15 +26,13 @@ _CLIENT_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    DBAPIError,
-    PoolTimeoutError,
     OSError,
 )
 
 
 @contextmanager
 def database_errors(address: str) -> Iterator[None]:
-    """Translate errors of asyncpg and SQLAlchemy; `address` begins their text.
+    """Translate errors of asyncpg; `address` begins their text.
 
     Raises:
         Unauthorized: the server refuses the role, or the role lacks a privilege.
@@ -53,27 +49,19 @@ def database_errors(address: str) -> Iterator[None]:
 
 
 def translate(address: str, error: BaseException) -> TrelayError | None:
-    """Return Trelay's error for one of the client libraries, or None if it is a bug and must be raised as it is."""
-    cause = _innermost(error)
-    if isinstance(cause, asyncpg.PostgresError):
-        return _by_state(address, cause)
-    if isinstance(cause, asyncpg.DataError):
+    """Return Trelay's error for one of asyncpg, or None if it is a bug and must be raised as it is."""
+    if isinstance(error, asyncpg.PostgresError):
+        return _by_state(address, error)
+    if isinstance(error, asyncpg.DataError):
         return None
-    if isinstance(cause, TimeoutError | PoolTimeoutError):
+    if isinstance(error, TimeoutError):
         return Unavailable(f"{address}: no answer in time")
     # Asyncpg raises an internal error if a connection is lost in the middle of a statement.
-    if isinstance(cause, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
+    if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
         # The text of the event loop repeats the address, as a tuple after an error number.
-        text = "connection refused" if isinstance(cause, ConnectionRefusedError) else cause
+        text = "connection refused" if isinstance(error, ConnectionRefusedError) else error
         return Unavailable(f"{address}: {text}")
     return None
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """Return the error of asyncpg inside those of SQLAlchemy and its adapter."""
-    if isinstance(error, DBAPIError) and error.orig is not None:
-        return error.orig.__cause__ or error.orig
-    return error
 
 
 def _by_state(address: str, error: asyncpg.PostgresError) -> TrelayError | None:

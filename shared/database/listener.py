@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import asyncpg
 
+from shared.database.arguments import connect_arguments
 from shared.database.connecting import open_connection
-from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
 from shared.database.pool import OnUse, ignore

@@ -12,8 +12,8 @@ from typing import Self
 
 import asyncpg
 
+from shared.database.arguments import connect_arguments
 from shared.database.connecting import open_connection
-from shared.database.engine import connect_arguments
 from shared.database.errors import translate
 from shared.database.options import DatabaseOptions
 from shared.database.spans import trace_statements

@@ -8,8 +8,6 @@ Source: https://opentelemetry.io/docs/specs/semconv/database/database-spans/
 from typing import Any
 
 import asyncpg
-from sqlalchemy import Engine, event
-from sqlalchemy.engine import ExceptionContext
 
 from shared.runtime.trace import Attributes, ClientSpan, ClientSpans, client_spans, client_spans_of_context
 
@@ -17,7 +15,6 @@ _READS = ("COPY", "DECLARE", "FETCH", "LOCK", "SELECT", "SHOW", "WITH")
 _WRITES = ("CALL", "DELETE", "INSERT", "MERGE", "NOTIFY", "TRUNCATE", "UPDATE")
 _SESSION = ("BEGIN", "CLOSE", "COMMIT", "LISTEN", "ROLLBACK", "SET", "START")
 _OPERATIONS = frozenset((*_READS, *_WRITES, *_SESSION))
-_SPAN = "trelay_span"
 
 
 def database_attributes(system: str, database: str, host: str | None = None, port: int | None = None) -> Attributes:
@@ -47,28 +44,12 @@ def _ran(query: Any) -> None:
         return
     address = query.conn_addr if isinstance(query.conn_addr, tuple) else (query.conn_addr, None)
     attributes = database_attributes("postgresql", query.conn_params.database, *address)
-    if (span := _begun(spans, query.query, attributes, query.elapsed)) is not None:
-        _end(span, query.exception)
+    if (span := begun(spans, query.query, attributes, query.elapsed)) is not None:
+        end(span, query.exception)
 
 
-def trace_engine(engine: Engine, attributes: Attributes) -> None:
-    """Make a span of each statement that an engine executes; `attributes` name the database."""
-
-    @event.listens_for(engine, "before_cursor_execute", named=True)
-    def begin(**call: Any) -> None:
-        if (spans := client_spans()) is not None and call["context"] is not None:
-            setattr(call["context"], _SPAN, _begun(spans, call["statement"], attributes))
-
-    @event.listens_for(engine, "after_cursor_execute", named=True)
-    def end(**call: Any) -> None:
-        _end(getattr(call["context"], _SPAN, None))
-
-    @event.listens_for(engine, "handle_error")
-    def fail(failed: ExceptionContext) -> None:
-        _end(getattr(failed.execution_context, _SPAN, None), failed.original_exception)
-
-
-def _begun(spans: ClientSpans, statement: str, attributes: Attributes, ago: float = 0.0) -> ClientSpan | None:
+def begun(spans: ClientSpans, statement: str, attributes: Attributes, ago: float = 0.0) -> ClientSpan | None:
+    """Begin the span of a statement that began `ago` seconds ago."""
     operation = statement.lstrip().partition(" ")[0].rstrip(";\n").upper()
     target = attributes.get("db.namespace", "")
     if operation not in _OPERATIONS:
@@ -76,7 +57,8 @@ def _begun(spans: ClientSpans, statement: str, attributes: Attributes, ago: floa
     return spans.begin(f"{operation} {target}", {**attributes, "db.operation.name": operation}, ago)
 
 
-def _end(span: ClientSpan | None, error: BaseException | None = None) -> None:
+def end(span: ClientSpan | None, error: BaseException | None = None) -> None:
+    """End the span of a statement, if it has one."""
     if span is None:
         return
     code = getattr(error, "sqlstate", None)

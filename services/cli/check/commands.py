@@ -22,7 +22,7 @@ from services.system_api.sources.http.trial import faults as expression_faults
 from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.registry import AnySource, build_source
 from shared.alerts import SmtpOptions
-from shared.alerts import probe as probe_mail
+from shared.alerts.smtp import probe as probe_mail
 from shared.bus.connect import BusOptions, connect
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool

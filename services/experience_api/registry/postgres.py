@@ -23,7 +23,7 @@ from services.experience_api.registry.rows import consumers_of, refusal_of, verd
 from services.experience_api.registry.stored_clients import StoredClients
 from services.experience_api.registry.stored_notices import CHANNEL, decoded, leave, lock_consumer, revoke_claim
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
-from shared.database.errors import database_errors
+from shared.database.engine_errors import engine_errors
 from shared.database.listener import Listener
 from shared.database.tables import clients, consumers, signing_keys
 from shared.errors import Unavailable
@@ -46,7 +46,7 @@ class PostgresRegistry(StoredClients):
         }
         # Only an enabled client: it may have been disabled while its secret was compared.
         enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
-        with database_errors(self._place):
+        with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 previous = await lock_consumer(connection, claims.client_id)
                 if not (await connection.execute(enabled.with_for_update(read=True))).all():
@@ -68,7 +68,7 @@ class PostgresRegistry(StoredClients):
         async with self._pool.use() as connection:  # asked for every second
             found = await connection.fetch(statements.ENDED_OVERLAPS)
         for (client_id,) in found:
-            with database_errors(self._place):
+            with engine_errors(self._place):
                 async with self._engine.begin() as transaction:
                     # Locked first: a claim with the previous token that was in progress is visible from here on.
                     current = await lock_consumer(transaction, client_id)
@@ -85,7 +85,7 @@ class PostgresRegistry(StoredClients):
             return consumers_of(await connection.fetch(statements.CONSUMERS, after, limit, client_id))
 
     async def unregister(self, client_id: str) -> bool:
-        with database_errors(self._place):
+        with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 await lock_consumer(connection, client_id)
                 await revoke_claim(connection, client_id, LossReason.REMOVED)
@@ -199,7 +199,7 @@ class PostgresRegistry(StoredClients):
         return decoded([row["notice"] for row in sorted(rows, key=itemgetter("notice_id"))])
 
     async def leave(self, node: str, notice: Notice) -> None:
-        with database_errors(self._place):
+        with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 await leave(connection, node, notice)
 

@@ -13,7 +13,7 @@ from services.experience_api.registry.clients import Client, ClientChange
 from services.experience_api.registry.notices import LossReason
 from services.experience_api.registry.rows import client_of
 from services.experience_api.registry.stored_notices import lock_consumer, revoke_claim, tell_connections
-from shared.database.errors import database_errors
+from shared.database.engine_errors import engine_errors
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool
 from shared.database.tables import clients, consumers
@@ -71,7 +71,7 @@ class StoredClients:
         if not values:
             return await self.find(client_id) is not None
         changed = update(clients).where(clients.c.client_id == client_id).values(values)
-        with database_errors(self._place):
+        with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 await lock_consumer(connection, client_id)
                 known = (await connection.execute(changed)).rowcount > 0
@@ -90,7 +90,7 @@ class StoredClients:
         return changed is not None
 
     async def disable(self, client_id: str) -> bool:
-        with database_errors(self._place):
+        with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 await lock_consumer(connection, client_id)
                 changed = await connection.execute(
@@ -105,7 +105,7 @@ class StoredClients:
 
     async def remove(self, client_id: str) -> bool:
         for _ in range(_TRIES):
-            with database_errors(self._place):
+            with engine_errors(self._place):
                 async with self._engine.begin() as connection:
                     removed = await _removed(connection, client_id)
             if removed is not None:
@@ -113,7 +113,7 @@ class StoredClients:
         raise Unavailable(f"{self._place}: client {client_id} registers again and again; disable it, then remove it")
 
     async def _rows(self, statement: Any) -> Sequence[RowMapping]:
-        with database_errors(self._place):
+        with engine_errors(self._place):
             async with self._autocommit.connect() as connection:
                 result = await connection.execute(statement)
                 return result.mappings().all() if result.returns_rows else ()

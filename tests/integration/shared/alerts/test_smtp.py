@@ -6,8 +6,8 @@ import pytest
 from pydantic import SecretStr
 
 from services.standalone.embedded.process import free_port
-from shared.alerts import SmtpOptions, probe
-from shared.alerts.smtp import MailServer
+from shared.alerts import SmtpOptions
+from shared.alerts.smtp import MailServer, probe
 from shared.errors import Malformed, SettingsError, Unauthorized, Unavailable
 from tests.servers.smtp import MailServer as RealServer
 from tests.servers.smtp import smtp_server

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
+from shared.database.arguments import connect_arguments
 from shared.database.connecting import PoolerError, open_connection
-from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions

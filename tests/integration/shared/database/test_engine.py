@@ -5,8 +5,9 @@ import pytest
 import sqlalchemy as sa
 
 from services.standalone.embedded.postgres import PostgresServer
-from shared.database.engine import connect_arguments, create_engine
-from shared.database.errors import database_errors
+from shared.database.arguments import connect_arguments
+from shared.database.engine import create_engine
+from shared.database.engine_errors import engine_errors
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError, Unauthorized, Unavailable
 
@@ -27,7 +28,7 @@ async def test_a_server_that_is_stopped_is_unavailable(own_postgres: PostgresSer
     options = DatabaseOptions(url=own_postgres.dsn())
     await asyncio.to_thread(own_postgres.stop)
     engine = create_engine(options)
-    with pytest.raises(Unavailable, match=options.address), database_errors(options.address):
+    with pytest.raises(Unavailable, match=options.address), engine_errors(options.address):
         async with engine.connect():
             pass
 
@@ -37,7 +38,7 @@ async def test_a_refused_privilege_is_unauthorized(database: str) -> None:
     engine = create_engine(options)
     async with engine.connect() as connection:
         await connection.execute(sa.text("SET ROLE pg_monitor"))
-        with pytest.raises(Unauthorized), database_errors(options.address):
+        with pytest.raises(Unauthorized), engine_errors(options.address):
             await connection.execute(sa.text("CREATE SCHEMA forbidden"))
     await engine.dispose()
 

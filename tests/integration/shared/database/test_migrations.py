@@ -14,7 +14,8 @@ from alembic.runtime.environment import EnvironmentContext
 
 from shared.database import connection_tables, presence_tables, push_tables  # noqa: F401 -- they add their tables to the metadata
 from shared.database.engine import create_engine
-from shared.database.migrations import load_scripts, migrate
+from shared.database.migrations import migrate, newest_revision
+from shared.database.migrations.upgrading import load_scripts
 from shared.database.options import DatabaseOptions
 from shared.database.tables import SCHEMA, metadata
 from shared.errors import Unauthorized, Unavailable
@@ -125,3 +126,21 @@ async def test_an_operator_can_run_it_from_any_folder(database: str, tmp_path: P
     )
     assert ran.returncode == 0, ran.stderr
     assert "is at revision" in ran.stdout
+
+
+async def test_the_newest_revision_is_known_without_alembic() -> None:
+    scripts = await asyncio.to_thread(load_scripts)
+    assert await asyncio.to_thread(newest_revision) == scripts.get_current_head()
+
+
+async def test_a_database_that_is_up_to_date_is_not_migrated_and_needs_no_right_to_create(database: str) -> None:
+    options = DatabaseOptions(url=database)
+    newest = await migrate(options)
+    connection = await asyncpg.connect(database)
+    try:
+        # Whoever migrates waits for this lock.
+        await connection.execute("SELECT pg_advisory_lock($1)", int.from_bytes(b"trelay"))
+        async with asyncio.timeout(30):
+            assert await migrate(options) == newest
+    finally:
+        await connection.close()

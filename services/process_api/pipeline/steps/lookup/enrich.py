@@ -12,7 +12,6 @@ from services.process_api.pipeline.steps.lookup.http import HttpBackend
 from services.process_api.pipeline.steps.lookup.keys import Key, key_of
 from services.process_api.pipeline.steps.lookup.lookups import Answer, Backend, Lookups
 from services.process_api.pipeline.steps.lookup.options import EnrichSettings, FileLookup
-from services.process_api.pipeline.steps.lookup.sql import SqlBackend
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.step import AnyStep, Example, StepOptions
 from shared.errors import Malformed, Unavailable
@@ -54,6 +53,10 @@ class EnrichOptions(StepOptions):
         if settings.file is not None:
             return EnrichFromFile(settings, settings.file, merging)
         if settings.sql is not None:
+            from services.process_api.pipeline.steps.lookup.sql import (  # noqa: PLC0415 -- SQLAlchemy takes long to import
+                SqlBackend,
+            )
+
             backend: Backend = SqlBackend(settings.sql, context)
             size = settings.sql.batch_size
         else:

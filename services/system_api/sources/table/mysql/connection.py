@@ -12,8 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
-from shared.database.engine import tls_context
-from shared.database.spans import database_attributes, trace_engine
+from shared.database.arguments import tls_context
+from shared.database.engine_spans import trace_engine
+from shared.database.spans import database_attributes
 from shared.errors import SettingsError, Unauthorized, Unavailable
 
 _CONNECT_TIMEOUT = 5

@@ -8,8 +8,6 @@ from services.system_api.sources.table.diff.deletions import Deletions, KeyColum
 from services.system_api.sources.table.diff.source import DiffEvents, DiffLimits, DiffReader, DiffSource
 from services.system_api.sources.table.diff.state import DiffState
 from services.system_api.sources.table.ledger import Row
-from services.system_api.sources.table.mysql.diff_reader import MysqlDiffReader
-from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
@@ -36,6 +34,9 @@ async def open_diff(stack: AsyncExitStack, assembly: Assembly) -> Source:
         key = [KeyColumn(each.name, each.cast.startswith(_VERBATIM)) for each in shape.keys]
         mode, reader = shape.mode, PostgresDiffReader(keeper)
     elif options.on_mysql:
+        from services.system_api.sources.table.mysql.diff_reader import MysqlDiffReader  # noqa: PLC0415 -- SQLAlchemy takes long to import
+        from services.system_api.sources.table.mysql.table import MysqlTable  # noqa: PLC0415 -- SQLAlchemy takes long to import
+
         table = MysqlTable(assembly.name, options)
         stack.push_async_callback(table.connection.close)
         there = await table.shape(clock.monotonic())

@@ -9,8 +9,6 @@ from services.system_api.sources.source import Source
 from services.system_api.sources.table import timestamps
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
-from services.system_api.sources.table.mysql.reader import MysqlReader
-from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.postgresql.incremental.reader import PostgresReader
@@ -67,6 +65,9 @@ async def _on_postgresql(stack: AsyncExitStack, assembly: Assembly) -> Source:
 
 
 async def _on_mysql(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    from services.system_api.sources.table.mysql.reader import MysqlReader  # noqa: PLC0415 -- SQLAlchemy takes long to import
+    from services.system_api.sources.table.mysql.table import MysqlTable  # noqa: PLC0415 -- SQLAlchemy takes long to import
+
     options, clock = assembly.options, assembly.clock
     table = MysqlTable(assembly.name, options)
     stack.push_async_callback(table.connection.close)

@@ -1,5 +1,6 @@
 """The kind of source, and which way of reading its settings ask for."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,6 +48,8 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: rand
     @asynccontextmanager
     async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         assembly = Assembly(name, options, builder, checkpoint, clock)
+        if options.on_mysql:
+            await asyncio.to_thread(import_module, "sqlalchemy.ext.asyncio")  # what follows finds it imported
         async with AsyncExitStack() as stack:
             with settings_errors(name):
                 source = await _OPENERS[options.mode](stack, assembly)

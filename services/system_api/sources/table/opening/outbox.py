@@ -5,8 +5,6 @@ from contextlib import AsyncExitStack
 from services.system_api.sources.source import Source
 from services.system_api.sources.table import timestamps
 from services.system_api.sources.table.ledger import Row
-from services.system_api.sources.table.mysql.outbox_reader import MysqlOutboxReader
-from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.outbox.source import OutboxReader, OutboxSource
 from services.system_api.sources.table.outbox.state import OutboxState
@@ -30,6 +28,9 @@ async def open_outbox(stack: AsyncExitStack, assembly: Assembly) -> Source:
             mode = (await keeper.session()).shape.mode
         reader = PostgresOutboxReader(keeper)
     elif options.on_mysql:
+        from services.system_api.sources.table.mysql.outbox_reader import MysqlOutboxReader  # noqa: PLC0415 -- SQLAlchemy takes long to import
+        from services.system_api.sources.table.mysql.table import MysqlTable  # noqa: PLC0415 -- SQLAlchemy takes long to import
+
         table = MysqlTable(assembly.name, options)
         stack.push_async_callback(table.connection.close)
         mode, reader = (await table.shape(clock.monotonic())).mode, MysqlOutboxReader(table, clock)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import asyncpg
 
 from services.system_api.sources.table.options import TableSourceOptions
+from shared.database.arguments import connect_arguments
 from shared.database.connecting import open_connection
-from shared.database.engine import connect_arguments
 from shared.database.errors import database_errors
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable
