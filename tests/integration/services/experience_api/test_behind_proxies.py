@@ -20,7 +20,7 @@ from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.http.server import Health
 from shared.lease import MemoryLeaseStore
-from tests.servers.http_proxies import haproxy, nginx
+from tests.servers.http_proxies import envoy, haproxy, nginx
 from tests.servers.missing import skipping_without
 from trelay_client import ClientCredentials, resume
 
@@ -29,6 +29,7 @@ EXPERIENCE = {
     "drain_within": 1,
     "trusted_proxies": ["127.0.0.1"],
     "entity": {"allow": ["127.0.0.1"]},
+    "delivery": {"compression": {"enabled": True}},
 }
 HEADERS = {"client_id": "demo", "client_secret": "demo"}
 
@@ -64,7 +65,7 @@ class Replicas:
             yield
 
 
-@pytest.fixture(params=[nginx, haproxy], ids=["nginx", "haproxy"])
+@pytest.fixture(params=[nginx, haproxy, envoy], ids=["nginx", "haproxy", "envoy"])
 def proxy(request: pytest.FixtureRequest) -> Callable[[Sequence[int]], AbstractContextManager[str]]:
     found: Callable[[Sequence[int]], AbstractContextManager[str]] = request.param
     return found
@@ -78,7 +79,7 @@ async def test_every_way_in_leads_through_the_proxy(
     async with AsyncExitStack() as stack:
         for number in (0, 1):
             await stack.enter_async_context(replicas.replica(number))
-        with skipping_without("nginx and HAProxy", request.config):
+        with skipping_without("nginx, HAProxy and Envoy", request.config):
             running = proxy(replicas.ports)
             url = await asyncio.to_thread(running.__enter__)
             stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
@@ -101,6 +102,7 @@ async def test_every_way_in_leads_through_the_proxy(
                     line = await response.content.readline()
                     found += [json.loads(line[6:]).get("data")] if line.startswith(b"data: ") else []
         assert [event["data"] for event in await _events(http, bearer, first["cursor"])] == [1]
+        await _is_compressed(http, bearer, first["cursor"])
 
 
 async def test_a_replica_that_drains_costs_a_subscriber_behind_the_proxy_nothing(
@@ -112,7 +114,7 @@ async def test_a_replica_that_drains_costs_a_subscriber_behind_the_proxy_nothing
     async with AsyncExitStack() as stack:
         draining = [await _open(replicas.replica(number)) for number in (0, 1)]
         stack.push_async_callback(draining[1].aclose)
-        with skipping_without("nginx and HAProxy", request.config):
+        with skipping_without("nginx, HAProxy and Envoy", request.config):
             running = proxy(replicas.ports)
             url = await asyncio.to_thread(running.__enter__)
             stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
@@ -140,6 +142,34 @@ async def test_a_replica_that_drains_costs_a_subscriber_behind_the_proxy_nothing
                 await push(next_number)
                 next_number += 1
     assert received == list(range(20))
+
+
+async def _is_compressed(http: aiohttp.ClientSession, bearer: dict[str, str], cursor: str) -> None:
+    """Check that a client and a replica agree on compression through the proxy, and understand each other."""
+    async with await _connected(http, bearer, cursor) as socket:
+        assert socket.compress == 15
+        large = "x" * 20_000
+        async with http.post("/entity?channel=a", json=large) as response:
+            assert response.status == 202
+        found: list[Any] = []
+        while large not in found:
+            message = await socket.receive(timeout=10)
+            assert message.type is aiohttp.WSMsgType.TEXT, message
+            found.append(json.loads(message.data).get("data"))
+
+
+async def _connected(
+    http: aiohttp.ClientSession, bearer: dict[str, str], cursor: str
+) -> aiohttp.ClientWebSocketResponse:
+    """Connect with compression, once the connection before has ended on the other side of the proxy."""
+    async with asyncio.timeout(20):
+        while True:
+            try:
+                return await http.ws_connect("/ws/publish", headers=bearer, params={"cursor": cursor}, compress=15)
+            except aiohttp.WSServerHandshakeError as exc:
+                if exc.status != 409:
+                    raise
+            await asyncio.sleep(0.1)
 
 
 async def _events(http: aiohttp.ClientSession, bearer: dict[str, str], cursor: str) -> list[Any]:
