@@ -14,7 +14,7 @@ from services.process_api.pipeline.steps.lookup.keys import Key, encoded, name_o
 from services.process_api.pipeline.steps.lookup.options import SqlLookup
 from services.process_api.pipeline.steps.lookup.sql_errors import is_error_of_sqlite, translated
 from shared.database.arguments import tls_context
-from shared.database.engine_spans import trace_engine
+from shared.database.engine import trace_engine
 from shared.database.spans import database_attributes
 from shared.errors import Malformed, Unavailable
 from shared.expression.nodes import Raw

@@ -13,7 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from shared.database.arguments import tls_context
-from shared.database.engine_spans import trace_engine
+from shared.database.engine import trace_engine
 from shared.database.spans import database_attributes
 from shared.errors import SettingsError, Unauthorized, Unavailable
 

@@ -6,7 +6,7 @@ from opentelemetry.trace import SpanKind
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import OperationalError
 
-from shared.database.engine_spans import trace_engine
+from shared.database.engine import trace_engine
 from tests.unit.shared.database.test_spans import SHOP
 from tests.unit.shared.telemetry.test_parents import PARENT
 from tests.unit.shared.telemetry.tracers import MemorySpans
