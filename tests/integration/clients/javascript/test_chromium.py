@@ -16,6 +16,7 @@ from tests.servers.missing import skipping_without
 pytestmark = pytest.mark.timeout(300)  # the first one installs and builds what it needs
 
 PAGE = Path(__file__).with_name("page.html")
+COMPRESSED = "trelay_experience_compressed_connections"
 SEEN = "JSON.parse(localStorage.getItem('seen') ?? '[]')"
 
 
@@ -74,12 +75,23 @@ class Scenario:
         assert await tab.evaluate("localStorage.getItem('gaps')") is None
 
 
-def options(backend: Backend, port: int = 0) -> dict[str, Any]:
+def options(backend: Backend, port: int = 0, *, compressed: bool = False) -> dict[str, Any]:
     return {
         "listen": {"port": port},
         "origins": [backend.origin],
-        "delivery": {"drain": {"spread": 0}, "hub": {"heartbeat": {"seconds": 2}}},
+        "delivery": {
+            "drain": {"spread": 0},
+            "hub": {"heartbeat": {"seconds": 2}},
+            "compression": {"enabled": compressed, "min_bytes": 1},
+        },
     }
+
+
+async def compressed_connections(replica: Replica) -> int:
+    """Return how many connections of a replica are compressed now."""
+    found = await replica.request("GET", "/metrics")
+    (line,) = (line for line in found.text.splitlines() if line.startswith(f"{COMPRESSED} "))
+    return int(float(line.split()[1]))
 
 
 @pytest.mark.parametrize("transport", ["websocket", "sse"])
@@ -93,7 +105,8 @@ async def test_a_page_sees_every_event_once(
         chromium = await browser.__aenter__()
     try:
         async with backend.listening():
-            async with deployment.replica(options(backend)) as replica:
+            # The first replica compresses, the next one does not.
+            async with deployment.replica(options(backend, compressed=True)) as replica:
                 backend.replica, backend.token = replica, await replica.register()
                 port = urlsplit(replica.url).port or 0
                 url = f"{backend.origin}/?relay={quote(replica.url)}&transport={transport}"
@@ -101,6 +114,7 @@ async def test_a_page_sees_every_event_once(
                 await tab.until("window.connected", lambda found: found == "trelay.connected")
                 await scenario.push()
                 await scenario.arrived(tab)
+                assert await compressed_connections(replica) == (transport == "websocket")
                 await _reloaded(scenario, tab)
                 if transport == "websocket":
                     await _offline(scenario, tab)
@@ -110,6 +124,7 @@ async def test_a_page_sees_every_event_once(
                 backend.replica = replica
                 await scenario.push()
                 await scenario.arrived(tab)
+                assert await compressed_connections(replica) == 0
     finally:
         await browser.__aexit__(None, None, None)
 
