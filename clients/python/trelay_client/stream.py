@@ -99,11 +99,8 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     timeout = aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT, sock_read=_CONNECT_TIMEOUT)
     connector = aiohttp.TCPConnector(ssl=True if ssl_context is None else ssl_context)
     refusals = _Refusals()
-    query = {
-        **({"channels": ",".join(channels)} if channels else {}),
-        **({"conflate": conflate} if conflate else {}),
-        **({"watermarks": str(watermarks)} if watermarks else {}),
-    }
+    given = {"channels": ",".join(channels), "conflate": conflate, "watermarks": watermarks and str(watermarks)}
+    query = {name: text for name, text in given.items() if text}
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, trace_configs=[refusals.tracing()]
     ) as session:
