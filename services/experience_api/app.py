@@ -4,6 +4,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Unpack
 from uuid import UUID
 
@@ -37,6 +38,7 @@ from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.messages.inbound import Inbound
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.settings import ExperienceSettings
+from services.experience_api.stream.auditing.writing import Auditing, AuditOptions
 from services.experience_api.stream.delivery import Delivery
 from shared.bus.protocol import Appender, Bus, Record
 from shared.composition.parts import Given, Parts, opened_parts
@@ -233,9 +235,21 @@ class _Service:
             options = self._options.entity.once
             return OnceAppender.opened(bus, self._topics.publish, self._keys, node.current, options, _new_id)
 
+        def auditing(options: AuditOptions, appender: Appender) -> Auditing:
+            return Auditing(appender, self._topics.audit, parts.node, options, parts.clock)
+
+        audit = self._options.audit
         delayed = self._metrics.delayed
         stream_parts = StreamParts(
-            self._topics, self._options.delivery, inbound, takeovers, once, delayed, parts.tracing, self._written
+            self._topics,
+            self._options.delivery,
+            inbound,
+            takeovers,
+            once,
+            delayed,
+            parts.tracing,
+            self._written,
+            None if audit is None else partial(auditing, audit),
         )
         await run_stream(stream_parts, bus, self._stream, parts.clock)
 

@@ -12,6 +12,7 @@ from services.experience_api.http.entity import EntityOptions
 from services.experience_api.http.pages import PageOrigin
 from services.experience_api.presence.options import PresenceOptions
 from services.experience_api.sessions.options import ConnectionsOptions
+from services.experience_api.stream.auditing.writing import AuditOptions
 from services.experience_api.stream.options import DeliveryOptions
 from shared.composition.settings import SharedSettings
 from shared.http.origin import Cidr
@@ -63,6 +64,9 @@ class ExperienceOptions(Options):
 
     admin: AdminOptions | None = None
     """The API for operators, on a listener of its own. Without it, there is none."""
+
+    audit: AuditOptions | None = None
+    """Records on the topic `trelay.audit` what each connection was written. Off by default."""
 
     delivery: DeliveryOptions = DeliveryOptions()
     """The stream: history, catching up, connections, drain."""

@@ -37,6 +37,9 @@ class TopicsOptions(Options):
     dead_letter_retention_hours: float = Field(default=24 * 90, gt=0)
     """Hours that dead letters are kept."""
 
+    audit_retention_hours: float = Field(default=24 * 90, gt=0)
+    """Hours that the audit of connections is kept."""
+
     largest_frame: int = Field(default=1_048_576, ge=65_536, le=RECORD_LIMIT)
     """Bytes of the largest message to a subscriber: an event with its cursor. Larger events are refused where they
     enter: `POST /entity` answers 413, sources and pipelines send them to the dead letter. Several client libraries
@@ -104,6 +107,11 @@ class TopicsOptions(Options):
         return f"{self.prefix}.watermarks"
 
     @property
+    def audit(self) -> str:
+        """What connections were written, where `experience.audit` is set; keyed by client."""
+        return f"{self.prefix}.audit"
+
+    @property
     def process_group(self) -> str:
         """The consumer group of the process layer."""
         return f"{self.prefix}.process"
@@ -128,4 +136,5 @@ class TopicsOptions(Options):
             topic(self.inbound, self.partitions, self.retention_hours),
             topic(self.takeovers, 1, _TAKEOVERS_HOURS),
             topic(self.watermarks, 1, _WATERMARKS_HOURS),
+            topic(self.audit, 1, self.audit_retention_hours),
         ]

@@ -44,6 +44,11 @@ class Outbox:
         self.window = window
 
     @property
+    def is_direct(self) -> bool:
+        """Whether bytes are written to the descriptor as they are: not under TLS, nor as a part of a response."""
+        return self._fd != NO_FD
+
+    @property
     def buffered(self) -> int:
         """Bytes that the kernel has not accepted yet."""
         return 0 if self.direct_fd != NO_FD or self.closed else self._transport.get_write_buffer_size()

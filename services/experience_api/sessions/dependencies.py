@@ -5,7 +5,7 @@ Neither outage is fatal. `/readyz` and the log name what is missing; requests th
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import Tokens
@@ -14,6 +14,7 @@ from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.messages.inbound import Inbound
+from services.experience_api.stream.auditing.writing import Auditing
 from services.experience_api.stream.callbacks import Callbacks
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.stream.http_delivery import HttpDelivery
@@ -41,6 +42,8 @@ class StreamParts:
     on_delay: Callable[[str, float], None]
     tracing: Tracing = NO_TRACING
     on_first: Callable[[Record], None] = lambda _: None
+    auditing: Callable[[Appender], Auditing] | None = None
+    """Makes the audit of this replica, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,10 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
         tasks.keep("takeovers", takeovers.run())
         inbound = parts.inbound(appender, once)
         callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay, parts.tracing, parts.on_first)
+        if parts.auditing is not None:
+            auditing = parts.auditing(appender)
+            tasks.keep("audit", auditing.run())
+            callbacks = replace(callbacks, on_start=auditing.begin, on_end=auditing.end)
         topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
         async with Delivery(
             bus,

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from services.experience_api.hub.audience import Subscriber
 from services.experience_api.hub.close_codes import CloseReason
+from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.hub import HubCounts
 from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.stream.control_events import Receipt
@@ -18,6 +19,10 @@ from shared.telemetry.tracing import NO_TRACING, Tracing
 
 
 def _ignore(_record: Record) -> None:
+    """Do nothing."""
+
+
+def _ignore_connection(_connection: Connection) -> None:
     """Do nothing."""
 
 
@@ -40,6 +45,10 @@ class Callbacks:
     """Gets each read of the publish topic that was written."""
     on_first: Callable[[Record], None] = _ignore
     """Gets the first record of each such read."""
+    on_start: Callable[[Connection], None] = _ignore_connection
+    """Gets each connection once it was written its first frame."""
+    on_end: Callable[[Connection], None] = _ignore_connection
+    """Gets it again when nothing more is written to it."""
 
 
 class Counts(NamedTuple):

@@ -251,11 +251,13 @@ class Delivery:
         else:
             tells = self._oversized.tells(connection.subscriber.client_id, cursor)
             self._broadcast.start(connection, cursor, tells=tells)
+            self._callbacks.on_start(connection)
         if on_open is not None:
             on_open(connection)
 
     def remove(self, connection: Connection) -> None:
         """Deliver nothing more to a connection."""
+        self._callbacks.on_end(connection)
         self._watermarks.remove(connection)
         self._broadcast.remove(connection)
 

@@ -19,7 +19,7 @@ from shared.lease import MemoryLeaseStore
 
 
 @asynccontextmanager
-async def in_memory(experience: dict[str, Any]) -> AsyncIterator[RunningService]:
+async def in_memory(experience: dict[str, Any], bus: MemoryBus | None = None) -> AsyncIterator[RunningService]:
     """Run a ready replica with the client `demo`, whose secret is `demo`. Its health is on a listener of its own."""
     listen = {"port": 0, "health": {"port": 0}, **experience.get("listen", {})}
     quick = {"drain_delay": 0, "drain_within": 0, **experience, "listen": listen}
@@ -28,7 +28,7 @@ async def in_memory(experience: dict[str, Any]) -> AsyncIterator[RunningService]
     await add_client(registry, "demo", secret="demo")
     async with build_experience_api(
         ExperienceSettings.model_validate({"experience": quick}),
-        bus=MemoryBus(),
+        bus=bus or MemoryBus(),
         registry=registry,
         leases=leases,
         keys=MemoryKeyStore(lambda _: True),

@@ -15,7 +15,7 @@ bus:
   kind: kafka
   servers: kafka-0:9092, kafka-1:9092
   topics: {prefix: trelay, partitions: 4, replicas: 3, retention_hours: 168, dead_letter_retention_hours: 2160,
-    largest_frame: 1048576}
+    audit_retention_hours: 2160, largest_frame: 1048576}
   security_protocol: SASL_SSL
   ca_file: ca.pem
   cert_file: own.pem

@@ -23,6 +23,7 @@ experience:
     listen: {host: 127.0.0.1, port: 8083, tls: {cert_file: own.pem, key_file: own.key, key_password: secret,
       client_ca_file: ca.pem}}
     operators: {oncall: {token: 0123456789abcdef0123456789abcdef, certificates: [oncall.example.com]}}
+  audit: {interval: 10}
   delivery:
     feed: {preload: 5000}
     history: {limit_bytes: 1048576}

@@ -17,6 +17,7 @@ def test_the_topics_and_their_retention() -> None:
         "trelay.state",
         "trelay.takeovers",
         "trelay.watermarks",
+        "trelay.audit",
     }
     assert [name for name, topic in topics.items() if topic.compact] == [
         "trelay.checkpoints",

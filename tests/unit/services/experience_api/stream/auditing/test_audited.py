@@ -1,0 +1,56 @@
+"""The audit of a connection on a real socket."""
+
+import asyncio
+import json
+from contextlib import aclosing
+from typing import Any
+
+import aiohttp
+
+from services.experience_api.wire.cursor import CursorCodec
+from shared.bus.memory import MemoryBus
+from shared.bus.topics import TopicsOptions
+from tests.integration.services.experience_api.producers import in_memory
+from trelay_client import ClientCredentials, subscribe
+
+TOPICS = TopicsOptions()
+
+
+def audit(bus: MemoryBus) -> list[dict[str, Any]]:
+    return [json.loads(record.value or b"") for record in bus.records(TOPICS.audit, 0)]
+
+
+async def until(bus: MemoryBus, kind: str, acknowledged: str) -> None:
+    async with asyncio.timeout(20):
+        while not any(each["kind"] == kind and each["acknowledged"] == acknowledged for each in audit(bus)):
+            await asyncio.sleep(0.02)
+
+
+async def test_what_the_client_has_received_is_acknowledged_up_to_its_cursor() -> None:
+    bus = MemoryBus()
+    settings = {"audit": {"interval": 1}, "entity": {"allow": ["127.0.0.1"]}}
+    async with in_memory(settings, bus) as service, aiohttp.ClientSession() as http:
+        url = service.listening.url
+        frames = subscribe(url, ClientCredentials("demo", "demo"), ["orders"])
+        async with asyncio.timeout(30), aclosing(frames):
+            cursor = (await anext(frames)).event["cursor"]
+            async with http.post(f"{url}/entity?channel=orders", json={"n": 1}) as response:
+                assert response.status == 202
+            last = (await anext(frames)).event["cursor"]
+            await until(bus, "delivered", last)
+    opened, closed = audit(bus)[0], audit(bus)[-1]
+    assert (opened["kind"], opened["client_id"], opened["after"]) == ("opened", "demo", cursor)
+    assert (closed["kind"], closed["written"], closed["channels"]) == ("closed", last, ["orders"])
+    codec = CursorCodec(await bus.epoch(TOPICS.publish), TOPICS.partitions)
+    reached = [codec.decode(each["written"]) for each in audit(bus)]
+    assert reached == sorted(reached)
+    assert sum(reached[-1]) == 1
+
+
+async def test_it_is_off_by_default() -> None:
+    bus = MemoryBus()
+    async with in_memory({}, bus) as service, asyncio.timeout(30):
+        frames = subscribe(service.listening.url, ClientCredentials("demo", "demo"), ["orders"])
+        async with aclosing(frames):
+            await anext(frames)
+    assert audit(bus) == []
