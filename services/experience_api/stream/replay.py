@@ -116,6 +116,21 @@ class Replay:
         """Return the partitions whose end lies before what the subscriber has received: the log was truncated."""
         return [partition for partition, end in ends.items() if self._received[partition] > end]
 
+    @property
+    def place(self) -> int | None:
+        """Sequence number of the next event in memory, if the frames from there on are the shared ones; else None."""
+        return self._next if self._placed() and self._received == self._read else None
+
+    @property
+    def end(self) -> int:
+        """Sequence number of the event that this replica reads next."""
+        return self._history.next
+
+    def pass_all(self) -> None:
+        """Advance over all that memory holds: the caller has its frames."""
+        self._next = self._history.next
+        self._merge(self._history.head)
+
     def take(self, budget: int) -> tuple[list[bytes], Progress]:
         """Return the next frames that memory holds, at most `budget` bytes and a block, and what is needed next.
 

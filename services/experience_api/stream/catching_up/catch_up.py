@@ -14,9 +14,10 @@ from pydantic import Field
 from services.experience_api.hub.close_codes import INTERNAL
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import Position
+from services.experience_api.stream.catching_up.conflation import SharedRounds
 from services.experience_api.stream.catching_up.replay_writer import CHUNK, CatchUpCounts, ReplayWriter
 from services.experience_api.stream.catching_up.resubscribing import Resubscription
-from services.experience_api.stream.catching_up.rounds import Rounds
+from services.experience_api.stream.catching_up.rounds import Rounds, SharedKey
 from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.history import History
 from services.experience_api.stream.log_reader import LogReaderOptions
@@ -72,6 +73,7 @@ class CatchUp:
         self._join = join
         self._round_bytes = round_bytes
         self._clock = clock
+        self._shared: SharedRounds[SharedKey] = SharedRounds()
         self._on_round = on_round
         self._tasks = Tasks()
         self._running: dict[Connection, _Running] = {}
@@ -94,7 +96,9 @@ class CatchUp:
         replay = Replay(self._history, vector, interest.matches, interest.wants)
         if tells:
             self._writer.tell(replay)
-        rounds = Rounds(connection, replay, self._writer, self._clock, self.wait_for_progress, self._round_bytes)
+        rounds = Rounds(
+            connection, replay, self._writer, self._clock, self.wait_for_progress, self._shared, self._round_bytes
+        )
         at_once = not (connection.congested or replay.ahead or connection.outbox.window)
         if interest.conflate:
             if at_once:

@@ -8,7 +8,8 @@ A subject belongs to one source on one channel (CloudEvents 1.0, `subject`). An 
 Trelay itself, is always kept.
 """
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -18,6 +19,7 @@ _ROW_BYTES = 250
 """Memory of an event besides its frame: its subject, and its place in the round."""
 
 Subject = tuple[str, str, str]
+Key = TypeVar("Key", bound=Hashable)
 
 
 class _Attributes(msgspec.Struct):
@@ -36,6 +38,31 @@ def subject_of(frame: bytes) -> Subject | None:
     except (msgspec.DecodeError, RecursionError):
         return None  # an attribute of another type than CloudEvents permit
     return (found.channel, found.source, found.subject) if found.subject else None
+
+
+class Taken(NamedTuple):
+    """What a round has taken from memory."""
+
+    frames: Sequence[bytes]
+    replaced: int
+
+
+class SharedRounds(Generic[Key]):
+    """The newest rounds that were taken from memory: connections with the same conflation take the same ones."""
+
+    def __init__(self, count: int = 16) -> None:
+        self._count = count
+        self._kept: dict[Key, Taken] = {}
+
+    def find(self, key: Key) -> Taken | None:
+        """Return what a round has taken."""
+        return self._kept.get(key)
+
+    def keep(self, key: Key, taken: Taken) -> None:
+        """Keep what a round has taken; forget the oldest one beyond the limit."""
+        self._kept[key] = taken
+        if len(self._kept) > self._count:
+            del self._kept[next(iter(self._kept))]
 
 
 class Round:
@@ -70,6 +97,17 @@ class Round:
                 self._size += _ROW_BYTES
             self._frames[object() if key is None else key] = frame
             self._size += len(frame)
+
+    @property
+    def taken(self) -> Taken:
+        """What was added."""
+        return Taken(tuple(self._frames.values()), self.replaced)
+
+    def repeat(self, taken: Taken) -> None:
+        """Add to an empty round what another one has taken."""
+        self._frames = {object(): frame for frame in taken.frames}
+        self._size = sum(map(len, taken.frames)) + _ROW_BYTES * len(taken.frames)
+        self.replaced += taken.replaced
 
     def take(self) -> list[bytes]:
         """Return the frames, in the order of the stream, and begin with none."""

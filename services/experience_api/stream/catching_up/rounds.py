@@ -7,8 +7,9 @@ has come since. So a subscriber that reads slowly has longer rounds, in which mo
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.connection import Connection
-from services.experience_api.stream.catching_up.conflation import Round
+from services.experience_api.stream.catching_up.conflation import Round, SharedRounds
 from services.experience_api.stream.catching_up.replay_writer import CHUNK, ReplayWriter
 from services.experience_api.stream.replay import Progress, Replay
 from shared.runtime.clock import Clock
@@ -16,6 +17,13 @@ from shared.runtime.clock import Clock
 _LONGEST = 10.0
 """Seconds after which a round is written although there is more to read: a connection that catches up from far back,
 and is lost every now and then, must get on."""
+
+
+_CHUNKS_AT_ONCE = 4
+"""Chunks that are taken in one step, some milliseconds: usually all of a round, which the others then take as it is."""
+
+SharedKey = tuple[Interest, int, int]
+"""What is received, and the sequence numbers of the first event and of the one behind the last."""
 
 
 class Rounds:
@@ -28,9 +36,11 @@ class Rounds:
         writer: ReplayWriter,
         clock: Clock,
         wait_for_progress: Callable[[], Awaitable[None]],
+        shared: SharedRounds[SharedKey],
         limit: int,
     ) -> None:
-        """`limit` is the bytes of memory that a round uses at most."""
+        """`limit` is the bytes of memory that a round uses at most, `shared` the rounds of all connections."""
+        self._shared = shared
         self._connection = connection
         self._replay = replay
         self._writer = writer
@@ -84,21 +94,32 @@ class Rounds:
     async def _collect(self, interrupted: Callable[[], bool]) -> bool:
         """Take the frames of a round; return whether all of them are from memory."""
         until = self._clock.monotonic() + max(_LONGEST, self._connection.subscriber.interest.conflate)
-        from_memory = True
+        first = self._replay.place if self._round.empty else None
+        if first is not None and (taken := self._shared.find(self._key(first))) is not None:
+            self._round.repeat(taken)
+            self._replay.pass_all()
+            return True
+        from_memory, chunks = True, 0
         while True:
             frames, progress = self._replay.take(CHUNK)
             self._round.add(frames)
             if progress in {Progress.LIVE, Progress.WAIT}:
+                if first is not None and from_memory and progress is Progress.LIVE:
+                    self._shared.keep(self._key(first), self._round.taken)
                 return from_memory
+            chunks += 1
             if progress is Progress.READ_LOG:
                 from_memory = False
                 found = await self._writer.read_log(self._connection, self._replay)
                 self._round.add(found.frames)
                 self._gaps += found.gaps
-            else:
+            elif chunks % _CHUNKS_AT_ONCE == 0:
                 await asyncio.sleep(0)
             if self._round.full or interrupted() or self._clock.monotonic() > until:
                 return from_memory
+
+    def _key(self, first: int) -> SharedKey:
+        return self._connection.subscriber.interest, first, self._replay.end
 
     def _taken(self) -> list[bytes]:
         self._writer.counts.conflated += self._round.replaced

@@ -48,6 +48,23 @@ def test_a_replay_that_is_ahead_nowhere_takes_the_shared_frames(log: Log) -> Non
     assert progress is Progress.LIVE
 
 
+def test_a_replay_passes_what_another_one_has_taken(log: Log) -> None:
+    replica = replica_with(log)
+    one, other = (Replay(replica.history, replica.history.head, everything) for _ in range(2))
+    assert one.place is None
+    for replay in (one, other):
+        replay.take(1)
+    assert one.place == other.place == one.end
+    log.publish("a")
+    replica.feed(0, 1)
+    frames, _ = one.take(1000)
+    assert len(frames) == 1
+    other.pass_all()
+    assert (one.place, one.cursor) == (other.place, other.cursor)
+    assert other.take(1000) == ([], Progress.LIVE)
+    assert Replay(replica.history, (100, 0, 0), everything).place is None
+
+
 def test_the_frames_of_a_replay_that_is_ahead_carry_both_vectors(log: Log) -> None:
     replica = replica_with(log)
     replay = Replay(replica.history, (8, 5, 0), everything)

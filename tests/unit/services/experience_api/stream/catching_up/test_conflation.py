@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.experience_api.stream.catching_up.conflation import Round, subject_of
+from services.experience_api.stream.catching_up.conflation import Round, SharedRounds, subject_of
 from services.experience_api.wire.frames import event_frame
 
 
@@ -42,6 +42,20 @@ def test_a_round_keeps_the_latest_of_each_subject_in_order(found: list[tuple[str
     assert round_.take() == expected
     assert round_.replaced == len(frames) - len(expected)
     assert round_.empty
+
+
+def test_the_newest_rounds_are_kept() -> None:
+    shared: SharedRounds[int] = SharedRounds(2)
+    rounds = [Round(1000) for _ in range(3)]
+    for number, each in enumerate(rounds):
+        each.add([frame(0, subject="1"), frame(number, subject="1")])
+        shared.keep(number, each.taken)
+    assert shared.find(0) is None
+    taken = shared.find(2)
+    assert taken is not None
+    again = Round(1000)
+    again.repeat(taken)
+    assert (again.replaced, again.full, again.take()) == (1, rounds[2].full, [frame(2, subject="1")])
 
 
 def test_what_was_left_out_takes_no_memory() -> None:

@@ -9,6 +9,7 @@ import pytest
 from services.experience_api.hub.audience import interest_in
 from services.experience_api.hub.connection import Connection
 from services.experience_api.stream.control_events import LOG_CUT
+from services.experience_api.stream.replay import Progress, Replay
 from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.protocol import Outgoing, TopicOptions
 from tests.unit.services.experience_api.events import events
@@ -135,6 +136,33 @@ class TestLive:
         await turns()
         assert texts(transport)[-3:] == ["0/997", "0/998", "0/999"]
         assert len(texts(transport)) <= 9
+
+    async def test_connections_take_the_same_round_once(self, live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+        transports = [FakeTransport() for _ in range(5)]
+        for transport in transports:
+            live.begin(transport)
+        await turns()
+        live.deliver(0)
+        await turns()
+        takes: list[int] = []
+        take = Replay.take
+
+        def counted(replay: Replay, budget: int) -> tuple[list[bytes], Progress]:
+            takes.append(budget)
+            return take(replay, budget)
+
+        monkeypatch.setattr(Replay, "take", counted)
+        live.deliver(1, 2, 4, 5)
+        live.clock.pass_time(1)
+        await turns()
+        assert [texts(transport) for transport in transports] == [["trelay.connected", "0/0", "0/4", "0/5"]] * 5
+        assert len(takes) == 1
+        assert live.catch_up.counts.conflated == 10
+        live.deliver(6)
+        live.clock.pass_time(1)
+        await turns()
+        assert all(texts(transport)[-1] == "0/6" for transport in transports)
+        assert len(takes) == 2
 
     async def test_it_is_served_once_the_latest_events_are_written(self, live: Live) -> None:
         rounds: list[Connection] = []
