@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.k8s.cluster.deploying import SLOW, Cluster, program, until
+from tests.k8s.cluster.deploying import REGISTRY, SLOW, VERSION, Cluster, program, until
 
 POD = "load"
 POSTGRESQL = {"app.kubernetes.io/component": "postgresql"}
@@ -49,23 +49,27 @@ def egress() -> dict[str, Any]:
 
 
 @contextmanager
-def load(cluster: Cluster, *, rate: int, subscribers: int, settle: int = 90, **more: str) -> Iterator[Verdict]:
+def load(
+    cluster: Cluster, *, rate: int, subscribers: int, settle: int = 90, version: str = VERSION, **more: str
+) -> Iterator[Verdict]:
     """Feed and subscribe while the context lasts; the verdict is there when it has ended.
 
-    `more` is further environment of the program, such as PREFIX, which begins the names of the clients.
+    `version` is that of the database. `more` is further environment of the program, such as PREFIX, which begins the
+    names of the clients.
     """
     verdict = Verdict()
     environment = {"RATE": str(rate), "SUBSCRIBERS": str(subscribers), "SETTLE": str(settle)}
-    start(cluster, "load.py", **environment, **more)
+    start(cluster, "load.py", version, **environment, **more)
     until(lambda: "connected" in cluster.log(POD), 120, lambda: cluster.log(POD) + cluster.state())
     yield verdict
     verdict.found = stop(cluster, settle + 60)
 
 
-def start(cluster: Cluster, name: str, **environment: str) -> None:
+def start(cluster: Cluster, name: str, version: str = VERSION, **environment: str) -> None:
     """Start a program in place of the one before, on the node of PostgreSQL: drains of other nodes leave it alone."""
     pod = program(POD, LABELS, [f"/programs/{name}"], **environment)
     beside = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": POSTGRESQL}}
+    pod["spec"]["containers"][0]["image"] = f"{REGISTRY}/cli:{version}"
     pod["spec"]["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
     cluster.do("delete", "pod", POD, "--ignore-not-found", "--wait=true")
     cluster.apply([egress(), pod])
