@@ -63,10 +63,7 @@ class SqsConnection:
 
     async def receive(self, limit: int, max_bytes: int) -> Received:
         """Return what waits; see `Connection`."""
-        if not self._waiting and self._asked_at is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout_at(self._asked_at + _ARRIVAL):
-                    await self._arrived.wait()
+        await self._arrival()
         if self._problem is not None:
             raise self._problem
         taken: list[Message] = []
@@ -77,7 +74,7 @@ class SqsConnection:
         if not self._waiting:
             self._arrived.clear()
         waiting = () if taken or self._asked_at is not None else ("messages behind those that are not committed yet",)
-        return Received(taken, more=bool(self._waiting) or self._full, waiting=waiting)
+        return Received(taken, more=bool(self._waiting) or (self._full and bool(taken)), waiting=waiting)
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Delete messages; see `Connection`. What cannot be deleted now is deleted later, or dropped when it comes."""
@@ -87,6 +84,17 @@ class SqsConnection:
     async def wait(self) -> None:
         """Return when something was delivered; see `Connection`."""
         await self._arrived.wait()
+
+    async def _arrival(self) -> None:
+        """Wait until there is a message, or SQS would have returned one that waits."""
+        while not self._waiting and self._asked_at is not None and self._problem is None:
+            self._arrived.clear()
+            try:
+                # A short poll answers in any case, and the long poll behind it at once if there is a message.
+                async with asyncio.timeout_at(None if self._full else self._asked_at + _ARRIVAL):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
 
     async def _drain(self) -> None:
         try:
@@ -117,8 +125,10 @@ class SqsConnection:
                 await self._room.wait()
                 continue
             self._asked_at = asyncio.get_running_loop().time()
-            waits = [self._options.long_poll, *(0 for _ in counts[1:])]
-            self._full = all(await _all(map(self._request, counts, waits)))
+            waits = [0 if self._full else self._options.long_poll, *(0 for _ in counts[1:])]
+            short, self._full = self._full, all(await _all(map(self._request, counts, waits)))
+            if short and not self._full:
+                self._arrived.set()
 
     async def _request(self, count: int, wait: int) -> bool:
         """Receive messages; return whether there were as many as were asked for."""
@@ -131,11 +141,13 @@ class SqsConnection:
             MessageAttributeNames=["All"],
         )
         delivered = answer.get("Messages", ())
+        full = len(delivered) == count
+        self._full = self._full or full
         for each in delivered:
             self._held.add(each["ReceiptHandle"], size_of(each))
             self._waiting.append(message_of(each))
             self._arrived.set()
-        return len(delivered) == count
+        return full
 
     async def _renew(self) -> None:
         """Hide what is held again, long before its visibility timeout ends."""
