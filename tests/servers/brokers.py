@@ -34,8 +34,11 @@ def shared(name: str, server: Callable[[Certificates], AbstractContextManager[An
 
 
 rabbitmq = shared("RabbitMQ", rabbitmq_server)
+_ALL_MESSAGES = "max_queued_messages 0\n"
+"""Mosquitto drops what a session has waiting above 1000 messages otherwise."""
+
 redis = shared("Redis", lambda certificates: redis_server(certificates=certificates))
-mosquitto = shared("Mosquitto", lambda certificates: mosquitto_server(certificates=certificates))
+mosquitto = shared("Mosquitto", lambda certificates: mosquitto_server(_ALL_MESSAGES, certificates))
 nats = shared("NATS", lambda _: nats_server())
 sqs = shared("SQS", lambda _: sqs_server())
 secured_kafka = shared("Kafka", secured_kafka_server)

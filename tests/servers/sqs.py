@@ -10,6 +10,7 @@ from services.standalone.embedded.process import ServerProcess, free_port, port_
 from tests.servers.certificates import Certificates
 
 _STARTUP = 60.0
+_PROGRAM = Path(__file__).with_name("sqs_moto.py")
 
 
 class SqsServer:
@@ -17,7 +18,7 @@ class SqsServer:
 
     def __init__(self, folder: Path, certificates: Certificates | None) -> None:
         self.port = free_port()
-        self._tls = [] if certificates is None else ["-c", str(certificates.server), "-k", str(certificates.server_key)]
+        self._tls = [] if certificates is None else [str(certificates.server), str(certificates.server_key)]
         self._process = ServerProcess("moto", folder / "moto.out")
 
     @property
@@ -28,7 +29,7 @@ class SqsServer:
     def start(self) -> None:
         """Start it, and return once it accepts connections."""
         self._process.start(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port), *self._tls],
+            [sys.executable, str(_PROGRAM), str(self.port), *self._tls],
             ready=lambda _: not port_is_free(self.port),
             timeout=_STARTUP,
         )

@@ -10,7 +10,7 @@ import yaml
 
 from services.standalone.embedded.process import free_port
 from shared.bus.connect import BusOptions
-from shared.bus.protocol import Bus, Record
+from shared.bus.protocol import Bus
 from tests.e2e.programs import Program
 
 
@@ -45,17 +45,18 @@ def file_source(path: Path, **more: Any) -> dict[str, Any]:
 
 async def published(bus: Bus, options: BusOptions, channels: Sequence[str]) -> dict[str, list[str]]:
     """Return the ids in the data of all events on the publish topic, by channel, in order."""
-    topic = options.topics.publish
-    bounds = await bus.bounds(topic)
     found: dict[str, list[str]] = {channel: [] for channel in channels}
-    async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
-        while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-            for record in await reader.read(wait=1.0):
-                channel, identity = _channel_and_id(record)
-                found[channel].append(identity)
+    for event in await published_events(bus, options):
+        found[event["channel"]].append(event["data"]["id"])
     return found
 
 
-def _channel_and_id(record: Record) -> tuple[str, str]:
-    event = json.loads(record.value or b"")
-    return event["channel"], event["data"]["id"]
+async def published_events(bus: Bus, options: BusOptions) -> list[dict[str, Any]]:
+    """Return all events on the publish topic, in the order of each channel."""
+    topic = options.topics.publish
+    bounds = await bus.bounds(topic)
+    found: list[dict[str, Any]] = []
+    async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
+        while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
+            found += [json.loads(record.value or b"") for record in await reader.read(wait=1.0)]
+    return found
