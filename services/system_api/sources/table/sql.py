@@ -119,6 +119,21 @@ def check_unique(table: str, key: Sequence[str], unique: Iterable[Collection[str
     )
 
 
+def check_view(view: str, *, selection: bool) -> None:
+    """Check that a view that is read by time without an overlap is a selection from one table.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if not selection:
+        raise SettingsError(
+            f"overlap: {view} is a view of more than rows of one table: a row of it appears when the last row that it"
+            " is made from is committed, and may then be below rows that were read; set the seconds that this takes at"
+            " most after the commit of its time (1 where foreign keys keep the order), or `mode: diff`, which needs no"
+            " order"
+        )
+
+
 def suggest_index(table: str, order: Sequence[str], keys: Iterable[str], *, named: bool = False) -> None:
     """Log the statement that creates the missing index; with `named`, the index has a name.
 

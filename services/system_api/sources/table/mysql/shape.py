@@ -8,6 +8,7 @@ from typing import Any
 from services.system_api.sources.table.mysql.connection import MysqlConnection
 from services.system_api.sources.table.mysql.queries import query_columns, relation_of
 from services.system_api.sources.table.mysql.values import Column, quoted
+from services.system_api.sources.table.mysql.views import check_selection
 from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.sql import check_columns, check_unique, identifiers, suggest_index, unit_error
 from services.system_api.sources.table.time_scale import Days, Microseconds, TimeScale, TimeUnit, numbers
@@ -132,6 +133,8 @@ async def mysql_shape_of(connection: MysqlConnection, options: TableSourceOption
         await _check_outbox(connection, options, shape, is_table=relation.is_table)
     if options.ordered:
         await _check_order(connection, options, shape)
+        if shape.times and not relation.is_table and options.overlap == 0:  # a query has an overlap
+            await check_selection(connection, options.table, relation.sql)
         # No index serves the first of several columns that is not NULL.
         leads = any(names[0] == shape.order_name for _, names in relation.indexes.values())
         if relation.is_table and not leads:

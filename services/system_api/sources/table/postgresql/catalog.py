@@ -18,7 +18,14 @@ from services.system_api.sources.table.postgresql.shape import (
     order_error,
     order_type,
 )
-from services.system_api.sources.table.sql import check_columns, check_unique, quoted_table, suggest_index, unit_error
+from services.system_api.sources.table.sql import (
+    check_columns,
+    check_unique,
+    check_view,
+    quoted_table,
+    suggest_index,
+    unit_error,
+)
 from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
@@ -73,7 +80,7 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
     relation = await _relation(connection, oid)
     columns = relation.columns
     if options.ordered:
-        _check_exactness(options, relation.kind, standby=standby)
+        _check_exactness(options, relation, standby=standby)
     elif options.mode == "outbox":
         _check_writable(options, relation, standby=standby)
     check_columns(options.described, options.named_columns, list(columns))
@@ -118,7 +125,7 @@ async def _relation(connection: asyncpg.Connection, oid: int) -> _Relation:
     )
 
 
-def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -> None:
+def _check_exactness(options: TableSourceOptions, relation: _Relation, *, standby: bool) -> None:
     if options.updated_at_column is not None and options.overlap > 0:
         return
     if standby:
@@ -126,11 +133,14 @@ def _check_exactness(options: TableSourceOptions, kind: str, *, standby: bool) -
             "url: this server is a standby, which does not list the open transactions of its primary:"
             " set the primary, or set `updated_at_column` and `overlap`"
         )
+    kind = relation.table.kind
     if kind in _OUT_OF_ORDER:
         raise SettingsError(
-            f"table: {options.table} is {_OUT_OF_ORDER[kind]}, whose rows appear in any order:"
-            " set the table that it reads, or set `updated_at_column` and `overlap`"
+            f"table: {options.table} {'is' if relation.kind == kind else 'shows'} {_OUT_OF_ORDER[kind]}, whose rows"
+            " appear in any order: set the table that it reads, or set `updated_at_column` and `overlap`"
         )
+    if options.updated_at_column is not None:
+        check_view(options.table, selection=kind in _TABLES)
 
 
 def _check_writable(options: TableSourceOptions, relation: _Relation, *, standby: bool) -> None:

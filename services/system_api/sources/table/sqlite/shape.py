@@ -8,6 +8,7 @@ from services.system_api.sources.table.options import TableSourceOptions
 from services.system_api.sources.table.sql import (
     check_columns,
     check_unique,
+    check_view,
     coalesced,
     identifiers,
     quoted,
@@ -25,6 +26,9 @@ _INDEXES = """
     SELECT l.name, l."unique", i.name FROM pragma_index_list(?, ?) l JOIN pragma_index_info(l.name, ?) i
     WHERE NOT l.partial ORDER BY l.origin <> 'pk', l.seq, i.seqno
 """
+_PAGES = "SELECT rootpage, tbl_name, type FROM sqlite_master WHERE rootpage > 0"
+_OPCODE, _P2 = 1, 3
+"""Columns of EXPLAIN."""
 VERSION = "PRAGMA schema_version"
 _KINDS: dict[str, type[int] | type[float] | type[str]] = {"integer": int, "real": float, "text": str}
 
@@ -122,6 +126,8 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
         first = None if len(options.times) > 1 else order.name
         if order.name != table.rowid and not any(columns[0] == first for _, columns in table.indexes.values()):
             suggest_index(options.table, options.order_columns, options.keys, named=True)
+    elif options.times and options.overlap == 0:  # a query has an overlap
+        check_view(options.table, selection=await _is_selection(file, options.table))
     reusable = order.name == table.rowid and "AUTOINCREMENT" not in table.sql.upper()
     if options.mode == "outbox":
         _check_outbox(options, table, reusable=reusable)
@@ -161,6 +167,17 @@ async def _table(file: SqliteFile, given: str) -> _Table:
     own_index = any(columns == [keys[0].name] for _, columns in indexes.values()) if single else False
     rowid = keys[0].name if single and not own_index and type_ == "table" else None
     return _Table(schema, name, columns, type_ == "table", sql or "", rowid, indexes)
+
+
+async def _is_selection(file: SqliteFile, view: str) -> bool:
+    """Return whether a view reads one table once, without groups: its program opens nothing of another table."""
+    program = await file.fetch(f"EXPLAIN SELECT * FROM {quoted_table(view)}")  # noqa: S608 -- the name is quoted
+    pages = [row[_P2] for row in program if row[_OPCODE] == "OpenRead"]
+    found = await file.fetch(_PAGES)
+    opened = [(name, type_) for page in pages for number, name, type_ in found if number == page]
+    names = {name for name, _ in opened}
+    grouped = any(row[_OPCODE].startswith("Agg") for row in program)
+    return not grouped and len(names) == 1 and sum(type_ == "table" for _, type_ in opened) <= 1
 
 
 def _check_grows(options: TableSourceOptions, table: _Table, key: _Column) -> None:

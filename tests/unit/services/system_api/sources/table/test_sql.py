@@ -6,6 +6,7 @@ from services.system_api.sources.table.sql import (
     check_columns,
     check_distinct,
     check_unique,
+    check_view,
     identifiers,
     quoted,
     quoted_table,
@@ -96,3 +97,9 @@ def test_a_unit_is_missing_or_has_no_use() -> None:
         "time_unit: table t: column 'at' is bigint; set what"
     )
     assert unit_error("table t", "at", "date", number=False).endswith("is date, which has no unit; remove `time_unit`")
+
+
+def test_a_view_of_several_tables_needs_an_overlap() -> None:
+    check_view("shown", selection=True)
+    with pytest.raises(SettingsError, match=r"^overlap: shown is a view of more than .* `mode: diff`"):
+        check_view("shown", selection=False)
