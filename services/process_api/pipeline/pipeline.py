@@ -222,6 +222,14 @@ class Pipeline:
                     (outcome,) = await behind.resume([(result.draft,)], scope)
                     yield result, value, self._finished(outcome, result.headers, number)
 
+    def may_be_due(self, state: RunningState) -> bool:
+        """Return whether `due` may yield anything now."""
+        return any(
+            step.may_be_due(state.step(self.name, step.place))
+            for segment in self._segments
+            for step, _ in segment.timed
+        )
+
     def next_due(self, state: RunningState) -> int | None:
         """Return when `due` should be called without an event, in milliseconds since 1970; None for not at all."""
         timed = [step for segment in self._segments for step, _ in segment.timed]

@@ -76,8 +76,7 @@ class Batch:
         self._timed_out = False
         try:
             for record in records:
-                self._add(record, step_timer)
-                step_timer = None
+                self._add(record, None if done else step_timer)
                 done += 1
                 if self._timed_out:
                     break
@@ -202,7 +201,8 @@ class Batch:
         """
         if scope.state is not None:
             for pipeline in self._selection.pipelines:
-                if pipeline.timed and not (self._gate is not None and self._gate.is_paused(pipeline.name)):
+                paused = self._gate is not None and self._gate.is_paused(pipeline.name)
+                if pipeline.timed and not paused and pipeline.may_be_due(scope.state):
                     await self._add_due(pipeline, scope, offset)
 
     async def _add_due(self, pipeline: Pipeline, scope: Scope, offset: int) -> None:

@@ -140,6 +140,9 @@ class AggregateStep(StatefulStep):
             self._store(window, key[:-TIME_BYTES], state)
             yield self._results.of(window, key[:-TIME_BYTES], now, final=False)
 
+    def may_be_due(self, state: StepState) -> bool:
+        return self._early is not None or self._time.is_due(self._time.lateness, state)
+
     def next_due(self, state: StepState) -> int | None:
         ended = self._time.next_due(state)
         times = (state.next_timer(WALL_TIMER), None if ended is None else ended + self._time.lateness)

@@ -142,6 +142,9 @@ class JoinStep(StatefulStep):
                         draft = each.event.draft()
                         yield Due(self._pair(draft, None, draft), each.event.headers)
 
+    def may_be_due(self, state: StepState) -> bool:
+        return self._time.is_due(self._time.lateness + self._within, state)
+
     def next_due(self, state: StepState) -> int | None:
         first = self._time.next_due(state)
         return None if first is None else first + self._within + self._time.lateness

@@ -65,6 +65,11 @@ class StatefulStep:
         del state
         return ()
 
+    def may_be_due(self, state: StepState) -> bool:
+        """Return whether `due` may return anything now; this is called for each event, and costs less."""
+        del state
+        return True
+
     def next_due(self, state: StepState) -> int | None:
         """Return when `due` should be called without an event, in milliseconds since 1970; None for not at all."""
         del state

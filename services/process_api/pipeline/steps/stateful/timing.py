@@ -89,6 +89,11 @@ class EventTime:
         state.set_number(_WATERMARK, reached)
         return reached
 
+    def is_due(self, after: int, state: StepState) -> bool:
+        """Return whether a timer of events is due so many milliseconds after it, or the clock may let time pass."""
+        first = state.next_timer(EVENT_TIMER)
+        return state.moment.idle or (first is not None and first + after <= self.now(state))
+
     def next_due(self, state: StepState) -> int | None:
         """Return when the clock makes the first timer of events due, if the partition stays idle."""
         first = state.next_timer(EVENT_TIMER)

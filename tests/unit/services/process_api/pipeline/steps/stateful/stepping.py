@@ -77,7 +77,9 @@ class Stepping:
         return self.due()
 
     def due(self) -> list[dict[str, Any]]:
+        may_be_due = self.step.may_be_due(self.state)
         made = [result.draft for result in self.step.due(self.state)]
+        assert may_be_due or not (made or self.running._pipelines["orders"].provisional)
         self.running.keep("orders")
         return _decoded(made)
 

@@ -3,6 +3,7 @@
 import pytest
 
 from services.process_api.pipeline.steps.stateful.timing import EventTime, TimedOptions
+from services.process_api.state.keys import EVENT_TIMER
 from shared.errors import Malformed
 from tests.unit.services.process_api.pipeline.steps.stateful.stepping import START, Stepping
 
@@ -48,3 +49,16 @@ def test_the_time_never_goes_back() -> None:
     bench.running.at_no_record()
     assert time.pass_idle(bench.state) == START + 50_000
     assert time.pass_idle(bench.state) == START + 50_000
+
+
+def test_a_timer_is_due_once_the_time_of_events_has_passed_it() -> None:
+    bench, time = Stepping(ANY), EventTime(TimedOptions())
+    bench.running.at_record(b"", START + 1000, b"")
+    assert not time.is_due(0, bench.state)
+    bench.state.set_timer(EVENT_TIMER, START + 100, b"k")
+    for at, due in ((50, False), (100, True), (109, True)):
+        time.advance(START + at, bench.state)
+        assert time.is_due(0, bench.state) is due
+    assert not time.is_due(10, bench.state)
+    bench.running.at_no_record()
+    assert time.is_due(10, bench.state)
