@@ -6,7 +6,6 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from functools import partial
 from typing import Unpack
-from uuid import UUID
 
 from aiohttp import web
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,7 +22,6 @@ from services.experience_api.http.routes import Routes
 from services.experience_api.http.subscribers import SubscriberRoutes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.experience_api.presence.publishing import Presence
-from services.experience_api.presence.store import PresenceStore
 from services.experience_api.producers.identity import Producers
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.postgres import PostgresKeyStore
@@ -179,7 +177,15 @@ class _Service:
             tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections, node)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             if options.presence.enabled:
-                tasks.keep("presence", self._run_presence())
+                publishing = Presence(
+                    self._own_leases(),
+                    lambda: self._stream.get().once,
+                    self._registry.release_dead,
+                    options.presence,
+                    parts.clock,
+                    options.connections.lease_seconds,
+                )
+                tasks.keep("presence", publishing.run_on(self._settings.database))
             _ = tasks.start("follow signing keys", self._signing.follow())
             # Closed after the other listener: operators see the drain.
             admin = await stack.enter_async_context(self._admin_listening(connections))
@@ -214,12 +220,14 @@ class _Service:
         add_documents(app, self._topics)
         app.on_response_prepare.append(pages.add_headers)
 
-    def _node(self) -> NodeLease:
-        parts = self._parts
-        leases = Leases(self._leases, parts.node, ttl=self._options.connections.lease_seconds, clock=parts.clock)
-        return NodeLease(leases, parts.node, parts.clock, parts.report(LEASE))
+    def _own_leases(self) -> Leases:
+        parts, seconds = self._parts, self._options.connections.lease_seconds
+        return Leases(self._leases, parts.node, ttl=seconds, clock=parts.clock)
 
-    async def _announce(self, connection_id: UUID) -> None:
+    def _node(self) -> NodeLease:
+        return NodeLease(self._own_leases(), self._parts.node, self._parts.clock, self._parts.report(LEASE))
+
+    async def _announce(self, connection_id: uuid.UUID) -> None:
         await self._stream.get().takeovers.announce(connection_id)
 
     async def _run_stream(self, bus: Bus, connections: Connections, node: NodeLease) -> None:
@@ -266,21 +274,6 @@ class _Service:
         )
         self._handshake.set(Handshake(self._handshake_admission, tokens, self._registry, connections, clock))
         await node.run(connections.lose_all, connections.reconcile_soon)
-
-    async def _run_presence(self) -> None:
-        options, clock = self._options, self._parts.clock
-        lease_seconds = options.connections.lease_seconds
-        async with ConnectionPool.opened(self._settings.database, size=1, purpose="presence") as pool:
-            presence = Presence(
-                PresenceStore(pool),
-                Leases(self._leases, self._parts.node, ttl=lease_seconds, clock=clock),
-                lambda: self._stream.get().once,
-                self._registry.release_dead,
-                options.presence,
-                clock,
-                lease_seconds,
-            )
-            await presence.run()
 
     async def _prepare(self) -> None:
         if self._migrates:

@@ -5,13 +5,16 @@ whatever moment, and also if two replicas believe that they hold the lease, each
 """
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from services.experience_api.presence.options import PresenceOptions
-from services.experience_api.presence.sessions import guarded
+from services.experience_api.presence.sessions import Noted, guarded
 from services.experience_api.presence.store import PresenceStore
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.refusals import Refused
+from shared.database.options import DatabaseOptions
+from shared.database.pool import ConnectionPool
 from shared.errors import TrelayError
 from shared.lease import Lease, Leases
 from shared.runtime.clock import Clock
@@ -27,12 +30,19 @@ _PAUSE = 1.0
 _BEGIN_INTERVAL = 3600.0
 
 
+class NotedConnections(Protocol):
+    """What was noted of connections; see `PresenceStore`."""
+
+    async def begin(self) -> None: ...
+    async def noted(self, limit: int) -> Sequence[Noted]: ...
+    async def forget(self, noted: Sequence[Noted]) -> None: ...
+
+
 class Presence:
     """Publishes for as long as `run` runs."""
 
     def __init__(
         self,
-        store: PresenceStore,
         leases: Leases,
         once: Callable[[], OnceAppender],
         release_dead: Callable[[float], Awaitable[object]],
@@ -45,7 +55,6 @@ class Presence:
         `release_dead` ends the claims of replicas whose leases have ended so many seconds ago. `lease_seconds` is how
         long those leases last.
         """
-        self._store = store
         self._leases = leases
         self._once = once
         self._release_dead = release_dead
@@ -54,18 +63,23 @@ class Presence:
         self._lease_seconds = lease_seconds
         self._failing = False
 
-    async def run(self) -> None:
-        """Publish until cancelled, whenever this replica holds the lease."""
+    async def run_on(self, database: DatabaseOptions) -> None:
+        """Publish what a database has noted, until cancelled."""
+        async with ConnectionPool.opened(database, size=1, purpose="presence") as pool:
+            await self.run(PresenceStore(pool))
+
+    async def run(self, store: NotedConnections) -> None:
+        """Publish what a store has noted, until cancelled, whenever this replica holds the lease."""
         while True:
             try:
                 async with self._leases.hold(LEASE) as lease:
-                    await self._publish_while(lease)
+                    await self._publish_while(lease, store)
             except (TrelayError, Refused) as exc:
                 self._report(exc)
             await self._clock.sleep(_PAUSE)
 
-    async def _publish_while(self, lease: Lease) -> None:
-        await self._store.begin()
+    async def _publish_while(self, lease: Lease, store: NotedConnections) -> None:
+        await store.begin()
         # After an outage of the database, all replicas have had the time to renew their leases.
         release_at = self._clock.monotonic() + self._lease_seconds
         begin_at = self._clock.monotonic() + _BEGIN_INTERVAL
@@ -74,18 +88,18 @@ class Presence:
                 await self._release_dead(self._options.left_after)
                 release_at = self._clock.monotonic() + _PAUSE
             if self._clock.monotonic() >= begin_at:
-                await self._store.begin()
+                await store.begin()
                 begin_at = self._clock.monotonic() + _BEGIN_INTERVAL
-            if not await self._publish():
+            if not await self._publish(store):
                 await self._clock.sleep(_INTERVAL)
 
-    async def _publish(self) -> bool:
+    async def _publish(self, store: NotedConnections) -> bool:
         """Publish what was noted first; return whether there was any."""
-        noted = await self._store.noted(_AT_ONCE)
+        noted = await store.noted(_AT_ONCE)
         if noted:
             await self._once().append([guarded(each) for each in noted])
             reach("presence.published")
-            await self._store.forget(noted)
+            await store.forget(noted)
         if self._failing:
             self._failing = False
             logger.info("presence published again", extra={"component": "presence"})

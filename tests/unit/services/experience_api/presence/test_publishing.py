@@ -11,7 +11,6 @@ import pytest
 from services.experience_api.presence.options import PresenceOptions
 from services.experience_api.presence.publishing import Presence
 from services.experience_api.presence.sessions import Noted
-from services.experience_api.presence.store import PresenceStore
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.keys import Guarded
 from services.experience_api.refusals import UNAVAILABLE, Refused
@@ -69,7 +68,6 @@ class Parts:
     @asynccontextmanager
     async def running(self, name: str = "one") -> AsyncIterator[None]:
         presence = Presence(
-            cast("PresenceStore", self.store),
             Leases(self.leases, name),
             lambda: cast("OnceAppender", self.once),
             self._release,
@@ -78,7 +76,7 @@ class Parts:
             lease_seconds=20,
         )
         async with Tasks() as tasks:
-            tasks.keep("presence", presence.run())
+            tasks.keep("presence", presence.run(self.store))
             yield
 
     async def _release(self, after: float) -> None:
