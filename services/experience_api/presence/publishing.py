@@ -5,6 +5,7 @@ whatever moment, and also if two replicas believe that they hold the lease, each
 """
 
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -23,6 +24,9 @@ from shared.runtime.failpoints import reach
 logger = logging.getLogger(__name__)
 
 LEASE = "presence"
+_KEYS_KEPT = 600.0
+"""Seconds for which keys are kept, of the limit that pushes share. By then no replica can publish what it took before
+they were published: the writers of a replica without a lease are fenced within a minute."""
 _AT_ONCE = 500
 _INTERVAL = 0.5
 """Seconds between two looks at what was noted."""
@@ -36,6 +40,7 @@ class NotedConnections(Protocol):
     async def begin(self) -> None: ...
     async def noted(self, limit: int) -> Sequence[Noted]: ...
     async def forget(self, noted: Sequence[Noted]) -> None: ...
+    async def drop_keys(self, digests: Sequence[bytes]) -> None: ...
 
 
 class Presence:
@@ -62,6 +67,8 @@ class Presence:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._failing = False
+        self._keys: deque[tuple[float, list[bytes]]] = deque()
+        """Of what this replica has published, and when."""
 
     async def run_on(self, database: DatabaseOptions) -> None:
         """Publish what a database has noted, until cancelled."""
@@ -97,9 +104,14 @@ class Presence:
         """Publish what was noted first; return whether there was any."""
         noted = await store.noted(_AT_ONCE)
         if noted:
-            await self._once().append([guarded(each) for each in noted])
+            events = [guarded(each) for each in noted]
+            await self._once().append(events)
             reach("presence.published")
             await store.forget(noted)
+            self._keys.append((self._clock.monotonic(), [each.key.digest for each in events]))
+        while self._keys and self._clock.monotonic() - self._keys[0][0] > _KEYS_KEPT:
+            await store.drop_keys(self._keys[0][1])
+            self._keys.popleft()
         if self._failing:
             self._failing = False
             logger.info("presence published again", extra={"component": "presence"})

@@ -39,6 +39,7 @@ ON CONFLICT (only_row) DO UPDATE SET noted_until = excluded.noted_until
 _TAKE = """
 SELECT id, client_id, connection_id, kind, connected_at, at FROM trelay.presence_log ORDER BY id LIMIT $1
 """
+_DROP_KEYS = "DELETE FROM trelay.pushed_keys WHERE digest = ANY($1::bytea[])"
 _FORGET = "DELETE FROM trelay.presence_log WHERE id = ANY($1::bigint[])"
 
 
@@ -68,6 +69,11 @@ class PresenceStore:
         """Return what was noted first."""
         async with self._pool.use() as connection:
             return [Noted(*row) for row in await connection.fetch(_TAKE, limit)]
+
+    async def drop_keys(self, digests: Sequence[bytes]) -> None:
+        """Drop the keys of what was published, before the time of idempotency keys."""
+        async with self._pool.use() as connection:
+            await connection.execute(_DROP_KEYS, digests)
 
     async def forget(self, noted: Sequence[Noted]) -> None:
         """Forget what was published."""

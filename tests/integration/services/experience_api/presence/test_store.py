@@ -99,3 +99,11 @@ async def test_a_claim_in_progress_is_not_held_up(store: PresenceStore, database
     await transaction.commit()
     await store.begin()
     assert await seen(store) == [("came", first)]
+
+
+async def test_keys_are_dropped(store: PresenceStore, database: asyncpg.Connection) -> None:
+    insert = "INSERT INTO trelay.pushed_keys (digest, writer, round_number) VALUES ($1, 'w', 1)"
+    for digest in (b"a", b"b"):
+        await database.execute(insert, digest)
+    await store.drop_keys([b"a", b"c"])
+    assert await database.fetchval("SELECT array_agg(digest) FROM trelay.pushed_keys") == [b"b"]

@@ -29,6 +29,7 @@ class Store:
         self.rows: list[Noted] = []
         self.began = 0
         self.unavailable = False
+        self.dropped: list[bytes] = []
 
     async def begin(self) -> None:
         self.began += 1
@@ -40,6 +41,9 @@ class Store:
 
     async def forget(self, noted: Sequence[Noted]) -> None:
         self.rows = [row for row in self.rows if row not in noted]
+
+    async def drop_keys(self, digests: Sequence[bytes]) -> None:
+        self.dropped += digests
 
 
 class Once:
@@ -121,6 +125,19 @@ async def test_claims_of_dead_replicas_are_ended_once_the_others_had_the_time_to
         parts.clock.pass_time(3600)
         await turns()
         assert parts.store.began == 2
+
+
+async def test_keys_are_dropped_once_nobody_can_publish_with_them_again() -> None:
+    parts = Parts()
+    parts.note("came", "left")
+    async with parts.running():
+        await turns()
+        parts.clock.pass_time(600)
+        await turns()
+        assert parts.store.dropped == []
+        parts.clock.pass_time(1)
+        await turns()
+        assert len(set(parts.store.dropped)) == 2
 
 
 async def test_one_replica_publishes_at_a_time() -> None:
