@@ -4,7 +4,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Unpack
 
 from aiohttp import web
@@ -23,22 +22,19 @@ from services.experience_api.http.subscribers import SubscriberRoutes
 from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.experience_api.presence.publishing import Presence
 from services.experience_api.producers.identity import Producers
-from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.postgres import PostgresKeyStore
 from services.experience_api.producers.once.store import KeyStore
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
-from services.experience_api.sessions.claiming.takeovers import Takeovers
 from services.experience_api.sessions.connections import Connections
-from services.experience_api.sessions.dependencies import Stream, StreamParts, load_tokens, run_stream
+from services.experience_api.sessions.dependencies import Stream, load_tokens, run_stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.late_bound import LateBound
-from services.experience_api.sessions.messages.inbound import Inbound
 from services.experience_api.sessions.node import NodeLease
 from services.experience_api.settings import ExperienceSettings
-from services.experience_api.stream.auditing.writing import Auditing, AuditOptions
 from services.experience_api.stream.delivery import Delivery
-from shared.bus.protocol import Appender, Bus, Record
+from services.experience_api.streaming import Streaming, new_id
+from shared.bus.protocol import Bus
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.database.engine import create_engine
@@ -130,7 +126,7 @@ class _Service:
             Producers(options.entity.producers, Networks(options.entity.allow), Budgets.of(options.registrations)),
             parts.clock,
             parts.rng,
-            new_id=_new_id,
+            new_id=new_id,
             event_limit=self._topics.event_limit,
             tracing=parts.tracing,
         )
@@ -231,38 +227,11 @@ class _Service:
         await self._stream.get().takeovers.announce(connection_id)
 
     async def _run_stream(self, bus: Bus, connections: Connections, node: NodeLease) -> None:
-        parts = self._parts
-
-        def inbound(appender: Appender, once: OnceAppender) -> Inbound:
-            return Inbound(appender, once, self._topics.inbound, parts.alerts, self._metrics, parts.clock, _new_id)
-
-        def takeovers(bus: Bus, appender: Appender) -> Takeovers:
-            return Takeovers(bus, appender, self._topics.takeovers, connections.on_notice, parts.clock)
-
-        def once(bus: Bus) -> AbstractAsyncContextManager[OnceAppender]:
-            options = self._options.entity.once
-            return OnceAppender.opened(bus, self._topics.publish, self._keys, node.current, options, _new_id)
-
-        def auditing(options: AuditOptions, appender: Appender) -> Auditing:
-            return Auditing(appender, self._topics.audit, parts.node, options, parts.clock)
-
-        audit = self._options.audit
-        delayed = self._metrics.delayed
-        stream_parts = StreamParts(
-            self._topics,
-            self._options.delivery,
-            inbound,
-            takeovers,
-            once,
-            delayed,
-            parts.tracing,
-            self._written,
-            None if audit is None else partial(auditing, audit),
+        options, parts = self._options, self._parts
+        streaming = Streaming(
+            self._topics, options.delivery, options.entity.once, options.audit, self._keys, self._metrics, parts
         )
-        await run_stream(stream_parts, bus, self._stream, parts.clock)
-
-    def _written(self, record: Record) -> None:
-        self._metrics.written(record, self._parts.clock.time())
+        await run_stream(streaming.stream_parts(connections, node), bus, self._stream, parts.clock)
 
     async def _run_sessions(self, verifier: Verifier, connections: Connections, node: NodeLease) -> None:
         clock = self._parts.clock
@@ -294,7 +263,3 @@ class _Service:
         # 4. the listener closes, and with it the requests that are in progress
         # 5. what was accepted is on the bus, and the stream ends
         # 6. the replica's lease is released; the database goes last, because 3 and 4 release claims
-
-
-def _new_id() -> str:
-    return str(uuid.uuid4())
