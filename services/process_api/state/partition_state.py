@@ -136,18 +136,16 @@ class PartitionState:
     async def confirm(self) -> None:
         """Note how far the changelog is, so that the next run need not read it again up to there.
 
-        What is visible now was sealed before; once all of that is settled, the store has it. A bus that returns an
-        older end, as a broker does that was replaced, only makes the next restoration longer.
+        What is visible now is in the store once the next transaction is settled. Its commit proves that no other owner
+        had written to the changelog before: a process that was paused may have lost the partition, and not know it
+        yet. A bus that returns an older end, as a replaced broker does, only makes the next restoration longer.
 
         Raises:
             Unavailable: the bus does not answer.
         """
         now = int(self._clock.time() * 1000)
         end = (await self._bus.bounds(self.place.topic))[self.place.partition][1]
-        self._confirmed = (self._sealed, Mark(self._epoch, end, now))
-        if self._settled == self._sealed:
-            self._layers.store.apply({}, self._confirmed[1])
-            self._confirmed = None
+        self._confirmed = (self._sealed + 1, Mark(self._epoch, end, now))
 
     def _apply(self, records: Sequence[Record]) -> None:
         changes: dict[bytes, bytes | None] = {}

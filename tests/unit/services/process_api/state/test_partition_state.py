@@ -95,23 +95,60 @@ async def test_a_store_goes_on_from_its_mark() -> None:
     assert Orders(again).step.get(b"after") == b""
 
 
-async def test_a_mark_waits_for_what_is_in_flight() -> None:
+async def test_a_mark_waits_for_what_is_in_flight_and_for_the_transaction_behind_it() -> None:
     """The end is asked for while a transaction is visible and not stored yet."""
     bus, store = await new_bus(), MemoryStore()
     state = await opened(bus, store)
-    orders = Orders(state)
-    step = orders.step
-    step.put(b"a", b"1")
-    orders.keep()
-    async with bus.writer("w") as writer:
-        await writer.commit(Transaction(placed={PLACE: state.seal(0)}))
+    await _commit_unsettled(bus, state)
     await state.confirm()
     assert store.mark is not None
     assert store.mark.offset == 0
-    crashed = Orders(await opened(bus, store)).step
-    assert crashed.get(b"a") == b"1"
     await state.settle()
+    assert store.mark.offset == 0
+    await commit(bus, state)
     assert store.mark.offset == 2
+
+
+async def test_what_was_visible_and_not_stored_is_restored_after_a_mark() -> None:
+    bus, store = await new_bus(), MemoryStore()
+    state = await opened(bus, store)
+    await _commit_unsettled(bus, state)
+    await state.confirm()
+    assert Orders(await opened(bus, store)).step.get(b"a") == b"1"
+
+
+async def _commit_unsettled(bus: MemoryBus, state: PartitionState) -> None:
+    orders = Orders(state)
+    orders.step.put(b"a", b"1")
+    orders.keep()
+    async with bus.writer("w") as writer:
+        await writer.commit(Transaction(placed={PLACE: state.seal(0)}))
+
+
+@pytest.mark.parametrize("in_flight", [False, True])
+async def test_a_run_that_was_paused_does_not_take_the_changes_of_the_next_owner_for_its_own(in_flight: bool) -> None:
+    """The next owner writes to the changelog; then the run goes on, before it finds out that it is fenced."""
+    bus, store = await new_bus(), MemoryStore()
+    state = await opened(bus, store)
+    orders = Orders(state)
+    orders.step.put(b"a", b"1")
+    orders.keep()
+    if in_flight:
+        async with bus.writer("w") as writer:
+            await writer.commit(Transaction(placed={PLACE: state.seal(0)}))
+    else:
+        await commit(bus, state)
+    owner = await opened(bus)
+    others = Orders(owner)
+    others.step.put(b"a", b"2")
+    others.step.put(b"b", b"1")
+    others.keep()
+    await commit(bus, owner)
+    await state.confirm()
+    if in_flight:
+        await state.settle()
+    again = Orders(await opened(bus, store))
+    assert (again.step.get(b"a"), again.step.get(b"b")) == (b"2", b"1")
 
 
 @pytest.mark.parametrize("mark", [Mark("another topic", 0, 10**12), Mark("", 0, 10**12 - 13 * 3_600_000)])
