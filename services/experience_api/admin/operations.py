@@ -228,8 +228,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Needs `event` and `client`. Reads the topics by time, for some seconds; an answer with a `cursor` is not "
         "done: ask again with it. It writes nothing and joins no group.",
         parameters=(
-            query("event", "The id of the event.", {**_TEXT, "minLength": 1, "maxLength": ID_LIMIT}),
-            query("client", "The id of the client.", _ID),
+            query("event", "The id of the event; not needed with `cursor`.", {**_TEXT, "maxLength": ID_LIMIT}),
+            {**query("client", "The id of the client.", _ID), "required": True},
             query("source", "The name of its source, to tell events of the same id apart."),
             query("since", f"The earliest time of the event: `earliest`, a duration, or a time; by default `{SINCE}`."),
             query("until", "The latest time at which it was ingested; by default now."),
