@@ -15,6 +15,7 @@ ORDER = (
     "ndjson",
     "queues",
     "table",
+    "replication",
     "http_pages",
     "process",
     "steps",
