@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 import aio_pika
+import aiomqtt
 import nats
 import uvloop
 from aiokafka import AIOKafkaConsumer
@@ -27,6 +28,7 @@ from benchmarks.bare import bare_producer
 from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
 from benchmarks.polling import polled
 from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
+from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.queue.redis.opening import RedisSourceKind
@@ -121,6 +123,16 @@ async def read_rabbitmq(url: str, events: int) -> Batches:
                     found = []
                 if not events:
                     return
+
+
+async def fill_mqtt(settings: dict[str, Any], port: int, events: int) -> None:
+    """Send messages to a session, which exists before: the broker keeps them for it."""
+    options = MqttSourceKind.model_validate(settings | {"type": "t"})
+    async with options.broker_class()(NAME, options, {}).connected():
+        pass
+    async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
+        for body in bodies(events):
+            await client.publish(NAME, body, qos=1)
 
 
 async def fill_kafka(servers: str, events: int) -> None:

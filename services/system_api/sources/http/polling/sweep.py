@@ -180,6 +180,8 @@ class Sweep:
     def _end_page(self, page: FetchedPage) -> None:
         self._page = None
         unreadable = [*page.facts.unreadable, *self._refused]
+        if self._options.changes.kind == "cursor":
+            self._cache.retain(set())  # behind a cursor, no page but the last one is requested again
         self._cache.keep(page.request.url, page.facts._replace(unreadable=unreadable))
         self._read.add(page.request.url)
         try:

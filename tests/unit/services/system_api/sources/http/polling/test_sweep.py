@@ -169,3 +169,20 @@ def test_pages_that_keep_moving_are_a_problem() -> None:
 def test_a_cursor_that_is_no_url_is_an_error() -> None:
     with pytest.raises(Malformed, match=r"changes\.cursor: found 'http://\[::1'; expected a URL"):
         simulated([], changes={"kind": "cursor", "cursor": "next", "start": "http://[::1"})
+
+
+def test_of_the_pages_behind_a_cursor_the_last_one_is_remembered() -> None:
+    changes = {"kind": "cursor", "cursor": "items[-1].id", "parameter": "after"}
+    run = Simulation(1, size=3, pagination={"kind": "page"}, changes=changes)
+    for number in range(10):
+        run.list.put(f"r{number}", 1)
+    read = set()
+    for _ in range(40):
+        request = run.sweep.request
+        run.poll()
+        if request is not None:
+            read.add(request.url)
+            known = {url for url in read if run.cache.get(url) is not None}
+            assert known <= {request.url}
+    assert len(read) > 3
+    assert len(run.events) == 10
