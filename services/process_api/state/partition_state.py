@@ -17,10 +17,11 @@ from services.process_api.state.definitions import Definitions
 from services.process_api.state.keys import DEFINITIONS, KINDS, prefix_of
 from services.process_api.state.running import RunningState
 from services.process_api.state.step_state import Moment
-from services.process_api.state.store import Mark, Store
+from services.process_api.state.store import Changes, Mark, Store
 from shared.bus.protocol import Bus, Outgoing, Record, TopicPartition
 from shared.errors import PositionLost
 from shared.runtime.clock import Clock
+from shared.runtime.tasks import started
 
 _MARK_AGE_MS = 12 * 3_600_000
 """A store that has not followed the changelog for so long is cleared: the bus keeps deletions for 24 hours."""
@@ -127,11 +128,21 @@ class PartitionState:
         if self._confirmed is not None and self._confirmed[0] <= self._settled + 1:
             mark, self._confirmed = self._confirmed[1], None
         if len(changes) > _DIRECT and self._layers.store.threaded:
-            await asyncio.to_thread(self._layers.store.apply, changes, mark)
+            await self._apply_in_thread(changes, mark)
         else:
             self._layers.store.apply(changes, mark)
         self._layers.sealed.popleft()
         self._settled += 1
+
+    async def _apply_in_thread(self, changes: Changes, mark: Mark | None) -> None:
+        """Store changes in a thread; where this is cancelled, wait for the thread: the next run uses the same store."""
+        work = asyncio.to_thread(self._layers.store.apply, changes, mark)
+        applying = started(f"state of {self.place.topic}/{self.place.partition}", work)
+        try:
+            await asyncio.shield(applying)
+        except asyncio.CancelledError:
+            await asyncio.wait([applying])
+            raise
 
     async def confirm(self) -> None:
         """Note how far the changelog is, so that the next run need not read it again up to there.

@@ -1,6 +1,8 @@
 """The state of one partition: restored from what was committed, whatever was in flight."""
 
+import asyncio
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from services.process_api.state.keys import DEFINITIONS, LONGEST_KEY
 from services.process_api.state.memory import MemoryStore
 from services.process_api.state.partition_state import PartitionState
 from services.process_api.state.rocks import RocksStores
-from services.process_api.state.store import Mark, Store
+from services.process_api.state.store import Changes, Mark, Store
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import TopicOptions, TopicPartition, Transaction, Writer
 from tests.unit.services.process_api.state.clocks import ManualClock
@@ -266,3 +268,42 @@ async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path) 
                     if rng.random() < 0.2:
                         break  # it ends after the commit
                     await state.settle()
+
+
+class SlowStore(MemoryStore):
+    """A store that takes changes in a thread, and only once it is let."""
+
+    threaded = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.let = threading.Event(), threading.Event()
+        self.applied = 0
+
+    def apply(self, changes: Changes, mark: Mark | None = None) -> None:
+        if len(changes) > 1:
+            self.began.set()
+            assert self.let.wait(20)
+        super().apply(changes, mark)
+        self.applied += len(changes)
+
+
+async def test_a_run_that_is_cancelled_ends_once_the_store_has_what_is_being_stored() -> None:
+    bus, store = await new_bus(), SlowStore()
+    state = await opened(bus, store)
+    orders = Orders(state)
+    for number in range(300):
+        orders.step.put(b"%d" % number, b"1")
+    orders.keep()
+    async with bus.writer("w") as writer:
+        await writer.commit(Transaction(placed={PLACE: state.seal(0)}))
+    settling = asyncio.ensure_future(state.settle())
+    assert await asyncio.to_thread(store.began.wait, 20)
+    settling.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not settling.done()
+    store.let.set()
+    with pytest.raises(asyncio.CancelledError):
+        await settling
+    assert store.applied > 300
