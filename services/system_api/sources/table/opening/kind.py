@@ -17,6 +17,7 @@ from services.system_api.sources.table.postgresql.replication import managing
 from shared.runtime.clock import Clock
 from shared.runtime.extras import extra
 
+_MYSQL = ("diff_reader", "outbox_reader", "reader", "table")
 _OPENERS = {"incremental": open_incremental, "diff": open_diff, "outbox": open_outbox, "replication": open_replication}
 
 
@@ -49,10 +50,16 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: rand
     async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         assembly = Assembly(name, options, builder, checkpoint, clock)
         if options.on_mysql:
-            await asyncio.to_thread(import_module, "sqlalchemy.ext.asyncio")  # what follows finds it imported
+            await asyncio.to_thread(_import_mysql)
         async with AsyncExitStack() as stack:
             with settings_errors(name):
                 source = await _OPENERS[options.mode](stack, assembly)
             yield source
 
     return open_source
+
+
+def _import_mysql() -> None:
+    """Import what the openers import; in a thread, because SQLAlchemy takes long and the loop must not wait for it."""
+    for name in _MYSQL:
+        import_module(f"services.system_api.sources.table.mysql.{name}")
