@@ -120,3 +120,8 @@ def test_any_sequence_keeps_the_order_and_loses_nothing(steps: list[tuple[str, i
         assert outbox.direct_fd == NO_FD or not transport.buffered
     transport.peer_reads(10**6)
     assert transport.sent == expected
+
+
+def test_bytes_go_to_the_descriptor_as_they_are_unless_there_is_none(transport: FakeTransport, plain: Outbox) -> None:
+    assert plain.is_direct
+    assert not Outbox(transport, None, LIMIT).is_direct
