@@ -1,5 +1,7 @@
 """Measures the time from the commit of a row to its frame at a subscriber, through three processes on Kafka, when idle.
 
+On the way, the time to its event on the publish topic, as a consumer that reads committed records sees it.
+
 Next to it, alternating on the same broker, the minimum for any relay that is exactly once between three parts: two bare
 transactional round trips in sequence (a record in a transaction, read committed, copied in a transaction with its
 offset, read committed).
@@ -25,6 +27,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
+from shared.bus.topics import TopicsOptions
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
@@ -46,8 +49,13 @@ Trip = Callable[[int], Awaitable[float]]
 
 
 @asynccontextmanager
-async def relay(folder: Path, dsn: str, bootstrap: str, notify: str | None) -> AsyncIterator[Trip]:
-    """Run the three services; a trip inserts a row and waits for its frame. `notify` is the channel that wakes them."""
+async def relay(
+    folder: Path, dsn: str, bootstrap: str, notify: str | None, to_publish: list[float]
+) -> AsyncIterator[Trip]:
+    """Run the three services; a trip inserts a row and waits for its frame. `notify` is the channel that wakes them.
+
+    The milliseconds to the publish topic are appended to `to_publish`.
+    """
     feed = folder / "feed.ndjson"
     feed.touch()
     database = DatabaseOptions(url=dsn)
@@ -58,24 +66,38 @@ async def relay(folder: Path, dsn: str, bootstrap: str, notify: str | None) -> A
     engine = create_engine(database)
     await add_client(PostgresRegistry(engine, database), CLIENT, secret=SECRET)
     await engine.dispose()
-    deployment = three_processes(folder, feed, dsn, bootstrap, f"bench-{uuid.uuid4().hex[:8]}", notify=notify)
+    prefix = f"bench-{uuid.uuid4().hex[:8]}"
+    deployment = three_processes(folder, feed, dsn, bootstrap, prefix, notify=notify)
     arrived: dict[int, float] = {}
+    published: dict[int, float] = {}
     changed = asyncio.Condition()
+
+    async def note(at: dict[int, float], value: str | bytes) -> None:
+        moment, event = time.perf_counter(), json.loads(value)
+        if event["source"] == "/sources/orders":
+            at[event["data"]["number"]] = moment
+            async with changed:
+                changed.notify_all()
 
     async def listen(socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         async for message in socket:
-            at = time.perf_counter()
-            event = json.loads(message.data)
-            if event["source"] == "/sources/orders":
-                arrived[event["data"]["number"]] = at
-                async with changed:
-                    changed.notify_all()
+            await note(arrived, message.data)
+
+    async def follow() -> None:
+        topic = TopicsOptions(prefix=prefix).publish
+        consumer = AIOKafkaConsumer(
+            topic, bootstrap_servers=bootstrap, isolation_level="read_committed", auto_offset_reset="earliest"
+        )
+        async with consumer:
+            async for record in consumer:
+                await note(published, record.value)
 
     async def trip(number: int) -> float:
         await writer.execute(f"INSERT INTO {TABLE} (account, number, note) VALUES ('a', $1, 'x')", number)
         committed = time.perf_counter()
         async with asyncio.timeout(30), changed:
-            await changed.wait_for(lambda: number in arrived)
+            await changed.wait_for(lambda: number in arrived and number in published)
+        to_publish.append((published[number] - committed) * 1000)
         return (arrived[number] - committed) * 1000
 
     try:
@@ -86,9 +108,10 @@ async def relay(folder: Path, dsn: str, bootstrap: str, notify: str | None) -> A
                 token = (await response.json())["token"]
             headers = {"Authorization": f"Bearer {token}"}
             async with session.ws_connect(f"{deployment.url}/ws/publish", headers=headers) as socket:
-                listening = asyncio.create_task(listen(socket))
+                tasks = [asyncio.create_task(listen(socket)), asyncio.create_task(follow())]
                 yield trip
-                listening.cancel()
+                for task in tasks:
+                    task.cancel()
     finally:
         deployment.kill()
         await writer.close()
@@ -159,6 +182,7 @@ def percentile(values: list[float], share: float) -> float:
 async def measure(trips: int, seed: int, notify: str | None) -> None:
     """Make alternating trips, and print both results."""
     rng = random.Random(seed)
+    to_publish: list[float] = []
     figures: dict[str, list[float]] = {"row committed to frame, three layers": [], "two bare round trips": []}
     with (
         kafka_server(quick_start=False) as broker,
@@ -166,7 +190,7 @@ async def measure(trips: int, seed: int, notify: str | None) -> None:
         tempfile.TemporaryDirectory(prefix="trelay-bench-") as folder,
     ):
         async with (
-            relay(Path(folder), server.dsn(), broker.bootstrap, notify) as ours,
+            relay(Path(folder), server.dsn(), broker.bootstrap, notify, to_publish) as ours,
             bare(broker.bootstrap) as chained,
         ):
             for number in range(WARM_UP + trips):
@@ -176,7 +200,7 @@ async def measure(trips: int, seed: int, notify: str | None) -> None:
                     took = await trip(number)
                     if number >= WARM_UP:
                         values.append(took)
-    for name, values in figures.items():
+    for name, values in [("row committed to publish topic", to_publish[WARM_UP:]), *figures.items()]:
         p50, p99 = statistics.median(values), percentile(values, 0.99)
         print(f"{name:<40} p50 {p50:7.2f} ms   p99 {p99:7.2f} ms")
     ours_values, bare_values = figures.values()

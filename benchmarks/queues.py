@@ -44,6 +44,8 @@ from tests.servers.rabbitmq import rabbitmq_server
 from tests.servers.redis import redis_server
 
 PER_TRANSACTION = 1000
+MQTT_AT_ONCE = 20
+"""Messages that the client has without an acknowledgement."""
 NAME = "bench"
 HEAD = b'{"specversion":"1.0","source":"/sources/orders","type":"order.updated","channel":"orders.eu","id":"orders:'
 COMMON: dict[str, Any] = {"type": "order.updated", "channel": "orders.eu", "batch": PER_TRANSACTION, "prefetch": 10_000}
@@ -131,8 +133,9 @@ async def fill_mqtt(settings: dict[str, Any], port: int, events: int) -> None:
     async with options.broker_class()(NAME, options, {}).connected():
         pass
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5) as client:
-        for body in bodies(events):
-            await client.publish(NAME, body, qos=1)
+        sent = bodies(events)
+        for start in range(0, events, MQTT_AT_ONCE):
+            await asyncio.gather(*(client.publish(NAME, body, qos=1) for body in sent[start : start + MQTT_AT_ONCE]))
 
 
 async def fill_kafka(servers: str, events: int) -> None:
