@@ -33,6 +33,7 @@ ALLOWED = {
     *((source, "kafka", 9092) for source in (*SERVICES, "cli")),
     *((source, "postgresql", 5432) for source in ("system-api", "experience-api", "cli")),
     ("cli", "system-api", 8081),
+    ("cli", "process-api", 8082),
     ("subscriber", "experience-api", 8080),
 }
 
