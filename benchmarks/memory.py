@@ -38,6 +38,8 @@ from tests.servers.redis import redis_server
 PER_MEGABYTE = 1000
 """Events of 1 KB."""
 COMMON = {"type": "order.updated", "channel": "orders.eu", "batch": 1000}
+KEEPING_ALL = "max_queued_messages 0\nautosave_on_changes false\nautosave_interval 3600\n"
+"""Settings of Mosquitto, which writes all that it keeps after each message otherwise."""
 STATUS = Path("/proc/self/status")
 
 Upstream = Iterator[dict[str, Any]]
@@ -77,7 +79,7 @@ def pages(events: int) -> Upstream:
 
 @contextmanager
 def topics_of_mqtt(events: int) -> Upstream:
-    with mosquitto_server("max_queued_messages 0\n") as broker:
+    with mosquitto_server(KEEPING_ALL) as broker:
         settings = {"kind": "mqtt", "url": broker.url, "topics": [queues.NAME], "client_id": queues.NAME}
         asyncio.run(queues.fill_mqtt(settings, broker.port, events))
         yield settings
