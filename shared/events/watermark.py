@@ -1,16 +1,20 @@
 """Watermarks: up to when a source has been read, and behind which offsets its events are, from layer to layer.
 
-A watermark is a record of the topic of watermarks, apart from the events: whoever has passed its offsets has seen every
-event that the source had at its time. The system layer writes one about the topic of the source's events; the process
-layer turns one about the ingest topic into one about the publish topic, once all that is below it has been processed.
+A watermark is a record of the topic of watermarks, apart from the events: a reader that has passed its offsets has read
+every event that the source had at its time. The system layer writes one about the topic of the source's events; the
+process layer turns one about the ingest topic into one about the publish topic, once all that is below it has been
+processed.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import Outgoing, Record
 from shared.errors import Malformed
+
+logger = logging.getLogger(__name__)
 
 
 class Watermark(msgspec.Struct, frozen=True):
@@ -52,6 +56,18 @@ def read_watermark(value: bytes | None) -> Watermark:
         return _decode(value or b"")
     except msgspec.MsgspecError as exc:
         raise Malformed(f"watermark: {exc}") from exc
+
+
+def watermarks_about(topic: str, records: Sequence[Record]) -> Iterator[Watermark]:
+    """Yield the watermarks about a topic among records of the topic of watermarks; what cannot be read is left out."""
+    for record in records:
+        try:
+            mark = read_watermark(record.value)
+        except Malformed as exc:
+            logger.debug("ignoring watermark of another release", extra={"error": str(exc)})
+            continue
+        if mark.topic == topic:
+            yield mark
 
 
 def vector(ends: Mapping[int, int]) -> list[int]:

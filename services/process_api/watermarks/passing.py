@@ -5,7 +5,6 @@ was fenced, write the same truth twice: what the group has committed stays proce
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -14,11 +13,9 @@ from services.process_api.pipeline.selection import Selection
 from services.process_api.watermarks.waiting import Waiting, WaitingMarks, channels_for, parts_of
 from shared.bus.protocol import Appender, Bus, Record, TopicPartition
 from shared.bus.topics import TopicsOptions
-from shared.errors import Malformed, PositionLost, Unavailable
-from shared.events.watermark import Watermark, read_watermark, vector
+from shared.errors import PositionLost, Unavailable
+from shared.events.watermark import Watermark, vector, watermarks_about
 from shared.runtime.clock import Clock
-
-logger = logging.getLogger(__name__)
 
 _CHECK_INTERVAL = 1.0
 """Seconds between two looks at how far the partitions are, while a watermark waits."""
@@ -66,14 +63,8 @@ class Watermarks:
 
     def take(self, records: Sequence[Record]) -> None:
         """Take records of the topic of watermarks."""
-        for record in records:
-            try:
-                mark = read_watermark(record.value)
-            except Malformed as exc:
-                logger.debug("ignoring watermark of another release", extra={"error": str(exc)})
-                continue
-            if mark.topic == self._topics.ingest:
-                self._waiting.add(mark)
+        for mark in watermarks_about(self._topics.ingest, records):
+            self._waiting.add(mark)
 
     def _agreed(self) -> bool:
         """Return whether all replicas run the same pipelines: otherwise it is not known where events are."""

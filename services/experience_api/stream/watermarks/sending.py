@@ -4,7 +4,6 @@ The process layer, and sources with a channel, write watermarks to a topic of th
 publish topic. Once this replica has read up to them, a live connection has been written every event below.
 """
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from services.experience_api.hub.connection import Connection
@@ -12,12 +11,10 @@ from services.experience_api.stream.control_events import ControlEvents
 from services.experience_api.stream.history import History
 from services.experience_api.stream.watermarks.reached import Reached
 from shared.bus.protocol import Bus, Record
-from shared.errors import Malformed, PositionLost, Unavailable
-from shared.events.watermark import Watermark, read_watermark
+from shared.errors import PositionLost, Unavailable
+from shared.events.watermark import Watermark, watermarks_about
 from shared.runtime.clock import Clock
 from shared.runtime.tasks import Tasks
-
-logger = logging.getLogger(__name__)
 
 _CHECK_INTERVAL = 1.0
 _WAIT = 10.0
@@ -92,14 +89,8 @@ class Watermarks:
 
     def take(self, records: Sequence[Record]) -> None:
         """Take records of the topic."""
-        for record in records:
-            try:
-                mark = read_watermark(record.value)
-            except Malformed as exc:
-                logger.debug("ignoring watermark of another release", extra={"error": str(exc)})
-                continue
-            if mark.topic == self._publish_topic:
-                self._reached.add(mark)
+        for mark in watermarks_about(self._publish_topic, records):
+            self._reached.add(mark)
 
     def send_due(self) -> None:
         """Send each connection the watermarks that are newer than what it has. Nothing is awaited."""

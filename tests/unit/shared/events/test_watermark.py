@@ -2,8 +2,9 @@
 
 import pytest
 
+from shared.bus.memory.log import MemoryRecord
 from shared.errors import Malformed
-from shared.events.watermark import Watermark, read_watermark, vector
+from shared.events.watermark import Watermark, read_watermark, vector, watermarks_about
 
 MARK = Watermark("orders", 1_700_000_000_250, "trelay.publish", "e", [3, 0, 5], ["orders.eu"])
 
@@ -22,6 +23,15 @@ def test_what_is_none_is_refused(value: bytes | None) -> None:
 
 def test_what_a_newer_release_adds_is_ignored() -> None:
     assert read_watermark((MARK.record().value or b"")[:-1] + b',"more":1}') == MARK
+
+
+def test_those_about_another_topic_and_what_cannot_be_read_are_left_out() -> None:
+    other = Watermark("orders", 1, "trelay.ingest", "e", [1])
+    values = [other.record().value, b"{", MARK.record().value]
+    records = [
+        MemoryRecord("trelay.watermarks", 0, place, 0, b"orders", value, ()) for place, value in enumerate(values)
+    ]
+    assert list(watermarks_about("trelay.publish", records)) == [MARK]
 
 
 def test_it_is_passed_by_positions_at_all_ends_or_behind() -> None:
