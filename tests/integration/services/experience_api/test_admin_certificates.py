@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 import trustme
 
+from tests.integration.services.experience_api.mutual_tls import listener, trusting
 from tests.integration.services.experience_api.producers import in_memory
 
 TOKEN = "alice-0123456789abcdef0123"
@@ -27,28 +28,11 @@ def authority() -> trustme.CA:
 @pytest.fixture
 async def url(authority: trustme.CA, tmp_path: Path) -> AsyncIterator[str]:
     """The address of an admin API that knows certificates of the authority."""
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
-    issued.private_key_pem.write_to_path(tmp_path / "tls.key")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    tls = {
-        "cert_file": tmp_path / "tls.crt",
-        "key_file": tmp_path / "tls.key",
-        "client_ca_file": tmp_path / "ca.pem",
-    }
+    tls = listener(authority, tmp_path)
     async with in_memory({"admin": {"listen": {"port": 0, "tls": tls}, "operators": OPERATORS}}) as service:
         assert service.admin is not None
         assert service.admin.url.startswith("https://")
         yield service.admin.url
-
-
-def trusting(server: trustme.CA, *names: str, issuer: trustme.CA | None = None) -> ssl.SSLContext:
-    """Return the context of a client, with a certificate for names if there are any."""
-    context = ssl.create_default_context()
-    server.configure_trust(context)
-    if names:
-        (issuer or server).issue_cert(*names).configure_cert(context)
-    return context
 
 
 async def call(

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -15,6 +16,7 @@ from shared.bus.postgres import PostgresBusOptions
 from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import write_settings
+from tests.e2e.hops import values
 from tests.e2e.programs import Program
 from tests.servers.databases import Databases
 from tests.servers.migrated import with_tables
@@ -74,17 +76,11 @@ async def push_until_accepted(http: aiohttp.ClientSession, url: str, number: int
             await asyncio.sleep(0.1)
 
 
-async def published(options: BusOptions, dsn: str) -> Counter[tuple[int, str]]:
-    """Count the events on the bus by number and id."""
-    found: Counter[tuple[int, str]] = Counter()
+async def stored(options: BusOptions, topic: str, dsn: str) -> Counter[tuple[Any, str]]:
+    """Count the events on a topic by data and id."""
     async with connect(options, DatabaseOptions(url=dsn)) as bus:
-        topic = options.topics.publish
-        bounds = await bus.bounds(topic)
-        async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
-            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-                events = [json.loads(record.value or b"") for record in await reader.read(wait=1.0)]
-                found.update((event["data"], event["id"]) for event in events)
-    return found
+        events = [json.loads(value) async for value in values(bus, topic)]
+    return Counter((event["data"], event["id"]) for event in events)
 
 
 @pytest.mark.timeout(300)
@@ -118,6 +114,6 @@ async def test_pushes_are_published_once_whatever_is_killed(
         finally:
             killed.kill()
             other.kill()
-        found = await published(bus_options, dsn)
+        found = await stored(bus_options, bus_options.topics.publish, dsn)
     assert sorted(number for number, _ in found) == list(range(first))
     assert set(found.values()) == {1}

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections import Counter
 from pathlib import Path
 
 import aiohttp
@@ -10,13 +9,12 @@ import pytest
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.bus.connect import connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.topics import TopicsOptions
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.e2e.programs import Program
-from tests.integration.services.experience_api.test_pushes_killed import replica
+from tests.integration.services.experience_api.test_pushes_killed import replica, stored
 from tests.servers.databases import Databases
 from tests.servers.migrated import with_tables
 
@@ -61,18 +59,6 @@ async def send_all(http: aiohttp.ClientSession, url: str, token: str, ids: list[
     return found
 
 
-async def stored(options: PostgresBusOptions, dsn: str) -> Counter[tuple[str, str]]:
-    found: Counter[tuple[str, str]] = Counter()
-    async with connect(options, DatabaseOptions(url=dsn)) as bus:
-        topic = options.topics.inbound
-        bounds = await bus.bounds(topic)
-        async with bus.reader(topic, {number: first for number, (first, _) in bounds.items()}) as reader:
-            while any(reader.positions[number] < end for number, (_, end) in bounds.items()):
-                events = [json.loads(record.value or b"") for record in await reader.read(wait=1.0)]
-                found.update((event["data"], event["id"]) for event in events)
-    return found
-
-
 def address(entity: str) -> str:
     return entity.partition("/entity")[0]
 
@@ -101,7 +87,7 @@ async def test_messages_are_stored_once_whatever_is_killed(
         finally:
             killed.kill()
             other.kill()
-        found = await stored(options, dsn)
+        found = await stored(options, options.topics.inbound, dsn)
     assert sorted(found) == sorted(events.items())
     assert set(found.values()) == {1}
 

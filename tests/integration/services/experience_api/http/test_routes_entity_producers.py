@@ -16,6 +16,7 @@ from services.system_api.delivery.sender import Sender
 from shared.bus.protocol import Outgoing
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.integration.services.experience_api.mutual_tls import listener, trusting
 from tests.integration.services.experience_api.producers import in_memory
 
 TOKEN = "0123456789abcdef01234567"
@@ -34,28 +35,11 @@ def authority() -> trustme.CA:
 @pytest.fixture
 async def url(authority: trustme.CA, tmp_path: Path) -> AsyncIterator[str]:
     """The address of a service that knows producers, and permits no address."""
-    issued = authority.issue_cert("127.0.0.1")
-    issued.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
-    issued.private_key_pem.write_to_path(tmp_path / "tls.key")
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    tls = {
-        "cert_file": tmp_path / "tls.crt",
-        "key_file": tmp_path / "tls.key",
-        "client_ca_file": tmp_path / "ca.pem",
-    }
+    tls = listener(authority, tmp_path)
     registrations = {"failures": 3, "failures_per_second": 0.001}
     experience = {"listen": {"tls": tls}, "entity": {"producers": PRODUCERS}, "registrations": registrations}
     async with in_memory(experience) as service:
         yield service.listening.url
-
-
-def trusting(authority: trustme.CA, *names: str) -> ssl.SSLContext:
-    """Return the context of a client, with a certificate for names if there are any."""
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
-    if names:
-        authority.issue_cert(*names).configure_cert(context)
-    return context
 
 
 async def push(
