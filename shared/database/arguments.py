@@ -36,7 +36,7 @@ def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
             "tcp_keepalives_idle": "10",
             "tcp_keepalives_interval": "3",
             "tcp_keepalives_count": "3",
-            "search_path": "public",  # the same for every role; its default begins with a schema named like the role
+            "search_path": "public",  # the default depends on the name of the role
             "jit": "off",  # the statements are short: compiling one costs more than running it
         },
     }

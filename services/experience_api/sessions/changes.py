@@ -59,7 +59,7 @@ class Wanted:
     filters: Mapping[str, str] = field(default_factory=dict)
     """Predicates over events, by pattern."""
     conflate: float = 0.0
-    """Seconds between two writes of the latest events by subject; 0 for every event at once."""
+    """The interval of conflation in seconds; 0 for none, so that every event is sent."""
 
     def permitted(self, channels: Iterable[str]) -> Interest:
         """Return what it receives of these permitted patterns. What is not permitted is left out."""

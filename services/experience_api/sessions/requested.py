@@ -37,7 +37,7 @@ class Requested:
     filters: Mapping[str, str] = field(default_factory=dict)
     """Predicates over events, by requested pattern."""
     conflate: float = 0.0
-    """Seconds between two writes of the latest events by subject; 0 for every event at once."""
+    """The interval of conflation in seconds; 0 for none, so that every event is sent."""
     watermarks: int | None = None
     """The least seconds between two watermarks of a source; None for none."""
 

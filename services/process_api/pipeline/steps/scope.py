@@ -14,7 +14,7 @@ class Turns(Protocol):
     def due(self) -> bool:
         """Note that an event is done; return whether other tasks have to run now: then await `rest`.
 
-        This costs a third of `breathe`.
+        This takes a third of the time of `breathe`.
         """
         ...
 
