@@ -7,7 +7,7 @@ from aiohttp import web
 from services.experience_api.api.asyncapi import asyncapi
 from services.experience_api.api.operations import OPERATIONS, SECURITY
 from shared.bus.topics import TopicsOptions
-from shared.http.openapi.document import DOCS, add_document, document, routes_of, text_of, write
+from shared.http.openapi.document import DOCS, OpenApi, add_document, text_of, write
 
 _DESCRIPTION = (
     "Registers clients, delivers events to subscribers, and accepts pushed events. Errors are problem details (RFC "
@@ -15,23 +15,18 @@ _DESCRIPTION = (
 )
 
 
+OPENAPI = OpenApi("experience", "Trelay: experience layer", _DESCRIPTION, OPERATIONS, SECURITY)
+
+
 def add_documents(app: web.Application, topics: TopicsOptions) -> None:
     """Serve `/openapi.json` and `/asyncapi.json`."""
     add_document(app, "/asyncapi.json", lambda: text_of(asyncapi(topics)))
-    add_document(app, "/openapi.json", lambda: openapi(routes_of(app)))
-
-
-def openapi(routes: list[tuple[str, str]]) -> str:
-    """Return the OpenAPI document of these routes."""
-    return text_of(document("Trelay: experience layer", _DESCRIPTION, routes, OPERATIONS, SECURITY))
+    OPENAPI.serve(app)
 
 
 def files() -> dict[Path, str]:
     """Return what the files in the documentation hold."""
-    return {
-        DOCS / "experience.openapi.json": openapi(list(OPERATIONS)),
-        DOCS / "experience.asyncapi.json": text_of(asyncapi(TopicsOptions())),
-    }
+    return {**OPENAPI.files(), DOCS / "experience.asyncapi.json": text_of(asyncapi(TopicsOptions()))}
 
 
 if __name__ == "__main__":

@@ -1,32 +1,16 @@
 """The OpenAPI document of the process layer, as it is served and as `docs/api` has it."""
 
-from pathlib import Path
-
-from aiohttp import web
-
 from services.process_api.api.operations import OPERATIONS, SECURITY
-from shared.http.openapi.document import DOCS, add_document, document, routes_of, text_of, write
+from shared.http.openapi.document import OpenApi, write
 
 _DESCRIPTION = (
     "Shows and controls pipelines and dead letters. Without operators (`process.operators`), commands are accepted "
     "from the same machine only. Errors are problem details (RFC 9457)."
 )
 
+OPENAPI = OpenApi("process", "Trelay: process layer", _DESCRIPTION, OPERATIONS, SECURITY)
 
-def add_documents(app: web.Application) -> None:
-    """Serve `/openapi.json`, of the routes that the application has by the first request."""
-    add_document(app, "/openapi.json", lambda: openapi(routes_of(app)))
-
-
-def openapi(routes: list[tuple[str, str]]) -> str:
-    """Return the OpenAPI document of these routes."""
-    return text_of(document("Trelay: process layer", _DESCRIPTION, routes, OPERATIONS, SECURITY))
-
-
-def files() -> dict[Path, str]:
-    """Return what the files in the documentation hold."""
-    return {DOCS / "process.openapi.json": openapi(list(OPERATIONS))}
-
+add_documents, files = OPENAPI.serve, OPENAPI.files
 
 if __name__ == "__main__":
     write(files())

@@ -217,3 +217,26 @@ def write(files: Mapping[Path, str]) -> None:
     for path, text in files.items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenApi:
+    """The OpenAPI document of a service: `serve` adds it to an application, `files` are those in the documentation."""
+
+    name: str
+    """Of its file."""
+    title: str
+    description: str
+    operations: Mapping[tuple[str, str], Operation]
+    security: Mapping[str, Schema]
+
+    def serve(self, app: web.Application) -> None:
+        """Serve `/openapi.json`, of the routes that the application has by the first request."""
+        add_document(app, "/openapi.json", lambda: self._text(routes_of(app)))
+
+    def files(self) -> dict[Path, str]:
+        """Return what the file in the documentation holds, by its path."""
+        return {DOCS / f"{self.name}.openapi.json": self._text(self.operations)}
+
+    def _text(self, routes: Iterable[tuple[str, str]]) -> str:
+        return text_of(document(self.title, self.description, routes, self.operations, self.security))
