@@ -170,5 +170,6 @@ async def test_a_message_that_kills_its_process_is_parked_and_no_other(
     await send(client, url, "1", "2", "3", "4", "5")
     read = reading(url, max_deliveries=3)
     await read.until_parked(b"4", 4, monkeypatch)
+    assert read.redelivered >= 1
     assert sorted(read.numbers) == [1, 2, 3, 5]
     assert await left(client, url) == 0
