@@ -89,7 +89,7 @@ lock: ## resolve pyproject.toml into the lock files, keeping locked versions; UP
 	"$$scratch/venv/bin/uv" $(COMPILE) --output-file deploy/image/sbom.lock deploy/image/sbom.in; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra notify --extra otel --output-file deploy/image/kafka.lock \
 		pyproject.toml; \
-	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra mysql --extra files --extra queues --extra notify --extra otel \
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra mysql --extra oracle --extra files --extra queues --extra notify --extra otel \
 		--output-file deploy/image/sources.lock pyproject.toml
 
 clean: ## remove what the other targets made, including the data of `make run`

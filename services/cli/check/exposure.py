@@ -34,7 +34,7 @@ def _warnings(path: KeyPath, part: BaseModel) -> Iterator[Finding]:
         case DatabaseOptions(tls=None):
             remedy = "add `tls: {}`, with a `ca_file` if the authority is private"
             yield from _remote((*path, "url"), part.hosts, remedy)
-        case TableSourceOptions(tls=None) if part.hosts:
+        case TableSourceOptions(tls=None) if part.hosts and not part.on_mssql:  # its driver encrypts
             yield from _remote(
                 (*path, "url"), part.hosts, "add `tls: {}`, with a `ca_file` if the authority is private"
             )

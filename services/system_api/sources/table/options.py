@@ -9,6 +9,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from services.system_api.sources.source import SourceOptions
+from services.system_api.sources.table.checking.databases import (
+    MSSQL,
+    MYSQL,
+    POSTGRESQL,
+    SERVERS,
+    SQLITE,
+    check_database,
+    check_url,
+    is_generic,
+)
 from services.system_api.sources.table.checking.modes import check_mode, check_relation
 from services.system_api.sources.table.checking.query import NAME, checked_query
 from services.system_api.sources.table.sql import identifiers
@@ -17,12 +27,11 @@ from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
 from shared.settings import FollowedSecret, Form, beside_file
 
-_POSTGRESQL = ("postgresql://", "postgres://")
-_MYSQL = ("mysql://", "mariadb://")
-_SQLITE = "sqlite:///"
 _SHARE_OF_POLL = 0.8
 
 
+_OF_DATABASES = ("notify", "password", "tls", "query", "time_unit", "overlap")
+"""Settings that not every database has, or that some require."""
 _COLUMN_SETTINGS = ("published_column", "subject")
 
 
@@ -41,14 +50,15 @@ class TableSourceOptions(SourceOptions):
     """Rows of a table or a view."""
 
     kind: Literal["table"]
-    """A table or view of PostgreSQL, MariaDB, MySQL or SQLite."""
+    """A table or view of PostgreSQL, MariaDB, MySQL, SQLite, SQL Server or Oracle."""
 
     url: str = Field(
-        min_length=1, json_schema_extra={"pattern": r"^((postgres(ql)?|mysql|mariadb)://[^/?#]|sqlite:///[^?]+$)"}
+        min_length=1,
+        json_schema_extra={"pattern": r"^((postgres(ql)?|mysql|mariadb|mssql|oracle)://[^/?#]|sqlite:///[^?]+$)"},
     )
-    """`postgresql://user@host:port/database`, `mariadb://user@host:port/database` (or `mysql://…`), or
-    `sqlite:///path/to/file` (three slashes for a path relative to the settings file, four for an absolute one). A
-    password in the URL is moved to `password`."""
+    """`postgresql://user@host:port/database`, `mariadb://user@host:port/database` (or `mysql://…`),
+    `mssql://user@host:port/database`, `oracle://user@host:port/service`, or `sqlite:///path/to/file` (three slashes for
+    a path relative to the settings file, four for an absolute one). A password in the URL is moved to `password`."""
 
     password: FollowedSecret | None = None
     """Password of the account in `url`; by default the environment variable PGPASSWORD, or MYSQL_PWD. With PostgreSQL,
@@ -151,19 +161,29 @@ class TableSourceOptions(SourceOptions):
     @property
     def on_postgresql(self) -> bool:
         """Whether the table is in PostgreSQL."""
-        return self.url.startswith(_POSTGRESQL)
+        return self.url.startswith(POSTGRESQL)
 
     @property
     def on_mysql(self) -> bool:
         """Whether the table is in MariaDB or MySQL."""
-        return self.url.startswith(_MYSQL)
+        return self.url.startswith(MYSQL)
+
+    @property
+    def on_mssql(self) -> bool:
+        """Whether the table is in SQL Server."""
+        return self.url.startswith(MSSQL)
+
+    @property
+    def generic(self) -> bool:
+        """Whether the database is read through SQLAlchemy alone: SQL Server and Oracle."""
+        return is_generic(self.url)
 
     @property
     def hosts(self) -> list[str]:
         """The hosts of the server; none: it is a file."""
         if self.on_postgresql:
             return DatabaseOptions(url=self.url).hosts
-        return [urlsplit(self.url).hostname or ""] if self.on_mysql else []
+        return [] if self.url.startswith(SQLITE) else [urlsplit(self.url).hostname or ""]
 
     @property
     def relation(self) -> str:
@@ -219,43 +239,35 @@ class TableSourceOptions(SourceOptions):
     @property
     def path(self) -> Path:
         """The path of the SQLite file."""
-        return Path(self.url.removeprefix(_SQLITE))
+        return Path(self.url.removeprefix(SQLITE))
 
     @model_validator(mode="before")
     @classmethod
     def _move_password_out_of_url(cls, given: Any) -> Any:
         url = str(given.get("url")) if isinstance(given, dict) else ""
-        if not url.startswith((*_POSTGRESQL, *_MYSQL)):
+        scheme = next((scheme for scheme in SERVERS if url.startswith(scheme)), None)
+        if scheme is None:
             return given
-        scheme = next(scheme for scheme in (*_POSTGRESQL, *_MYSQL) if url.startswith(scheme))
         try:
-            # The form of an address is the same for both.
-            database = DatabaseOptions(url=_POSTGRESQL[0] + url.removeprefix(scheme))
+            # The form of an address is the same for all.
+            database = DatabaseOptions(url=POSTGRESQL[0] + url.removeprefix(scheme))
         except ValidationError as exc:
-            found = exc.errors()[0]["msg"].removeprefix("Value error, ").replace(_POSTGRESQL[0], scheme)
+            found = exc.errors()[0]["msg"].removeprefix("Value error, ").replace(POSTGRESQL[0], scheme)
             raise ValueError(f"url: {found}") from None
         if database.password is None:
             return given
         if given.get("password") is not None:
             raise ValueError("password: it is set twice, in `url` and as `password`; remove one of them")
-        return given | {"url": scheme + database.url.removeprefix(_POSTGRESQL[0]), "password": database.password}
+        return given | {"url": scheme + database.url.removeprefix(POSTGRESQL[0]), "password": database.password}
 
     @field_validator("url")
     @classmethod
     def _known_database(cls, url: str, info: ValidationInfo) -> str:
-        if url.startswith(_POSTGRESQL):
-            return url
-        if url.startswith(_MYSQL):
-            parts = urlsplit(url)
-            if "," in parts.netloc or parts.query or not parts.hostname or not parts.path.strip("/"):
-                raise ValueError("expected one host and a database: mariadb://user@host:port/database")
-            return url
-        if url.startswith(_SQLITE) and "?" not in url and len(url) > len(_SQLITE):
-            return f"{_SQLITE}{beside_file(url.removeprefix(_SQLITE), info)}"
-        raise ValueError(
-            "found an unknown database; expected postgresql://user@host/database, mariadb://user@host/database"
-            " or sqlite:///file"
-        )
+        if url.startswith(SQLITE) and "?" not in url and len(url) > len(SQLITE):
+            return f"{SQLITE}{beside_file(url.removeprefix(SQLITE), info)}"
+        if not url.startswith(POSTGRESQL):
+            check_url(url)
+        return url
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -271,13 +283,7 @@ class TableSourceOptions(SourceOptions):
             )
         check_mode(self.mode, self.model_fields_set)
         check_relation(self.mode, {"table": self.table, "query": self.query, "overlap": self.overlap})
-        if self.mode == "replication" and not self.on_postgresql:
-            raise ValueError("mode: replication is of PostgreSQL only; set `updated_at_column`, or `mode: diff`")
-        name = "MariaDB" if self.on_mysql else "SQLite"
-        missing = () if self.on_postgresql else ("notify",) if self.on_mysql else ("notify", "password", "tls")
-        for setting in missing:
-            if getattr(self, setting) is not None:
-                raise ValueError(f"{setting}: {name} does not have this; remove it")
+        check_database(self.url, self.mode, {name: getattr(self, name) for name in _OF_DATABASES})
         return self
 
 

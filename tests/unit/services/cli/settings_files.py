@@ -256,7 +256,7 @@ WRONG = [
     "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, csv: {header: 1}}}}",
     "system: {sources: {a: {kind: file, path: a.csv, type: t, subject: id, csv: {delimiter: '||'}}}}",
     "system: {sources: {a: {kind: table, url: 'sqlite:///a.db', table: t, type: t, key: 5}}}",
-    "system: {sources: {a: {kind: table, url: 'oracle://db/a', table: t, type: t}}}",
+    "system: {sources: {a: {kind: table, url: 'db2://db/a', table: t, type: t}}}",
     "process: {pipelines: {A: {sources: [a]}}}",
     "process: {pipelines: {a: {}}}",
     "process: {pipelines: {a: {sources: []}}}",

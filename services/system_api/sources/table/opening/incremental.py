@@ -33,6 +33,8 @@ async def open_incremental(stack: AsyncExitStack, assembly: Assembly) -> Source:
     """Open the source; `stack` closes it."""
     if assembly.options.on_postgresql:
         return await _on_postgresql(stack, assembly)
+    if assembly.options.generic:
+        return await _on_generic(stack, assembly)
     return await (_on_mysql if assembly.options.on_mysql else _on_sqlite)(stack, assembly)
 
 
@@ -78,6 +80,33 @@ async def _on_mysql(stack: AsyncExitStack, assembly: Assembly) -> Source:
         return _source(assembly, reader, shape.mode, int, _by_key, timestamps.unknown, ChangeSignal())
     time = timestamps.local(zone) if shape.order.type == "datetime" else _time_of(shape.scale)
     return _source(assembly, reader, shape.mode, int, _by_scale(shape.scale), time, ChangeSignal())
+
+
+async def _on_generic(stack: AsyncExitStack, assembly: Assembly) -> Source:
+    from services.system_api.sources.table.generic.connection import GenericConnection  # noqa: PLC0415 -- SQLAlchemy takes long to import
+    from services.system_api.sources.table.generic.dialects import ORACLE, SQL_SERVER  # noqa: PLC0415 -- SQLAlchemy takes long to import
+    from services.system_api.sources.table.generic.reader import SCALE, GenericReader  # noqa: PLC0415 -- SQLAlchemy takes long to import
+    from services.system_api.sources.table.generic.shape import shape_of  # noqa: PLC0415 -- SQLAlchemy takes long to import
+
+    options = assembly.options
+    dialect = SQL_SERVER if options.on_mssql else ORACLE
+    connection = GenericConnection(assembly.name, options, dialect)
+    stack.push_async_callback(connection.close)
+    shape = shape_of(await connection.found(), options, dialect)
+    zone = await _zone(options.time_zone)
+    reader = GenericReader(options, connection, shape, dialect, zone, assembly.clock)
+    if shape.time_kind is None:
+        return _source(assembly, reader, shape.mode, int, _by_key, timestamps.unknown, ChangeSignal())
+    local = timestamps.local(zone) if shape.time_kind != "zoned" else timestamps.absolute()
+    return _source(
+        assembly,
+        reader,
+        shape.mode,
+        int,
+        _by_scale(SCALE),
+        lambda order: local(SCALE.micros(order)),
+        ChangeSignal(),
+    )
 
 
 async def _on_sqlite(stack: AsyncExitStack, assembly: Assembly) -> Source:

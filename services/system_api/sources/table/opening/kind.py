@@ -5,6 +5,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
+from urllib.parse import urlsplit
 
 from services.system_api.sources.source import Checkpoint, EventBuilder, Source, SourceOpener
 from services.system_api.sources.table.opening.assembly import Assembly
@@ -14,10 +15,13 @@ from services.system_api.sources.table.opening.outbox import open_outbox
 from services.system_api.sources.table.opening.replication import open_replication
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
 from services.system_api.sources.table.postgresql.replication import managing
+from shared.errors import SettingsError
 from shared.runtime.clock import Clock
 from shared.runtime.extras import extra
 
-_MYSQL = ("diff_reader", "outbox_reader", "reader", "table")
+_READERS = {"mysql": ("diff_reader", "outbox_reader", "reader", "table"), "generic": ("reader",)}
+_DRIVERS = {"mysql": ("asyncmy",), "mssql": ("aioodbc", "pyodbc"), "oracle": ("oracledb",)}
+"""What an extra installs, by the names that are imported."""
 _OPENERS = {"incremental": open_incremental, "diff": open_diff, "outbox": open_outbox, "replication": open_replication}
 
 
@@ -37,11 +41,12 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: rand
     """Return what opens the source of this name.
 
     Raises:
-        SettingsError: it is in MariaDB or MySQL, and the extra `mysql` is not installed.
+        SettingsError: the extra of its database is not installed.
     """
-    if options.on_mysql:
-        with extra("mysql", f"system.sources.{name}.url: mariadb"):
-            import_module("asyncmy")  # SQLAlchemy imports it by name
+    needed = "mysql" if options.on_mysql else urlsplit(options.url).scheme
+    with extra(needed, f"system.sources.{name}.url: {urlsplit(options.url).scheme}"):
+        for package in _DRIVERS.get(needed, ()):
+            _import_driver(package, f"system.sources.{name}.url")
 
     def builder(type_: str) -> EventBuilder:
         return EventBuilder(name, type_, options.channel, clock, rng)
@@ -49,8 +54,8 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: rand
     @asynccontextmanager
     async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
         assembly = Assembly(name, options, builder, checkpoint, clock)
-        if options.on_mysql:
-            await asyncio.to_thread(_import_mysql)
+        if options.on_mysql or options.generic:
+            await asyncio.to_thread(_import_readers, "mysql" if options.on_mysql else "generic")
         async with AsyncExitStack() as stack:
             with settings_errors(name):
                 source = await _OPENERS[options.mode](stack, assembly)
@@ -59,7 +64,19 @@ def table_source(name: str, options: TableSourceOptions, clock: Clock, rng: rand
     return open_source
 
 
-def _import_mysql() -> None:
+def _import_driver(package: str, place: str) -> None:
+    """Import what SQLAlchemy imports by name."""
+    try:
+        import_module(package)
+    except ModuleNotFoundError:
+        raise
+    except ImportError as exc:
+        raise SettingsError(
+            f"{place}: the package {package!r} cannot be imported: {exc}; install unixODBC and Microsoft's ODBC driver"
+        ) from exc
+
+
+def _import_readers(package: str) -> None:
     """Import what the openers import; in a thread, because SQLAlchemy takes long and the loop must not wait for it."""
-    for name in _MYSQL:
-        import_module(f"services.system_api.sources.table.mysql.{name}")
+    for name in _READERS[package]:
+        import_module(f"services.system_api.sources.table.{package}.{name}")

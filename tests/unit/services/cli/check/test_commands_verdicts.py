@@ -93,6 +93,7 @@ BEYOND_A_SCHEMA = (
     "or the word count",
     "expected dotted words",
     "expected an absolute URL",
+    "does not see the open transactions of",
 )
 """Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
 

@@ -49,7 +49,19 @@ def test_sqlite_paths_are_relative_to_the_settings_file(url: str, path: str) -> 
 @pytest.mark.parametrize(
     ("url", "more", "error"),
     [
-        ("oracle://db/shop", {}, "expected postgresql://user@host/database, mariadb://user@host/database or sqlite"),
+        ("db2://db/shop", {}, "found an unknown database; expected postgresql://user@host/database, mariadb://user@h"),
+        ("mssql://db/shop", {}, "overlap: required, because Trelay does not see the open transactions of SQL Server"),
+        ("oracle://db/S", {}, "overlap: required, because Trelay does not see the open transactions of Oracle"),
+        ("oracle://db/S", {"mode": "diff"}, "mode: found 'diff', which Oracle does not have; expected 'incremental'"),
+        ("mssql://db/s", {"mode": "replication"}, "mode: replication is of PostgreSQL only"),
+        ("mssql://db/s", {"overlap": 5, "notify": "x"}, "notify: SQL Server does not have this; remove it"),
+        ("mssql://db", {"overlap": 5}, "expected one host and a database: mssql://user@host:port/database"),
+        ("oracle://db/S?x=1", {"overlap": 5}, "expected one host and a service: oracle://user@host:port/service"),
+        (
+            "mssql://db/s",
+            {"overlap": 5, "updated_at_column": "at", "time_unit": "seconds"},
+            "time_unit: times of SQL Server are no numbers; remove it",
+        ),
         ("mysql://db", {}, "expected one host and a database"),
         ("mariadb://one,two/shop", {}, "expected one host and a database"),
         ("mariadb://db/shop?x=1", {}, "expected one host and a database"),
