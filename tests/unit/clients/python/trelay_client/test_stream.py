@@ -140,7 +140,7 @@ async def test_the_connection_is_closed_with_the_stream() -> None:
 
     async with FakeServer(handle).up() as server:
         assert ids(await server.take(1)) == ["1"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await closed.wait()
 
 
@@ -189,7 +189,7 @@ async def _first_retry(server: FakeServer, url: str) -> None:
 
     stream = subscribe(url, CREDENTIALS, clock=server.clock, rng=random.Random(1), on_retry=on_retry)
     task = asyncio.ensure_future(anext(stream))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await retried.wait()
     task.cancel()
     with suppress(asyncio.CancelledError):
