@@ -24,7 +24,7 @@ from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import write_settings
 from tests.e2e.programs import Program
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 CLIENT, SECRET = "guest", "a secret of the tests"
 
@@ -188,7 +188,7 @@ async def said(program: Program, message: str) -> dict[str, Any]:
     """Send SIGHUP, and return the next line with this message."""
     before = len(lines(program, message))
     os.kill(program.pid, signal.SIGHUP)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found := lines(program, message)) == before:
             assert (status := program.status) is None, f"{program.name} ended with {status}"
             await asyncio.sleep(0.02)

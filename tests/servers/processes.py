@@ -8,7 +8,7 @@ START_TIMEOUT = 240.0
 """Seconds: a machine on which everything is killed and restarted at once is slow, and that is no failure."""
 
 
-def ended(pid: int, timeout: float = 20.0) -> bool:
+def ended(pid: int, timeout: float = 60.0) -> bool:
     """Return whether a process ends within `timeout` seconds; one that waits to be reaped by its parent has ended."""
     return wait_until(lambda: not _lives(pid), timeout)
 

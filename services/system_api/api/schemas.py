@@ -76,7 +76,7 @@ STATUS = object_of(
         "problems": {**_TEXTS, "description": "What is wrong with parts of it."},
         "reported": {**_FLAG, "description": "Whether alerts have reported everything that is wrong."},
         "waiting": {**_TEXTS, "description": "What was seen upstream and cannot be published yet, with the reason."},
-        "counts": object_of(dict.fromkeys((*COUNTS, "unaccounted"), COUNT)),
+        "counts": object_of(dict.fromkeys((*COUNTS, "unaccounted", "redelivered", "parked"), COUNT)),
         "published_per_second": _NUMBER,
         "rejected_per_second": _NUMBER,
         "position": {**POSITION, "description": "The saved position, with some of its parts if there are many."},

@@ -25,6 +25,10 @@ class OwnPart(msgspec.Struct, frozen=True, omit_defaults=True):
     rejected: int = 0
     skipped: int = 0
     """Rows that are no event on purpose, such as those that were published before."""
+    redelivered: int = 0
+    """Rows that a broker had delivered before."""
+    parked: int = 0
+    """Rejects that were delivered too often."""
 
     @property
     def unaccounted(self) -> int:
@@ -41,6 +45,8 @@ class OwnPart(msgspec.Struct, frozen=True, omit_defaults=True):
             self.published + published,
             self.rejected + rejected,
             self.skipped + batch.skipped,
+            self.redelivered + batch.redelivered,
+            self.parked + batch.parked,
         )
 
     def carried_out(self, generation: int) -> "OwnPart":

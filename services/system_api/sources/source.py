@@ -101,20 +101,17 @@ class Batch:
     more: bool = False
     """Whether more is known to be waiting, so that the next poll follows at once."""
     whole: bool = False
-    """Whether, unless `more` or `waiting` says otherwise, the polls since the last batch without `more` have looked at
-    everything that the upstream had when the first of them began: then subscribers can be told so. False where that is
-    not known, such as of messages that are still on their way."""
+    """Whether, unless `more` or `waiting` says otherwise, the polls since the last batch without `more` have seen all
+    that the upstream had when the first of them began. False where that is not known, as of messages on their way."""
     problems: tuple[str, ...] = ()
-    """What is wrong with parts of the source (a file that cannot be read, for example) while the others are read.
-    Repeated with every batch until it is over."""
+    """What is wrong with parts of the source (a file, for example); repeated with every batch until it is over."""
     waiting: tuple[str, ...] = ()
-    """What was seen upstream and cannot be published yet, each with the reason (an incomplete line, for example).
-    Repeated with every batch until it is over. While something waits, the source is not caught up."""
+    """What was seen upstream and cannot be published yet, each with the reason, repeated with every batch until it is
+    over. While something waits, the source is not caught up."""
     losses: tuple[Loss, ...] = ()
     """What was found to be lost since the last batch: each loss is in one batch."""
     taken_early: tuple[str, ...] = ()
-    """What was found since the last batch to have been read before it was complete, each with its place: it changed
-    afterwards, and is read again."""
+    """What was found since the last batch to have been read before it was complete, by place; it is read again."""
     rows: int | None = None
     """How many rows, lines or messages the reader got from the upstream for this batch, counted where they arrive. Each
     must be in a record, a reject or `skipped`, or `trelay_source_unaccounted_rows` is not 0. None: not counted."""
@@ -122,6 +119,10 @@ class Batch:
     """Bytes of its log that a database keeps for this source. None: it keeps none, or that is not known."""
     skipped: int = 0
     """Those of `rows` that are no event on purpose: published before, blank, or a header."""
+    redelivered: int = 0
+    """Those of `rows` that the upstream had delivered before, by its own count."""
+    parked: int = 0
+    """Those of `rejects` that were delivered too often."""
 
     def __bool__(self) -> bool:
         """Whether there is anything to publish or to save."""

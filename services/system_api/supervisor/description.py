@@ -29,6 +29,8 @@ def describe(status: SourceStatus, now: float) -> dict[str, Any]:
             "rejected": status.own.rejected,
             "skipped": status.own.skipped,
             "unaccounted": status.own.unaccounted,
+            "redelivered": status.own.redelivered,
+            "parked": status.own.parked,
         },
         "published_per_second": published,
         "rejected_per_second": rejected,

@@ -23,6 +23,8 @@ class SourceMetrics:
         self.losses = metrics.losses.labels(source)
         self.lost_bytes = metrics.lost_bytes.labels(source)
         self.taken_early = metrics.taken_early.labels(source)
+        self.redelivered = metrics.redelivered.labels(source)
+        self.parked = metrics.parked.labels(source)
         self.waiting = metrics.waiting.labels(source)
         self.unaccounted = metrics.unaccounted.labels(source)
         self.slot_lag = metrics.slot_lag.labels(source)
@@ -72,6 +74,18 @@ class SystemMetrics:
         self.taken_early = Counter(
             "trelay_source_taken_early_total",
             "Files that changed right after they were read, so that they were read again.",
+            ["source"],
+            registry=registry,
+        )
+        self.redelivered = Counter(
+            "trelay_source_redelivered_total",
+            "Messages that their broker says it had delivered before.",
+            ["source"],
+            registry=registry,
+        )
+        self.parked = Counter(
+            "trelay_source_parked_total",
+            "Messages sent to the dead letter topic because they were delivered too often.",
             ["source"],
             registry=registry,
         )

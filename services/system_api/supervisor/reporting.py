@@ -151,6 +151,7 @@ class Reporter:
         """A poll succeeded; it took `took` seconds."""
         self._metrics.polls.inc()
         self._metrics.poll_seconds.observe(took)
+        self._metrics.redelivered.inc(batch.redelivered)
         self._note_losses(batch)
         self.status.waiting = batch.waiting
         self._metrics.waiting.set(len(batch.waiting))
@@ -187,6 +188,7 @@ class Reporter:
         self.status.committed(batch.checkpoint, own)
         if batch.rejects:
             self._metrics.rejected.inc(len(batch.rejects))
+            self._metrics.parked.inc(batch.parked)
             first = batch.rejects[0]
             fields = {"count": len(batch.rejects), "first": first.origin, "error": first.error}
             logger.warning("records dead-lettered", extra=self._fields | fields)

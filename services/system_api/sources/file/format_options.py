@@ -44,7 +44,7 @@ _COMPRESSIONS = {
 }
 
 AUTO = "auto"
-"""The delimiter that is found in the first row."""
+"""The delimiter that is found in the first row; see `DelimiterFinder`."""
 
 _ASCII = bytes(range(128))
 _STATEFUL = ("hz", "iso2022", "utf-7")
@@ -91,8 +91,8 @@ class CsvOptions(Options):
     delimiter: Annotated[
         str, Form(r"^([\x09\x20-\x7e]|auto)$", "one ASCII character, such as ';' or a tab, or 'auto'")
     ] = ","
-    """The ASCII character between fields; of files with the extension .tsv or .tab, a tab. `auto` takes the one of
-    comma, semicolon, tab and bar that the first row has most often."""
+    """The ASCII character between fields; of files with the extension .tsv or .tab, a tab. `auto` finds a comma,
+    semicolon, tab or bar in the first row of each file; a file where that is not clear is not read."""
     quotes: bool = True
     """Whether a field may be in quotes. Otherwise a quote is an ordinary character."""
     quote: Annotated[str, Form(r"^[\x21-\x7e]$", "one ASCII character, such as '\"'")] = '"'

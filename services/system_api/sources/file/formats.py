@@ -1,8 +1,9 @@
 """Connects the settings of a format to the code that reads it."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import BinaryIO, assert_never
 
 from services.system_api.sources.file.documents.content import Content
@@ -17,6 +18,7 @@ from services.system_api.sources.file.documents.records import Records
 from services.system_api.sources.file.format_options import LINE_FORMATS
 from services.system_api.sources.file.options import FileSourceOptions
 from services.system_api.sources.file.parsing.delimited import Csv
+from services.system_api.sources.file.parsing.dialect import DelimiterFinder
 from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import Format, Parser
@@ -25,16 +27,41 @@ from services.system_api.sources.source import EventBuilder
 from shared.runtime.clock import Clock
 from shared.runtime.extras import extra
 
+logger = logging.getLogger(__name__)
 
-def line_formats(options: FileSourceOptions) -> Callable[[], Format]:
-    """Return what makes the `line_format` of each file; lines without a header share one."""
+
+def line_formats(source: str, options: FileSourceOptions) -> Callable[[], Format]:
+    """Return what makes the `line_format` of each file of a source; lines without a header share one."""
     if options.known_format != "ndjson":
-        return partial(line_format, options)
+        return partial(line_format, options, delimiter_finder(source, options))
     shared = line_format(options)
     return lambda: shared
 
 
-def line_format(options: FileSourceOptions) -> Format:
+def delimiter_finder(source: str, options: FileSourceOptions) -> DelimiterFinder | None:
+    """Return what finds the delimiters of the files of a source; None where the settings name it."""
+    csv = options.csv
+    if options.known_format != "csv" or options.csv_delimiter:
+        return None
+    encoding = options.encoding if options.reads_encoding_by_line else "utf-8"
+    named = (options.subject, options.time, *csv.types) if csv.columns is None else ()
+    names = {name.encode(encoding, errors="ignore") for name in named if name is not None}
+
+    def found(delimiter: str, row: str) -> None:
+        fields = {"component": "source", "source": source, "delimiter": delimiter, "row": row}
+        logger.info("found csv delimiter", extra=fields)
+
+    return DelimiterFinder(
+        names - {b""},
+        None if csv.columns is None else len(csv.columns),
+        pad=csv.ragged == "pad" and not csv.header,
+        quote=csv.quote.encode(),
+        escape=(csv.escape or "").encode(),
+        found=found,
+    )
+
+
+def line_format(options: FileSourceOptions, finder: DelimiterFinder | None = None) -> Format:
     """Return what reads the lines or rows of one file."""
     subject, time, skip = options.subject, options.time, options.skip_lines
     match options.known_format:
@@ -55,6 +82,7 @@ def line_format(options: FileSourceOptions) -> Format:
                 pad=csv.ragged == "pad",
                 skip_lines=skip,
                 whole=options.mode == "drop",
+                find=finder,
             )
         case "text":
             assert options.text is not None, "the options require it"
@@ -70,7 +98,7 @@ OpenRecords = Callable[[Content, int, int], Records]
 """Opens the records of a part of a content, for reading from a number on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DocumentMaker:
     """Makes the readers of documents; see `MakeDocument`."""
 
@@ -100,6 +128,10 @@ class DocumentMaker:
         number, position, line = place
         return DocumentReader(content, make, part=number, position=position, line=line)
 
+    @cached_property
+    def _finder(self) -> DelimiterFinder | None:
+        return delimiter_finder(self.source, self.options)
+
     @property
     def _transcoded(self) -> bool:
         """Whether the content as a whole is transcoded, and not line by line."""
@@ -128,7 +160,7 @@ class DocumentMaker:
 
         def make(offset: int, line: int) -> Parser:
             return Parser(
-                line_format(self.options),
+                line_format(self.options, self._finder),
                 self.builder,
                 identity,
                 self.options.line_limit,

@@ -9,7 +9,7 @@ import os
 import resource
 import threading
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -106,23 +106,26 @@ class HeldFiles:
         for file in newest:
             if file.inode in self._files:
                 continue
-            if not self._make_room():
+            if not self._make_room(close):
                 self.unheld.add(file.inode)
                 continue
             descriptor = open_file(file.path, file.inode)
             if descriptor is None:
                 self.budget.give_back()
             else:
-                self._add(file.inode, _Held(descriptor, file.path))
+                self._add(file.inode, _Held(descriptor, file.path), close)
 
-    def give(self, inode: Inode, path: str, descriptor: int) -> None:
-        """Hold a file that is open, or close it where the limit does not allow that. Blocking."""
+    def give(self, inode: Inode, path: str, descriptor: int, closing: Callable[[int], object]) -> None:
+        """Hold a file that is open. At once: who opens the source again finds it.
+
+        `closing` closes the descriptor of a file that is not held, because of the limit or because it is held already.
+        """
         if inode in self._files:
-            close(descriptor)
-        elif self._make_room():
-            self._add(inode, _Held(descriptor, path))
+            closing(descriptor)
+        elif self._make_room(closing):
+            self._add(inode, _Held(descriptor, path), closing)
         else:
-            close(descriptor)
+            closing(descriptor)
             self.unheld.add(inode)
 
     def take(self, inode: Inode) -> int | None:
@@ -136,9 +139,7 @@ class HeldFiles:
 
     def release(self, inode: Inode) -> None:
         """Close a file; nothing of it is wanted any more. Blocking."""
-        self.unheld.discard(inode)
-        if (descriptor := self.take(inode)) is not None:
-            close(descriptor)
+        self._release(inode, close)
 
     def pin(self, inodes: Iterable[Inode]) -> None:
         """Keep these files open whatever the limit says of others: no path leads to them any more."""
@@ -169,17 +170,24 @@ class HeldFiles:
         for inode in self.inodes:
             self.release(inode)
 
-    def _add(self, inode: Inode, held: _Held) -> None:
-        self._files[inode] = held
+    def _add(self, inode: Inode, held: _Held, closing: Callable[[int], object]) -> None:
+        if self._files.setdefault(inode, held) is not held:  # another thread was faster
+            closing(held.descriptor)
+            self.budget.give_back()
         self.unheld.discard(inode)
 
-    def _make_room(self) -> bool:
+    def _release(self, inode: Inode, closing: Callable[[int], object]) -> None:
+        self.unheld.discard(inode)
+        if (descriptor := self.take(inode)) is not None:
+            closing(descriptor)
+
+    def _make_room(self, closing: Callable[[int], object]) -> bool:
         if self.budget.take():
             return True
-        oldest = next((inode for inode in self._files if inode not in self._pinned), None)
+        oldest = next((inode for inode in self.inodes if inode not in self._pinned), None)
         if oldest is None:
             return False
-        self.release(oldest)
+        self._release(oldest, closing)
         self.unheld.add(oldest)
         return self.budget.take()
 

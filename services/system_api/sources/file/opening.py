@@ -57,7 +57,7 @@ def file_source(name: str, options: FileSourceOptions, clock: Clock, rng: random
         builder = EventBuilder(name, options.type, options.channel, clock, rng)
         catalogue = Catalogue(count, files, options.forget_hours * 3600)
 
-        make_format = line_formats(options)
+        make_format = line_formats(name, options)
 
         def make(events: EventBuilder, file_id: str, path: str, offset: int, line: int) -> Parser:
             identity = FileIdentity(name, file_id, path, options.origin if events is builder else ())

@@ -266,7 +266,7 @@ class FileSourceOptions(SourceOptions):
     @property
     def reads_encoding_by_line(self) -> bool:
         """Whether lines or rows can be found before they are decoded."""
-        separator = self.csv_delimiter if self.known_format == "csv" else ""
+        separator = (self.csv_delimiter or "|") if self.known_format == "csv" else ""
         return keeps_ascii(self.encoding, separator)
 
     @property

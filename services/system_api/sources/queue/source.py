@@ -140,6 +140,7 @@ class QueueSource:
                 self._add(message, batch)
             taken.append(self._held.popleft())
         batch.rows = len(taken)
+        batch.redelivered = sum(message.deliveries > 1 for message in taken)
         batch.more = not self._again and (bool(self._held) or self._more)
         if self._again:
             batch.waiting += _NOT_READ
@@ -162,11 +163,12 @@ class QueueSource:
         return []
 
     def _add(self, message: Message, batch: Batch) -> None:
-        tries = self._attempts.tries(message)
+        tries, refused = self._attempts.tries(message), self._attempts.refusal(message)
         try:
-            batch.records.append(self._events.event(message, refused=self._attempts.refusal(message)))
+            batch.records.append(self._events.event(message, refused=refused))
         except Malformed as exc:
             batch.rejects.append(self._events.reject(message, str(exc), attempts=tries))
+            batch.parked += refused is not None
         except Exception as exc:
             self._attempts.outcomes.note_failed(message, f"{type(exc).__name__}: {exc}")
             raise

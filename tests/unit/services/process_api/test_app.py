@@ -37,7 +37,7 @@ async def running(given: ProcessSettings, bus: MemoryBus) -> AsyncIterator[Runni
 
 
 async def ask(service: RunningService, path: str, until: Callable[[str], bool]) -> str:
-    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{service.listening.health_url}{path}") as response:
                 answer = await response.text()
@@ -132,7 +132,7 @@ async def test_topics_with_other_partitions_end_the_service_with_a_reason() -> N
     bus = MemoryBus()
     await bus.ensure_topics([TopicOptions(name=TOPICS.publish, partitions=7)])
     async with running(settings(), bus) as service:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             failure = await service.failed()
     assert isinstance(failure, SettingsError)
     assert TOPICS.publish in str(failure)

@@ -60,7 +60,7 @@ class Api:
 
     async def until(self, condition: Callable[[Any], bool], name: str = "orders") -> Any:
         """Wait until a pipeline satisfies a condition."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition(found := (await self.get(f"/{name}"))[1]):
                 await asyncio.sleep(0.01)
         return found
@@ -237,7 +237,7 @@ async def test_a_reload_reaches_all_replicas_and_a_bad_file_changes_nothing() ->
         assert set((await apis["a"].get())[1]) == {"orders", "totals"}
         status, answer = await apis["a"].post("reload")
         assert (status, answer["reloaded"], set(answer["versions"])) == (202, ["process.pipelines"], {"orders"})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while set((await apis["c"].get())[1]) != {"orders"}:
                 await asyncio.sleep(0.01)
         assert set((await apis["b"].get())[1]) == {"orders", "totals"}

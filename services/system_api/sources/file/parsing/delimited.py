@@ -8,8 +8,9 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 
 from services.system_api.sources.file.parsing.columns import ColumnType, RowBuilder
+from services.system_api.sources.file.parsing.dialect import UnknownDialect
 from services.system_api.sources.file.parsing.parser import Row
-from services.system_api.sources.file.parsing.rows import RowCutter
+from services.system_api.sources.file.parsing.rows import FindDelimiter, RowCutter
 from services.system_api.sources.file.parsing.splitter import Cut, cut_lines, never_suspicious
 from shared.errors import Malformed
 
@@ -34,18 +35,27 @@ class Csv:
         pad: bool = False,
         skip_lines: int = 0,
         whole: bool = False,
+        find: FindDelimiter | None = None,
     ) -> None:
         """`subject` and `time` name columns. Without a header, `columns` is required.
 
-        An empty `delimiter` is found in the first row. `pad` accepts rows with too few fields: the others are null.
-        `whole` is for the `RowCutter`.
+        An empty `delimiter` is what `find` returns for the first row. `pad` accepts rows with too few fields: the
+        others are null. `whole` is for the `RowCutter`.
         """
         known = len(columns) if columns is not None and not header else 0
         self.cut: Cut = cut_lines
         self._cutter: RowCutter | None = None
         if quotes:
-            cutter = RowCutter(delimiter.encode(), known, quote=quote.encode(), escape=escape.encode(), whole=whole)
-            self.cut = self._cutter = cutter
+            self.cut = self._cutter = RowCutter(
+                delimiter.encode(),
+                known,
+                quote=quote.encode(),
+                escape=escape.encode(),
+                whole=whole,
+                find=None if find is None else self._find,
+            )
+        self._finder = find
+        self._refused: UnknownDialect | None = None
         self.wants_header = header
         self.skip_lines = skip_lines
         self._subject = subject
@@ -63,6 +73,18 @@ class Csv:
         if not header:
             assert columns is not None, "the options require it"
             self._use(columns)
+
+    @property
+    def found_delimiter(self) -> str:
+        """The delimiter that was found in the first row; empty if none was, or if the settings name one."""
+        return self._delimiter if self._finder is not None else ""
+
+    def use_delimiter(self, delimiter: str) -> None:
+        """Take the delimiter that was found in the first row before, unless the settings name one."""
+        if self._finder is not None:
+            assert self._cutter is not None, "without quotes, the settings name the delimiter"
+            self._cutter.use(delimiter.encode())
+            self._take_delimiter()
 
     def header(self, piece: bytes) -> None:
         """Set the columns from the header."""
@@ -95,15 +117,26 @@ class Csv:
             columns, self._subject, self._time, self._types, nulls=self._nulls, decimal=self._decimal
         )
 
-    def _find_delimiter(self) -> None:
+    def _find(self, row: bytes) -> bytes:
+        """Find the delimiter for the cutter. A refusal is raised when the row is read."""
+        assert self._finder is not None, "it is called with one alone"
+        try:
+            return self._finder(row)
+        except UnknownDialect as exc:
+            self._refused = exc
+            return b","
+
+    def _take_delimiter(self) -> None:
         """Take the delimiter from the cutter, which has found it in the first row."""
+        if self._refused is not None:
+            raise self._refused
         assert self._cutter is not None, "without quotes, the settings name the delimiter"
-        self._delimiter = self._cutter.delimiter.decode() or ","
+        self._delimiter = self._cutter.delimiter.decode()
         self._field = _field_pattern(self._delimiter, self._quote, self._escape)
 
     def _split(self, text: str) -> list[str]:
         if not self._delimiter:
-            self._find_delimiter()
+            self._take_delimiter()
         if self._field is None or self._quote not in text:
             return text.split(self._delimiter)
         fields, at = list[str](), 0

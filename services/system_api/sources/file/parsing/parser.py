@@ -3,9 +3,11 @@
 Skipped are blank lines, a byte order mark at the beginning, and the header of a CSV file.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from services.system_api.sources.file.parsing.decoding import line_text
+from services.system_api.sources.file.parsing.dialect import UnknownDialect
+from services.system_api.sources.file.parsing.first_row import HeaderFormat, SniffingFormat
 from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
 from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
@@ -53,24 +55,6 @@ class Format(Protocol):
 
         Raises:
             Malformed: says what is wrong; the caller adds the place.
-        """
-        ...
-
-
-@runtime_checkable
-class HeaderFormat(Protocol):
-    """Formats that may need the first piece of the file, its header, before they can read another one."""
-
-    @property
-    def wants_header(self) -> bool:
-        """Whether the header is still needed."""
-        ...
-
-    def header(self, piece: bytes) -> None:
-        """Read the first piece that is not blank.
-
-        Raises:
-            Malformed: a column that the settings name is missing.
         """
         ...
 
@@ -155,12 +139,21 @@ class Parser:
         # Between the members of a JSON object, a carriage return is white space.
         return first is not None and (not first.lstrip().startswith(b"{") or first.rstrip().endswith(b"}"))
 
-    def resume(self, head: bytes) -> None:
+    @property
+    def delimiter(self) -> str:
+        """The delimiter that was found in the first row; empty if none was."""
+        return self._form.found_delimiter if isinstance(self._form, SniffingFormat) else ""
+
+    def resume(self, head: bytes, delimiter: str = "") -> None:
         """Read the header from the beginning of the file, to resume in the middle of it.
+
+        `delimiter` is the one that was found there before, if one was.
 
         Raises:
             UnusableFile: as for `take`.
         """
+        if delimiter and isinstance(self._form, SniffingFormat):
+            self._form.use_delimiter(delimiter)
         if self.splitter.carriage_returns:
             head = head.replace(b"\r", b"\n")
         *skipped, head = head.removeprefix(BOM).split(b"\n", self._form.skip_lines)
@@ -252,6 +245,8 @@ class Parser:
         """Append the reject of a piece; return False for a blank one, which needs none."""
         if isinstance(error, UnusableFile):
             raise error
+        if isinstance(error, UnknownDialect):
+            raise UnusableFile(f"{self._identity.path}: {error}") from error
         if piece.isspace():
             return False
         kept = piece[: self.splitter.kept] if isinstance(error, TooLarge) else piece

@@ -9,6 +9,7 @@ What a row is does not depend on how the bytes are divided into portions.
 """
 
 import re
+from collections.abc import Callable
 from enum import Enum
 
 SUSPICIOUS_LINES = 100
@@ -24,25 +25,33 @@ class _Quote(Enum):
     CLOSED = "closed"
 
 
-_CANDIDATES = (b",", b";", b"\t", b"|")
-"""What a delimiter is looked for among, the likeliest first."""
+FindDelimiter = Callable[[bytes], bytes]
+"""Returns the delimiter of a file whose first row is given."""
 
 
 class RowCutter:
     """Returns the complete rows of some bytes, each without its newline, and the rest."""
 
     def __init__(
-        self, delimiter: bytes, columns: int = 0, *, quote: bytes = b'"', escape: bytes = b"", whole: bool = False
+        self,
+        delimiter: bytes,
+        columns: int = 0,
+        *,
+        quote: bytes = b'"',
+        escape: bytes = b"",
+        whole: bool = False,
+        find: FindDelimiter | None = None,
     ) -> None:
         """`columns` is the number of fields in a row; if it is 0, it is taken from the first row that is not blank.
 
-        An empty `delimiter` is taken from that row as well: the one of comma, semicolon, tab and bar that occurs most
-        often outside quotes. `escape` stands before a quote inside quotes; without it, quotes there are doubled.
+        An empty `delimiter` is what `find` returns for the first line of that row. `escape` stands before a quote
+        inside quotes; without it, quotes there are doubled.
 
         In a `whole` file, a quote that is open waits for its end, so that a field may hold rows: the rows behind a
         stray quote come when the row becomes too large, or the file ends. In one that grows, they would wait.
         """
         self.columns = columns
+        self._find = find
         self._whole_file = whole
         self.quote = quote
         self.delimiter = delimiter
@@ -57,9 +66,10 @@ class RowCutter:
         self._field = b""
         self._whole: re.Pattern[bytes] | None = None
         if delimiter:
-            self._use(delimiter)
+            self.use(delimiter)
 
-    def _use(self, delimiter: bytes) -> None:
+    def use(self, delimiter: bytes) -> None:
+        """Take this delimiter."""
         self.delimiter = delimiter
         d, q, inside = re.escape(delimiter), re.escape(self.quote), self._inside_line
         self._bare = re.compile(rb"[^%b\n]*+" % d)
@@ -71,8 +81,8 @@ class RowCutter:
         """Take the delimiter from the first line that is not blank and complete."""
         for line in data.split(b"\n")[:-1]:
             if line and not line.isspace():
-                unquoted = self._quoted.sub(b"", line)
-                self._use(max(_CANDIDATES, key=unquoted.count))
+                assert self._find is not None, "without it, there is a delimiter"
+                self.use(self._find(line))
                 return
 
     def __call__(self, data: bytes) -> tuple[list[bytes], bytes]:

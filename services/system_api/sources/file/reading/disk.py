@@ -52,7 +52,7 @@ class Disk:
 
     def keep(self, file: FileStat, descriptor: int) -> None:
         """Hold an open file, or close it where the limit does not allow that."""
-        self._io_thread.submit(self.held.give, file.inode, file.path, descriptor)
+        self.held.give(file.inode, file.path, descriptor, self.close)
 
     def submit(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Call `work` in the I/O thread without waiting for it; it must not raise."""
@@ -83,4 +83,4 @@ class Disk:
         """Hold what was opened for a caller that was cancelled."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            self.held.give(file.inode, file.path, opened.descriptor)
+            self.held.give(file.inode, file.path, opened.descriptor, close)

@@ -101,7 +101,7 @@ class OpenFile:
             if left.carriage_returns:
                 parser.splitter.use_carriage_returns()
             if left.offset:
-                parser.resume(head)
+                parser.resume(head, left.delimiter)
                 parser.last = _piece(left, last)
             parser.begin = left.begin
         except BaseException:
@@ -204,6 +204,7 @@ class OpenFile:
             rows=parser.rows + (earlier.rows if earlier else 0),
             rejects=parser.rejects + (earlier.rejects if earlier else 0),
             carriage_returns=parser.splitter.carriage_returns,
+            delimiter=parser.delimiter or (earlier.delimiter if earlier else ""),
             truncated=parser.truncated or (earlier is not None and earlier.truncated),
             begin=parser.begin,
             done=None if done is None else (done.size, done.mtime),

@@ -41,6 +41,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether some of its bytes are in no event and in no dead letter, because a line was too large."""
     carriage_returns: bool = False
     """Whether its lines end in carriage returns alone."""
+    delimiter: str = ""
+    """Of CSV, the delimiter that was found in the first row."""
     part: int = 0
     """Of a document: the number of the part that is read, such as a file in an archive."""
     position: int = 0

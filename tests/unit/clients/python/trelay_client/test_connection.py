@@ -55,7 +55,7 @@ async def _first_retry(server: FakeServer, url: str) -> None:
 
     stream = subscribe(url, CREDENTIALS, clock=server.clock, rng=random.Random(1), on_retry=on_retry)
     task = asyncio.ensure_future(anext(stream))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await retried.wait()
     task.cancel()
     with suppress(asyncio.CancelledError):

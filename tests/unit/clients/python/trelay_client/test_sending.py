@@ -33,7 +33,7 @@ from trelay_client import (
     subscribe,
 )
 
-LIMIT = 30
+LIMIT = 60
 
 
 class Relay:

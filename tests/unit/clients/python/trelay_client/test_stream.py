@@ -134,7 +134,7 @@ async def test_the_connection_is_closed_with_the_stream() -> None:
 
     async with FakeServer(handle).up() as server:
         assert ids(await server.take(1)) == ["1"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await closed.wait()
 
 

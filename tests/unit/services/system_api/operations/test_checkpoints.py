@@ -17,6 +17,13 @@ def test_the_counts_grow_with_each_batch() -> None:
     assert own.unaccounted == 0
 
 
+def test_what_came_again_and_what_was_parked_is_counted() -> None:
+    own = OwnPart().after(Batch([EVENT] * 3, redelivered=2)).after(Batch([], [REJECT], redelivered=1, parked=1))
+    assert own == OwnPart(0, rows=4, published=3, rejected=1, redelivered=3, parked=1)
+    assert split({PART: own.save()})[0] == own
+    assert split({PART: OwnPart(1, 2).save()})[0] == OwnPart(1, 2)
+
+
 def test_a_row_that_is_in_nothing_is_unaccounted() -> None:
     assert OwnPart().after(Batch([EVENT] * 3, rows=5, skipped=1)).unaccounted == 1
     assert OwnPart().after(Batch([EVENT] * 3, rows=2)).unaccounted == -1

@@ -75,6 +75,18 @@ def test_a_commit_counts_its_rejects_and_logs_the_first(caplog: pytest.LogCaptur
     assert report.status.position == {"": "9"}
 
 
+def test_messages_that_came_again_and_those_that_were_parked_are_counted() -> None:
+    report, registry = reporter()
+    labels = {"source": "orders"}
+    assert registry.get_sample_value("trelay_source_redelivered_total", labels) == 0
+    assert registry.get_sample_value("trelay_source_parked_total", labels) == 0
+    batch = Batch(rejects=[Reject("orders:1", b"", "delivered 5 times", "source", "f:1")], redelivered=3, parked=1)
+    report.polled(batch, 0.01)
+    report.committed(batch, OwnPart().after(batch), 0.01)
+    assert registry.get_sample_value("trelay_source_redelivered_total", labels) == 3
+    assert registry.get_sample_value("trelay_source_parked_total", labels) == 1
+
+
 class SteppedClock(SystemClock):
     def __init__(self) -> None:
         self.at = 100.0

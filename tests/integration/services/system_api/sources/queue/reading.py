@@ -30,6 +30,7 @@ class Reading:
         self.events: list[dict[str, Any]] = []
         self.rejects: list[Reject] = []
         self.losses: list[Loss] = []
+        self.redelivered = self.parked = 0
         self._opener = options.opener("s", SYSTEM_CLOCK, random.Random(1))
 
     @property
@@ -67,7 +68,7 @@ class Reading:
     async def until(self, count: int) -> None:
         """Open the source, and read until so many events are published."""
         async with self.opened() as source:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(self.events) < count:
                     if not await self.step(source):
                         with contextlib.suppress(TimeoutError):
@@ -93,6 +94,7 @@ class Reading:
                 deaths += 1
                 assert deaths < 10
         (reject,) = self.rejects
+        assert self.parked == 1
         assert (reject.value, reject.attempts) == (poison, deaths + 1)
         assert f"delivered {deaths + 1} times and never processed to the end" in reject.error
         most = self.options.max_deliveries
@@ -114,5 +116,7 @@ class Reading:
                 self.saved[part] = value
         self.events += [json.loads(record.value or b"") for record in batch.records]
         self.rejects += batch.rejects
+        self.redelivered += batch.redelivered
+        self.parked += batch.parked
         if batch:
             await source.settle(batch)

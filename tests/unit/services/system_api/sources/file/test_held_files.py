@@ -61,7 +61,7 @@ def test_an_open_file_is_held_or_closed(held: HeldFiles, files: list[FileStat]) 
     descriptors = [open_file(file.path, file.inode) for file in (*files[:3], files[2])]
     for file, descriptor in zip((*files[:3], files[2]), descriptors, strict=True):
         assert descriptor is not None
-        held.give(file.inode, file.path, descriptor)
+        held.give(file.inode, file.path, descriptor, close)
     assert held.inodes == [files[1].inode, files[2].inode]
     taken = held.take(files[1].inode)
     assert taken is not None
@@ -70,7 +70,7 @@ def test_an_open_file_is_held_or_closed(held: HeldFiles, files: list[FileStat]) 
     held.pin(held.inodes)
     held.hold(files[:1])
     held.pin(held.inodes)
-    held.give(files[1].inode, files[1].path, taken)
+    held.give(files[1].inode, files[1].path, taken, close)
     assert files[1].inode in held.unheld
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(taken)
@@ -135,3 +135,25 @@ async def test_files_of_a_closed_source_are_closed_after_a_while(
     await until(lambda: not len(held))
     with retained.of("orders") as new:
         assert new is not held
+
+
+def test_a_file_that_two_threads_hold_at_once_is_held_once(
+    held: HeldFiles, files: list[FileStat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, closed = open_file(files[0].path, files[0].inode), list[int]()
+    assert mine is not None
+
+    def give_meanwhile(path: str, inode: tuple[int, int]) -> int | None:
+        held.give(inode, path, mine, closed.append)
+        return open_file(path, inode)
+
+    monkeypatch.setattr(held_files, "open_file", give_meanwhile)
+    monkeypatch.setattr(held_files, "close", closed.append)
+    held.hold(files[:1])
+    (second,) = closed
+    assert held.take(files[0].inode) == mine != second
+    os.close(mine)
+    os.close(second)
+    monkeypatch.undo()
+    held.hold(files[1:])
+    assert len(held) == 2, "the budget is what it was"

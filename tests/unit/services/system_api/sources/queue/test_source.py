@@ -116,6 +116,7 @@ async def test_what_cannot_be_an_event_is_rejected_with_its_deliveries() -> None
         batch = await source.poll(10)
         (reject,) = batch.rejects
         assert (reject.id, reject.attempts, reject.value) == ("s:a", 2, b"{no json")
+        assert (batch.redelivered, batch.parked) == (1, 0)
         await source.settle(batch)
     assert places(broker) == []
 
@@ -126,7 +127,7 @@ class Poison:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, broker: MemoryBroker, error: type[BaseException]) -> None:
         self.published: list[str] = []
         self.rejects: list[Reject] = []
-        self.attempts = 0
+        self.attempts = self.redelivered = self.parked = 0
         self._saved: dict[str, bytes] = {}
         self._broker = broker
         self._error = error
@@ -154,6 +155,8 @@ class Poison:
             batch = await source.poll(10)
             self.published += ids(batch)
             self.rejects += batch.rejects
+            self.redelivered += batch.redelivered
+            self.parked += batch.parked
             self._saved |= {part: value for part, value in batch.checkpoint.items() if value is not None}
             if batch:
                 await source.settle(batch)
@@ -167,6 +170,7 @@ async def test_a_message_whose_processing_fails_is_parked_after_its_deliveries(m
     assert poison.published == ["a", "b", "c"]
     (reject,) = poison.rejects
     assert reject.attempts == poison.attempts == OPTIONS.max_deliveries + 1
+    assert poison.parked == 1
     assert reject.error.endswith("delivered 5 times and never processed to the end; the last error: KeyError: 'poison'")
 
 

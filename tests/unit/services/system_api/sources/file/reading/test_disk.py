@@ -66,3 +66,13 @@ async def test_a_file_that_is_opened_for_a_caller_that_was_cancelled_is_held(dis
     release.set()
     await blocked
     assert await flushed(disk) == [file.inode]
+
+
+async def test_a_file_that_was_kept_is_held_before_the_thread_has_time(disk: Disk, file: FileStat) -> None:
+    opened = await disk.open(file, [])
+    release = threading.Event()
+    blocked = asyncio.ensure_future(disk.run(release.wait))
+    disk.keep(file, opened.descriptor)
+    assert disk.held.inodes == [file.inode], "another opening of the source looks now, on a thread of its own"
+    release.set()
+    await blocked
