@@ -72,7 +72,8 @@ async def audited(bus: MemoryBus) -> None:
     after, written = (codec.encode([reached, reached]).decode() for reached in (0, 1))
     names = {"client_id": "shop", "connection_id": "c-0", "node": "experience-1", "at": "2026-01-30T09:12:11Z"}
     places = {"after": after, "written": written, "sent": written, "acknowledged": written}
-    record: dict[str, object] = {"kind": "closed", **names, "channels": ["orders.*"], "filters": {}, "conflate": None, **places}
+    interest: dict[str, object] = {"channels": ["orders.*"], "filters": {}, "conflate": None}
+    record = {"kind": "closed", **names, **interest, **places}
     async with bus.appender() as appender:
         await appender.append(TOPICS.audit, [Outgoing(b"shop", json.dumps(record).encode())])
 
