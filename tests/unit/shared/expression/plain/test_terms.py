@@ -4,14 +4,14 @@ import pytest
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse, put
-from shared.expression import plain
 from shared.expression.nodes import Raw, text
-from shared.expression.terms import NULL, Term, Undecided
+from shared.expression.plain import grammar
+from shared.expression.plain.terms import NULL, Term, Undecided
 from tests.unit.services.process_api.making import draft, event
 
 
 def term(expression: str) -> Term:
-    found = plain.parse(expression)
+    found = grammar.parse(expression)
     assert found is not None
     return found
 
@@ -77,6 +77,11 @@ def test_numbers_with_many_digits_are_compared_exactly() -> None:
     data = Draft(event(text='{"a":0.12345678901234567}'))
     assert term("a < 1").test(data) is True
     assert term("a > 0.5").test(data) is False
+
+
+def test_texts_are_equal_or_not() -> None:
+    for expression, holds in {"a = 'b'": True, "a != 'b'": False, "a = c": False, "a != c": True}.items():
+        assert term(expression).test(draft({"a": "b", "c": "d"})) is holds
 
 
 def test_texts_are_ordered_and_a_comparison_with_undefined_is_undefined() -> None:
