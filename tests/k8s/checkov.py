@@ -117,6 +117,8 @@ def _findings(folder: Path) -> list[Finding]:
 
 def main() -> int:
     """Print what is wrong, and return the exit status."""
+    if not _CHECKOV.exists():
+        raise SystemExit(f"checkov: {_CHECKOV} not found; expected it there: make .venv/checkov/installed")
     with TemporaryDirectory() as scratch:
         _write(Path(scratch))
         found = _findings(Path(scratch))
