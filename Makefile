@@ -32,13 +32,14 @@ test-chaos: .venv ## run the long tests, which kill parts at random and print th
 test-k8s: .venv ## run Trelay on the cluster of KUBECONFIG, from the images of `make images`
 	@$(BIN)/python -m pytest -m k8s --timeout=1800 tests/k8s/cluster $(PYTEST)
 
-check: .venv ## check lint, format, types, import contracts, the coverage of the modules without I/O, and the manifests
+check: .venv .venv/checkov/installed ## check lint, format, types, import contracts, the coverage of the modules without I/O, and the manifests
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.pure_coverage
 	@$(BIN)/hadolint deploy/image/Dockerfile
+	@$(BIN)/python -m tests.k8s.checkov
 	@$(BIN)/python -m pytest -q -m 'not k8s' tests/k8s
 
 coverage: .venv ## run the unit tests of the modules without I/O, and name the branches that they miss
@@ -87,6 +88,7 @@ lock: ## resolve pyproject.toml into the lock files, keeping locked versions; UP
 	"$$scratch/venv/bin/uv" $(COMPILE) --all-extras --group build --group test --output-file requirements.lock pyproject.toml; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --group build --output-file requirements-build.lock; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --output-file deploy/image/sbom.lock deploy/image/sbom.in; \
+	"$$scratch/venv/bin/uv" $(COMPILE) --output-file tests/k8s/checkov.lock tests/k8s/checkov.in; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra notify --extra otel --output-file deploy/image/kafka.lock \
 		pyproject.toml; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra mysql --extra oracle --extra files --extra queues --extra notify --extra otel \
@@ -103,3 +105,11 @@ clean: ## remove what the other targets made, including the data of `make run`
 
 .venv/installed: requirements.lock requirements-build.lock clients/python/pyproject.toml
 	@.ci/make-venv '$(PYTHON)'
+
+# checkov requires old versions of packages that Trelay uses, so it has an environment of its own.
+.venv/checkov/installed: tests/k8s/checkov.lock | .venv
+	@echo 'installing the packages of tests/k8s/checkov.lock …'
+	@$(BIN)/python -m venv --clear .venv/checkov
+	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
+		--only-binary :all: --requirement tests/k8s/checkov.lock
+	@touch $@

@@ -22,7 +22,7 @@ _REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "426"
 _METHODS = ["OPTIONS", "PUT"]
 _ALL_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"]
 _SHOWN = 1200
-_TIMEOUT = 30.0
+_TIMEOUT = 60.0
 
 
 @dataclass(frozen=True)

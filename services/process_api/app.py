@@ -46,7 +46,7 @@ from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-_PIPELINES = ("process", "pipelines")
+_PIPELINES, _LISTS = ("process", "pipelines"), ("process", "lists")
 
 BUS = "bus"
 """The required part in `/readyz`."""
@@ -81,8 +81,13 @@ async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -
         async with serving(app, settings.process.listen, parts, tasks, tasks.cancel_all) as running:
             tasks.keep("shadows", service.shadows.run())
             tasks.keep("pipelines", parts.bus.keep(service.run_pipelines))
-            section = Section(_PIPELINES, service.prepare_pipelines, attach=service.attach)
-            yield dataclasses.replace(running, sections=(section,))
+            pipelines = Section(_PIPELINES, service.prepare_pipelines, attach=service.attach)
+            yield dataclasses.replace(running, sections=(pipelines, Section(_LISTS, _part_of_the_pipelines)))
+
+
+async def _part_of_the_pipelines(_lists: object) -> Apply:
+    """Change nothing more: the settings of the pipelines have the steps of the lists in them."""
+    return lambda: None
 
 
 async def _check(pipelines: Mapping[str, PipelineOptions]) -> None:

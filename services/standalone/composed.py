@@ -17,13 +17,14 @@ from shared.alerts import alerting
 from shared.alerts.outages import alert_on_outages
 from shared.bus.connect import connect
 from shared.composition.parts import Given, traced
+from shared.composition.settings_metrics import show_settings_file
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health, ListenOptions
 from shared.lease import PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.identity import Identity
-from shared.runtime.reloading import Section
+from shared.runtime.reloading import Section, SettingsFile
 from shared.runtime.run import Failing, Running
 from shared.runtime.tasks import Tasks
 
@@ -47,6 +48,7 @@ class ComposedServices:
             "alerts": settings.alerts,
             "logs": settings.logs,
             "telemetry": settings.telemetry,
+            "reload": settings.reload,
         }
         listen = settings.experience.listen.model_copy(update={"port": port, "shutdown_timeout": _DRAIN})
         # One replica name, kept over restarts: nothing waits for the leases of the last run to expire.
@@ -64,11 +66,12 @@ class ComposedServices:
         self.url = self.sources_url = self.process_url = ""
         """The addresses for subscribers, and for operators of sources and pipelines, while they run."""
         self._running: list[Running] = []
+        self._health = Health(STANDALONE)
 
     @asynccontextmanager
     async def running(self, subscriber: RunSubscriber | None) -> AsyncIterator[Tasks]:
         """Run them, and the subscriber before the first event; yield the group for further tasks."""
-        database, health = self._database, Health(STANDALONE)
+        database, health = self._database, self._health
         async with AsyncExitStack() as stack:
             alerts = await stack.enter_async_context(
                 alerting(self._settings.alerts, readiness=health.readiness, registry=health.registry)
@@ -103,6 +106,10 @@ class ComposedServices:
     def sections(self) -> list[Section]:
         """The sections of the settings file that can change while they run."""
         return [section for service in self._running for section in service.sections]
+
+    def show_settings(self, file: SettingsFile[Any]) -> None:
+        """Show in `/readyz` and in metrics whether the settings file is in use."""
+        show_settings_file(file, self._health)
 
     async def reload(self) -> list[str]:
         """Load again what else can change while they run; return what was loaded."""

@@ -138,9 +138,15 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
         subscriber = None if account is None else _subscriber(command, account)
         tasks = await stack.enter_async_context(services.running(subscriber))
         logs = log_section(_logs_of, lambda logs: configure(logs, IDENTITY))
-        file = SettingsFile(settings, lambda: load(path, StandaloneSettings, environment), [logs, *services.sections])
+        file = SettingsFile(
+            settings,
+            lambda files: load(path, StandaloneSettings, environment, files=files),
+            [logs, *services.sections],
+        )
         reload.add(file.reload)
         reload.add(services.reload)
+        services.show_settings(file)
+        tasks.keep("settings file", file.follow(settings.reload))
         settle()
         if own is not None:
             tasks.keep("database", own.kept_up(say, SYSTEM_CLOCK))

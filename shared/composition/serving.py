@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 
 from shared.composition.parts import Parts
-from shared.http.server import Listening, ListenOptions, serve
-from shared.runtime.reloading import Part, Section
+from shared.composition.settings_metrics import show_settings_file
+from shared.http.server import Health, Listening, ListenOptions, serve
+from shared.runtime.reloading import Part, Section, SettingsFile
 from shared.runtime.tasks import Tasks
 
 
@@ -18,6 +20,7 @@ class RunningService:
 
     listening: Listening
     tasks: Tasks
+    health: Health
     sections: tuple[Section, ...] = ()
     """The sections of the settings file that can change while it runs."""
     reloads: tuple[Part, ...] = ()
@@ -28,6 +31,10 @@ class RunningService:
     async def failed(self) -> BaseException:
         """Wait until something fails that the service cannot run without, and return the error."""
         return await self.tasks.failed()
+
+    def show_settings(self, file: SettingsFile[Any]) -> None:
+        """Show in `/readyz` and in metrics whether its settings file is in use."""
+        show_settings_file(file, self.health)
 
     async def reload(self) -> list[str]:
         """Load again what else can change while it runs; return what was loaded."""
@@ -54,7 +61,7 @@ async def serving(
     """
     async with serve(app, listen, parts.health, clock=parts.clock) as listening:
         try:
-            yield RunningService(listening, tasks)
+            yield RunningService(listening, tasks, parts.health)
         finally:
             parts.health.readiness.draining = True
             await drain()

@@ -5,6 +5,7 @@ from shared.bus.connect import BusOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
 from shared.runtime.logs import LogOptions
+from shared.runtime.reloading import ReloadOptions
 from shared.settings import Options
 from shared.telemetry.options import TelemetryOptions
 
@@ -30,6 +31,9 @@ class SharedSettings(DatabaseSettings):
 
     telemetry: TelemetryOptions = TelemetryOptions()
     """What is sent to an OpenTelemetry collector."""
+
+    reload: ReloadOptions = ReloadOptions()
+    """What happens when this file changes while the process runs."""
 
     @property
     def node(self) -> str | None:

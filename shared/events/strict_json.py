@@ -49,7 +49,7 @@ class _Parser(threading.local):
 
 _parser = _Parser()
 
-_SMALLEST_NESTED = 2 * DATA_LEVELS
+SMALLEST_NESTED = 2 * DATA_LEVELS
 """Bytes of the smallest document with too many levels: all arrays."""
 _SMALLEST_OF_OBJECTS = 4 * DATA_LEVELS
 """A smaller one has at least 173 levels of arrays, since an object takes five bytes: so three of them are close."""
@@ -144,7 +144,7 @@ def is_suspicious(documents: bytes, longest: int) -> bool:
     return (
         _has_exponent(documents)
         or _has_long_run(documents)
-        or (longest >= _SMALLEST_NESTED and _may_be_nested(documents, longest))
+        or (longest >= SMALLEST_NESTED and _may_be_nested(documents, longest))
     )
 
 

@@ -1,21 +1,21 @@
 """Predicates of authors who are not trusted, such as subscribers: time and memory are bounded by the size of the event.
 
-They are the plain expressions that copy nothing: comparisons of members, attributes, texts and numbers. JSONata gives
-the same results for them, and is not needed.
+They are the plain expressions that neither copy nor add up: comparisons of members, attributes, texts and numbers.
+JSONata gives the same results for them, and is not needed.
 """
 
 import re
 
 from shared.errors import Malformed
-from shared.expression import plain
 from shared.expression.document import Document
-from shared.expression.terms import Undecided
+from shared.expression.plain import grammar
+from shared.expression.plain.terms import Undecided
 
 LONGEST = 1000
 """Characters of a predicate."""
 
 _QUOTED = re.compile(r'"[^"]*"|\'[^\']*\'|`[^`]*`')
-_COPIES = re.compile("[&{]")
+_UNBOUNDED = re.compile(r"[&{]|\$sum\b")
 _SHOWN = 20
 _EXPECTED = (
     "comparisons (=, !=, <, <=, >, >=, in [...]) of members, $event attributes, texts and numbers, with and, or,"
@@ -37,10 +37,10 @@ class BoundedPredicate:
         if len(expression) > LONGEST:
             raise Malformed(f"found {len(expression)} characters; the limit is {LONGEST}")
         bare = _QUOTED.sub(lambda quoted: " " * len(quoted[0]), expression)
-        copies = _COPIES.search(bare)
-        term = plain.parse(expression)
-        if term is None or copies is not None:
-            at = plain.extent(expression) if copies is None else min(copies.start(), plain.extent(expression))
+        unbounded = _UNBOUNDED.search(bare)
+        term = grammar.parse(expression)
+        if term is None or unbounded is not None:
+            at = grammar.extent(expression) if unbounded is None else min(unbounded.start(), grammar.extent(expression))
             found = repr(expression[at : at + _SHOWN]) if at < len(expression) else "the end"
             raise Malformed(f"position {at + 1}: found {found}; expected {_EXPECTED}")
         self._term = term

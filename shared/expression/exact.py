@@ -25,7 +25,8 @@ _SHAPE = "".join(_SHAPES.get(chr(code), "x") for code in range(256)).encode()
 """Maps a text to its shape: digits and points, exponent letters, characters that may precede a number, all others."""
 
 # A double holds every number of 15 digits, which is 16 characters with a point. An exponent can hide digits.
-_LONG, _LONG_NUMBER = b"0" * 16, pattern(rb":-?0{16}")
+_LONG_LENGTH = 16
+_LONG, _LONG_NUMBER = b"0" * _LONG_LENGTH, pattern(rb":-?0{%d}" % _LONG_LENGTH)
 _EXPONENT, _EXPONENT_NUMBER = b"0e", pattern(rb":-?0+e")
 # Hexadecimal digits look like exponents as well. A literal prefix is found ten times faster than `:-?`.
 _POSITIVE, _NEGATIVE = pattern(rb":00*e").search, pattern(rb":-00*e").search
@@ -76,10 +77,15 @@ def number(token: bytes) -> Number:
     Raises:
         Malformed: as for `value`.
     """
-    if len(token) >= len(_LONG) or b"e" in token or b"E" in token:
+    if not is_short(token):
         return _decimal(token.decode()) if _FRACTION & set(token) else value(token)
     short: int | float = _decode(token)
     return short
+
+
+def is_short(token: bytes) -> bool:
+    """Whether a JSON number has no exponent, and so few digits that a double holds it as written."""
+    return len(token) < _LONG_LENGTH and b"e" not in token and b"E" not in token
 
 
 def ordered(left: Number, right: Number) -> tuple[Number, Number]:

@@ -6,12 +6,13 @@ from typing import Any
 import msgspec
 
 from shared.errors import Malformed
-from shared.expression import narrowing, plain
+from shared.expression import narrowing
 from shared.expression.document import Document
 from shared.expression.exact import inexact
 from shared.expression.jsonata import Jsonata
 from shared.expression.nodes import Raw, text
-from shared.expression.terms import Undecided
+from shared.expression.plain import grammar
+from shared.expression.plain.terms import Undecided
 
 _any_value = msgspec.json.Decoder().decode
 _string = msgspec.json.Decoder(str).decode
@@ -39,7 +40,7 @@ class Expression:
         """
         self._whole = _Whole(expression)
         self._expression = expression
-        self._plain = plain.parse(expression)
+        self._plain = grammar.parse(expression)
 
     def value(self, document: Document) -> bytes | None:
         """Return its value for an event as JSON text; None where it is undefined.
@@ -104,7 +105,7 @@ class Condition:
             ValueError: it does not compile.
         """
         self._whole = _Whole(f"$boolean(({expression}\n))")
-        self._plain = plain.parse(expression)
+        self._plain = grammar.parse(expression)
 
     def holds(self, document: Document) -> bool:
         """Whether its value is true as `$boolean` says; undefined is not.

@@ -4,7 +4,8 @@ The rest stays JSON text, so that numbers and nested values pass unaltered. An e
 items are expanded or text in turn.
 """
 
-from typing import TypeAlias, cast
+from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -17,8 +18,9 @@ Members: TypeAlias = dict[str, Node]
 
 _OBJECT, _ARRAY = b"{["
 
-_members = msgspec.json.Decoder(dict[str, Raw]).decode
-_items = msgspec.json.Decoder(list[Raw]).decode
+# A dict of text is a dict of values; a type checker cannot know that nothing else is put into it.
+_members: Callable[[Raw | bytes], Node] = msgspec.json.Decoder(dict[str, Raw]).decode  # type: ignore[assignment]
+_items: Callable[[Raw | bytes], Node] = msgspec.json.Decoder(list[Raw]).decode  # type: ignore[assignment]
 _encode = msgspec.json.Encoder().encode
 
 
@@ -32,10 +34,15 @@ def expanded(node: Node) -> Node:
     if type(node) is Raw:
         first = memoryview(node)[0]
         if first == _OBJECT:
-            return cast("Members", _members(node))
+            return _members(node)
         if first == _ARRAY:
-            return cast("list[Node]", _items(node))
+            return _items(node)
     return node
+
+
+def parsed(written: bytes) -> Node:
+    """Return a value of this JSON text, expanded by one level."""
+    return _members(written) if written[0] == _OBJECT else expanded(Raw(written))
 
 
 def child(parent: Members, name: str) -> Node | None:

@@ -27,7 +27,7 @@ from shared.errors import SettingsError
 from shared.runtime.allocation import keep_freed_memory
 from shared.runtime.identity import Identity, release, unique_node_name
 from shared.runtime.logs import LogOptions, configure
-from shared.runtime.reloading import Reload, Section, SettingsFile, log_section
+from shared.runtime.reloading import Reload, ReloadOptions, Section, SettingsFile, log_section
 from shared.runtime.tasks import cancelled, started
 from shared.settings import load
 
@@ -57,6 +57,11 @@ class ServiceSettings(Protocol):
         ...
 
     @property
+    def reload(self) -> ReloadOptions:
+        """When it loads its settings file again."""
+        ...
+
+    @property
     def node(self) -> str | None:
         """The name of this replica; None: one that is new at each start."""
         ...
@@ -76,6 +81,10 @@ class Running(Failing, Protocol):
     @property
     def sections(self) -> Sequence[Section]:
         """The sections of the settings file that can change while it runs."""
+        ...
+
+    def show_settings(self, file: SettingsFile[Any]) -> None:
+        """Show whether its settings file is in use."""
         ...
 
     async def reload(self) -> list[str]:
@@ -141,7 +150,7 @@ def run_service(
     identity = Identity(service, configured.node or unique_node_name())
     configure(configured.logs, identity)
     logs = log_section(_logs_of, lambda logs: configure(logs, identity))
-    file = SettingsFile(settings, lambda: load(path, model), [logs])
+    file = SettingsFile(settings, lambda files: load(path, model, files=files), [logs])
     reload = Reload()
     reload.add(file.reload)
 
@@ -149,9 +158,14 @@ def run_service(
         async with build(settings, node=identity.node) as running:
             file.add(*running.sections)
             reload.add(running.reload)
+            running.show_settings(file)
             settle()
             logger.info("started", extra={"pid": os.getpid()})
-            await until(stop, running)
+            following = started("settings file", file.follow(configured.reload))
+            try:
+                await until(stop, running)
+            finally:
+                await cancelled(following)
             logger.info("stopping")
 
     return run(main, reload=reload)

@@ -12,7 +12,17 @@ The file's language:
 """
 
 from shared.settings.document import KeyPath
-from shared.settings.fields import FileSecret, FollowedSecret, Form, Name, Options, RelativePath, Secret, beside_file
+from shared.settings.fields import (
+    FileSecret,
+    FollowedSecret,
+    Form,
+    Name,
+    Options,
+    RelativePath,
+    Secret,
+    beside_file,
+    file_read,
+)
 from shared.settings.findings import Finding, parts
 from shared.settings.loading import SECTIONS, Loaded, load, load_placed, parse, parse_placed
 from shared.settings.schema import json_schema
@@ -30,6 +40,7 @@ __all__ = [
     "RelativePath",
     "Secret",
     "beside_file",
+    "file_read",
     "json_schema",
     "load",
     "load_placed",

@@ -64,6 +64,18 @@ def beside_file(path: str | Path, info: ValidationInfo) -> Path:
     return Path(path) if folder is None else Path(folder) / path
 
 
+def file_read(path: str | Path, info: ValidationInfo) -> Path:
+    """Do what `beside_file` does, and note that the content of the file belongs to the settings: `load` returns it.
+
+    Call it before the file is read, also where that may fail.
+    """
+    found = beside_file(path, info)
+    files = (info.context or {}).get("files")
+    if files is not None:
+        files.add(found)
+    return found
+
+
 class Form:
     """Beside `str` in an annotation: text that a pattern describes, with words for people.
 
@@ -107,7 +119,7 @@ def _read_secret(value: Any, info: ValidationInfo) -> Any:
         path = value.get("file")
         if not isinstance(path, str) or len(value) != 1:
             raise ValueError("expected text, '${NAME}' from the environment, or {file: /run/secrets/name}")
-        value = _read(beside_file(path, info))
+        value = _read(file_read(path, info))
     if value == "":
         raise ValueError("the secret is empty")
     return value

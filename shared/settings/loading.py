@@ -15,7 +15,7 @@ from shared.settings.environment import Expansion
 from shared.settings.findings import Finding
 from shared.settings.schema import Keys
 
-SECTIONS = ("database", "bus", "alerts", "logs", "telemetry", "system", "process", "experience")
+SECTIONS = ("database", "bus", "alerts", "logs", "telemetry", "reload", "system", "process", "experience")
 """The top-level keys of the file. A model declares those that it needs; other services read the others."""
 
 _SIZE_LIMIT = 1_048_576
@@ -48,31 +48,46 @@ class Loaded(Generic[Model]):
         return [_line(self.name, fault, kind) for fault in sorted(placed, key=_order)]
 
 
-def load(path: Path, model: type[Model], env: Mapping[str, str] = os.environ) -> Model:
+def load(
+    path: Path, model: type[Model], env: Mapping[str, str] = os.environ, *, files: set[Path] | None = None
+) -> Model:
     """Read a settings file.
+
+    `files` gets the file itself, and each file whose content belongs to the settings, such as that of a secret; also
+    those that cannot be read.
 
     Raises:
         SettingsError: one line for each fault, `file:line:column: path.in.the.file: what is wrong`.
     """
-    return load_placed(path, model, env).settings
+    return load_placed(path, model, env, files=files).settings
 
 
-def load_placed(path: Path, model: type[Model], env: Mapping[str, str] = os.environ) -> Loaded[Model]:
-    """Read a settings file, and know the place of each setting.
+def load_placed(
+    path: Path, model: type[Model], env: Mapping[str, str] = os.environ, *, files: set[Path] | None = None
+) -> Loaded[Model]:
+    """Read a settings file, and know the place of each setting. `files` is as for `load`.
 
     Raises:
         SettingsError: as for `load`.
     """
+    found: set[Path] = set() if files is None else files
+    found.add(path)
     try:
         with path.open("rb") as file:
             content = file.read(_SIZE_LIMIT + 1)
     except OSError as exc:
         raise SettingsError(f"{path}: the settings file cannot be read: {exc.strerror}") from exc
-    return parse_placed(content, model, env, name=str(path), folder=path.resolve().parent)
+    return parse_placed(content, model, env, name=str(path), folder=path.resolve().parent, files=found)
 
 
 def parse_placed(
-    content: bytes, model: type[Model], env: Mapping[str, str] = os.environ, *, name: str, folder: Path
+    content: bytes,
+    model: type[Model],
+    env: Mapping[str, str] = os.environ,
+    *,
+    name: str,
+    folder: Path,
+    files: set[Path] | None = None,
 ) -> Loaded[Model]:
     """Read the content of a settings file, as `load_placed` does.
 
@@ -86,7 +101,7 @@ def parse_placed(
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
         raise SettingsError(f"{name}:{line}: the settings file is not UTF-8 text") from exc
-    return _parsed(text, model, env, name, folder)
+    return _parsed(text, model, env, name, {"folder": folder, "files": files})
 
 
 def parse(
@@ -97,10 +112,10 @@ def parse(
     Raises:
         SettingsError: as for `load`.
     """
-    return _parsed(text, model, env, name, folder).settings
+    return _parsed(text, model, env, name, {"folder": folder}).settings
 
 
-def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, folder: Path | None) -> Loaded[Model]:
+def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, context: dict[str, Any]) -> Loaded[Model]:
     try:
         found = document.read(text)
     except SettingsError as exc:
@@ -113,7 +128,7 @@ def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, fo
     mine = _sections(found, keys.at((), found.value))
     expansion = Expansion(found, env)
     found.value = {section: expansion.expand((section,), value) for section, value in mine.items()}
-    settings = _validated(found, model, keys, expansion, folder)
+    settings = _validated(found, model, keys, expansion, context)
     if settings is None or found.faults:
         raise SettingsError("\n".join(_line(name, fault) for fault in sorted(found.faults, key=_order)))
     return Loaded(settings, name, found, expansion.variables)
@@ -130,12 +145,12 @@ def _sections(found: Document, known: list[str]) -> dict[str, Any]:
 
 
 def _validated(
-    found: Document, model: type[Model], keys: Keys, expansion: Expansion, folder: Path | None
+    found: Document, model: type[Model], keys: Keys, expansion: Expansion, context: dict[str, Any]
 ) -> Model | None:
     settings = None
     refused: list[Fault] = []
     try:
-        settings = model.model_validate(found.value, context={"folder": folder})
+        settings = model.model_validate(found.value, context=context)
     except ValidationError as exc:
         refused = explain.faults(exc, found, keys, expansion.touched)
     named = {fault.path for fault in refused} | expansion.unset

@@ -56,7 +56,7 @@ SELECT setval('people_ids', 4);
 """
 _BUS = {"kind": "postgres", "topics": {"prefix": "bad", "partitions": 2}}
 _QUICK = {"interval": 0.1, "retry": {"attempts": 2, "first_wait": 0.1, "longest_wait": 0.5}}
-_TIMEOUT = 60.0
+_TIMEOUT = 240.0
 DEAD = 12
 """Dead letters that there must be."""
 

@@ -71,7 +71,7 @@ class Program:
         """Continue after `pause`."""
         os.kill(self.pid, signal.SIGCONT)
 
-    async def stop(self, timeout: float = 30.0) -> int:
+    async def stop(self, timeout: float = 120.0) -> int:
         """Ask it to stop and return its exit status.
 
         Raises:
@@ -96,7 +96,7 @@ class Program:
                 await asyncio.sleep(_POLL)
         return status
 
-    async def ready(self, timeout: float = 60.0) -> None:
+    async def ready(self, timeout: float = 240.0) -> None:
         """Wait until `/readyz` responds with 200.
 
         Raises:

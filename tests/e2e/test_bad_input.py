@@ -14,7 +14,7 @@ from services.standalone.embedded.process import free_port
 from tests.e2e.bad_input import BINARY, DEAD, HUGE, KEYLESS, MALFORMED, WRONG_PASSWORD, Observed, give_bad_input
 from tests.servers.missing import skipping_without
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +185,7 @@ def test_a_fault_in_the_settings_is_one_line(tmp_path: Path, module: str, text: 
     if text is not None:
         path.write_text(text)
     command = [sys.executable, "-m", f"services.{module}", "--config", str(path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(f"{path}:{said}")
     assert ended.stderr.count("\n") == 1
@@ -199,7 +199,7 @@ def test_one_process_names_what_prevents_its_start_in_one_line(tmp_path: Path) -
         (["--data", str(path)], f"{path} cannot be written to: Not a directory"),
     ):
         command = [sys.executable, "-m", "services.standalone", "--port", "0", *arguments]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert (ended.returncode, ended.stdout) == (2, "")
         assert said in ended.stderr
         assert ended.stderr.count("\n") == 1

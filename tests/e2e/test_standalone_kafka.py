@@ -11,7 +11,7 @@ from tests.e2e.test_standalone import push, running
 
 
 @pytest.mark.usefixtures("kafka_jars")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_it_shows_what_changes_and_leaves_no_process_behind(tmp_path: Path) -> None:
     async with running(tmp_path / "fünf, o'clock", module="services.standalone.three_processes") as program:
         for channel in ("sensors", "stock", r"orders\.\w+"):
@@ -30,6 +30,6 @@ async def test_it_shows_what_changes_and_leaves_no_process_behind(tmp_path: Path
 
 
 async def _logged(log: Path, message: str) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while message not in log.read_text():
             await asyncio.sleep(0.02)

@@ -24,7 +24,7 @@ from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import write_settings
 from tests.e2e.programs import Program
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 CLIENT, SECRET = "guest", "a secret of the tests"
 
@@ -38,7 +38,11 @@ class Deployment:
         self.ports = {name: free_port() for name in ("system", "process", "experience")}
         self.folder = folder
         tls = {"cert_file": "server.pem", "key_file": "server.key", "reload_interval": 3600}
-        self.settings: dict[str, Any] = {"database": {"url": database.url}, "bus": {"kind": "postgres"}}
+        self.settings: dict[str, Any] = {
+            "database": {"url": database.url},
+            "bus": {"kind": "postgres"},
+            "reload": {"on_change": False},
+        }
         for name, port in self.ports.items():
             self.settings[name] = {"listen": {"port": port, "tls": tls}}
         self.settings["experience"]["entity"] = {"allow": ["127.0.0.0/8"]}
@@ -154,7 +158,7 @@ async def test_sighup_reloads_certificates_and_log_settings_and_ends_nothing(dep
             f"certificate {deployment.folder / 'server.pem'}",
         ]
         (restart,) = lines(program, "changed settings need a restart")
-        assert restart["sections"] == ["alerts"]
+        assert restart["settings"] == ["alerts.name"]
     assert before != serial_numbers(deployment) == dict.fromkeys(deployment.ports, issued)
     # A certificate that cannot be used is logged, and the loaded one stays.
     (deployment.folder / "server.key").write_text("no key")
@@ -188,7 +192,7 @@ async def said(program: Program, message: str) -> dict[str, Any]:
     """Send SIGHUP, and return the next line with this message."""
     before = len(lines(program, message))
     os.kill(program.pid, signal.SIGHUP)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(found := lines(program, message)) == before:
             assert (status := program.status) is None, f"{program.name} ended with {status}"
             await asyncio.sleep(0.02)

@@ -36,7 +36,7 @@ class Installation:
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end in the empty folder."""
         return subprocess.run(
-            command, cwd=self.folder, env=environment(), capture_output=True, text=True, check=False, timeout=60
+            command, cwd=self.folder, env=environment(), capture_output=True, text=True, check=False, timeout=300
         )
 
 
@@ -101,7 +101,7 @@ def test_version_schema_and_check(installed: Installation) -> None:
     assert installed.run(installed.trelay, "check", "mine.yaml").returncode == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 async def test_it_runs_in_an_empty_folder_and_names_the_next_steps(installed: Installation) -> None:
     folder = installed.folder / "empty"
     folder.mkdir()

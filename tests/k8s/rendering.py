@@ -24,7 +24,7 @@ WORKLOADS = {"Deployment", "StatefulSet", "Job"}
 
 @cache
 def _rendered(folder: Path) -> str:
-    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([KUBECTL, "kustomize", folder], capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, f"{folder}: {done.stderr}"
     return done.stdout
 
@@ -44,11 +44,13 @@ def with_component(component: str, folder: Path) -> list[Object]:
     return with_components("base", [component], folder)
 
 
-def with_components(start: str, chosen: Iterable[str], folder: Path) -> list[Object]:
+def with_components(start: str, chosen: Iterable[str], folder: Path, *, namespace: str | None = None) -> list[Object]:
     """Return the objects of the base, or of an overlay such as `overlays/minimal`, with components."""
     labels = "  - pairs: {app.kubernetes.io/name: trelay, app.kubernetes.io/part-of: trelay}"
     lines = ["labels:", labels, "resources:", f"  - {_relative(MANIFESTS / start, folder)}", "components:"]
     lines += [f"  - {_relative(MANIFESTS / 'components' / component, folder)}" for component in chosen]
+    if namespace is not None:
+        lines.append(f"namespace: {namespace}")
     (folder / "kustomization.yaml").write_text("\n".join(lines))
     return rendered(folder)
 

@@ -26,7 +26,7 @@ def program() -> Path:
 
 def _rendered(program: Path, *more: str) -> list[Object]:
     command = [str(program), "template", "trelay", str(CHART), "--namespace", "trelay", *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
     return [found for found in yaml.safe_load_all(done.stdout) if found]
 
 
@@ -89,7 +89,9 @@ def _assert_equal(rendered: list[Object], objects: list[Object]) -> None:
 
 
 def test_the_chart_is_clean(program: Path) -> None:
-    done = subprocess.run([program, "lint", "--strict", CHART], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [program, "lint", "--strict", CHART], capture_output=True, text=True, check=False, timeout=240
+    )
     assert done.returncode == 0, done.stdout
 
 

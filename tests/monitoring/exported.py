@@ -10,8 +10,11 @@ from services.system_api.sources.http.webhook.metrics import WebhookMetrics
 from services.system_api.supervisor.metrics import SystemMetrics
 from shared.alerts.mailer import MailerMetrics, NotifierMetrics
 from shared.bus.protocol import Outgoing
+from shared.composition.settings_metrics import show_settings_file
 from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.reloading import SettingsFile
+from shared.settings import Options
 from shared.telemetry.hops import Hop, hop_seconds
 
 Samples = dict[str, list[dict[str, str]]]
@@ -25,6 +28,7 @@ def samples() -> Samples:
     health._process.refresh()
     registry: CollectorRegistry = health.registry
     health.certificates.expiry.labels("tls.crt")
+    show_settings_file(SettingsFile(Options(), lambda _files: Options()), health)
     SystemMetrics(registry, ["orders"])
     WebhookMetrics(registry, ["orders"])
     MailerMetrics(registry)

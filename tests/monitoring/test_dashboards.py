@@ -56,7 +56,6 @@ def test_panels_do_not_overlap_and_fit() -> None:
         assert max(x for x, _ in cells) < 24
 
 
-@pytest.mark.timeout(300)
 async def test_every_query_finds_series_of_a_running_trelay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async with running(tmp_path) as program:
         try:

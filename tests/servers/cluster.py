@@ -15,11 +15,10 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.cluster import KafkaCluster
-from services.standalone.embedded.jars import cache_folder, resolved_jars
 from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
-from tests.servers.processes import START_TIMEOUT
+from tests.servers.kafka import find_jars
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 _SIZE = 3
 _HEAP = "256m"
@@ -183,6 +182,7 @@ async def _use_coordinators(bootstrap: str) -> None:
         pass
 
 
+@starting_again
 @contextmanager
 def kafka_cluster_servers() -> Iterator[Cluster]:
     """Run a cluster of three nodes in a temporary folder.
@@ -190,7 +190,7 @@ def kafka_cluster_servers() -> Iterator[Cluster]:
     Raises:
         ServerMissing: no Java, or no jars and no way to resolve them.
     """
-    jars = resolved_jars(KAFKA_POM, cache_folder())
+    jars = find_jars()
     members = KafkaCluster.on_free_ports(_SIZE)
     with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
         nodes = [

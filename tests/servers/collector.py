@@ -17,12 +17,12 @@ import yaml
 
 from services.standalone.embedded.jars import cache_folder
 from services.standalone.embedded.process import ServerMissing, ServerProcess, free_port
+from tests.servers.processes import START_TIMEOUT, downloading_again, starting_again
 
 SIGNALS = ("traces", "metrics", "logs")
 _PROGRAM = Path(__file__).with_name("collector_program")
 _BUILD = 900.0
 """Seconds to fetch the modules and compile them, which takes two minutes of CPU."""
-_STARTUP = 30.0
 
 
 class CollectorServer:
@@ -65,6 +65,7 @@ def attributes(item: dict[str, Any]) -> dict[str, Any]:
     return {each["key"]: next(iter(each["value"].values())) for each in item.get("attributes", ())}
 
 
+@starting_again
 @contextmanager
 def collector_server() -> Iterator[CollectorServer]:
     """Run a collector.
@@ -80,7 +81,7 @@ def collector_server() -> Iterator[CollectorServer]:
         process.start(
             [str(program), f"--config={folder / 'collector.yaml'}"],
             ready=lambda _: b"Everything is ready" in process.output(),
-            timeout=_STARTUP,
+            timeout=START_TIMEOUT,
         )
         try:
             yield CollectorServer(folder, port, process)
@@ -109,6 +110,7 @@ def collector_program() -> Path:
     return program
 
 
+@downloading_again
 def _build(go: str, program: Path) -> None:
     built = program.with_suffix(".new")
     # Without debug information it links faster.

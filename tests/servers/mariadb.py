@@ -12,8 +12,8 @@ from pathlib import Path
 
 from services.standalone.embedded.process import ServerFailed, ServerProcess, free_port
 from tests.servers.debian import need_command
+from tests.servers.processes import START_TIMEOUT, starting_again
 
-_TIMEOUT = 60.0
 _USER = "mysql"
 """The user of the package: the server does not run as root."""
 _SETTINGS = (
@@ -43,6 +43,7 @@ class MariaDb:
         return f"mariadb://{user}@127.0.0.1:{self.port}/{database}"
 
 
+@starting_again
 @contextmanager
 def mariadb_server() -> Iterator[MariaDb]:
     """Run a MariaDB in a temporary folder.
@@ -83,7 +84,7 @@ def mariadb_server() -> Iterator[MariaDb]:
                 *user,
             ],
             ready=lambda _: _listens(port),
-            timeout=_TIMEOUT,
+            timeout=START_TIMEOUT,
         )
         try:
             yield MariaDb(port)

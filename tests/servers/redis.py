@@ -8,8 +8,7 @@ from pathlib import Path
 from services.standalone.embedded.process import ServerProcess, free_port
 from tests.servers.certificates import Certificates
 from tests.servers.debian import need_command
-
-_STARTUP = 30.0
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 
 class RedisServer:
@@ -42,7 +41,7 @@ class RedisServer:
         self._process.start(
             [program, *address, *self._arguments],
             ready=lambda _: b"Ready to accept connections" in self._process.output(),
-            timeout=_STARTUP,
+            timeout=START_TIMEOUT,
         )
 
     def kill(self) -> None:
@@ -50,6 +49,7 @@ class RedisServer:
         self._process.kill()
 
 
+@starting_again
 @contextmanager
 def redis_server(*arguments: str, certificates: Certificates | None = None) -> Iterator[RedisServer]:
     """Run a server in a temporary folder; it writes an append-only file unless `arguments` say otherwise.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from services.standalone.embedded.process import ServerProcess, free_port, port_is_free
 from tests.servers.debian import need_command
+from tests.servers.processes import START_TIMEOUT, starting_again
 
-_STARTUP = 20.0
 _CONFIG = """
 Port {port}
 ListenAddress 127.0.0.1
@@ -52,14 +52,14 @@ class SftpServer:
         for name in ("host", "user"):
             if not (self.folder / name).exists():
                 command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
-                subprocess.run(command, check=True, timeout=20)
+                subprocess.run(command, check=True, timeout=60)
         key = (self.folder / "host.pub").read_text()
         (self.folder / "known_hosts").write_text(f"[127.0.0.1]:{self.port} {key}")
         config = self.folder / "sshd_config"
         config.write_text(_CONFIG.format(port=self.port, folder=self.folder))
         Path("/run/sshd").mkdir(exist_ok=True)  # of its own package; only root gets here
         self._process.start(
-            [program, "-D", "-e", "-f", str(config)], ready=lambda _: not port_is_free(self.port), timeout=_STARTUP
+            [program, "-D", "-e", "-f", str(config)], ready=lambda _: not port_is_free(self.port), timeout=START_TIMEOUT
         )
 
     def kill(self) -> None:
@@ -67,6 +67,7 @@ class SftpServer:
         self._process.kill()
 
 
+@starting_again
 @contextmanager
 def sftp_server() -> Iterator[SftpServer]:
     """Run a server in a temporary folder.

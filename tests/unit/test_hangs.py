@@ -36,7 +36,6 @@ HANGS = {
 }
 
 
-@pytest.mark.timeout(240)
 @pytest.mark.parametrize("test", HANGS.values(), ids=HANGS)
 def test_a_test_that_hangs_is_named_and_the_next_one_runs(test: str, tmp_path: Path) -> None:
     module = tmp_path / "test_module.py"

@@ -9,7 +9,10 @@ import pytest
 from services.experience_api import app as experience
 from services.process_api import app as process
 from services.system_api import app as system
+from shared.composition.settings_metrics import SETTINGS_FILE, show_settings_file
 from shared.http.server import Health
+from shared.runtime.reloading import SettingsFile
+from shared.settings import Options
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "observability.md").read_text()
@@ -45,7 +48,7 @@ def messages(path: str) -> set[str]:
 def test_every_part_of_readyz_is_described() -> None:
     parts = {
         system.LEASE_STORE, system.BUS, process.BUS, experience.REGISTRY, experience.LEASE, experience.BUS,
-        experience.STREAM, experience.NOTICES,
+        experience.STREAM, experience.NOTICES, SETTINGS_FILE,
     }  # fmt: skip
     assert rows("Readiness") == parts | {"source/<name>", "mail", "notify/<service>"}
 
@@ -79,7 +82,9 @@ def constant_messages(path: str) -> set[str]:
 
 
 def test_every_common_metric_is_described() -> None:
-    names = {metric.name for metric in Health("test").registry.collect()}
+    health = Health("test")
+    show_settings_file(SettingsFile(Options(), lambda _files: Options()), health)
+    names = {metric.name for metric in health.registry.collect()}
     own = {name for name in names if name.startswith("trelay_")} | {"trelay_build_info"}
     assert own <= rows("Metrics")
 

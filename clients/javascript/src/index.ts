@@ -1,19 +1,20 @@
 // Subscribes to Trelay: yields every event once, across reconnections.
 
-import { Endings, TrelayStopped, type Ending } from "./endings.js";
-import { cursorOf, parseEvent, Repeats, type TrelayEvent } from "./events.js";
+import { Authorization, type Credentials } from "./authorization.js";
+import { Endings, type Ending } from "./endings.js";
+import { cursorOf, isControl, parseEvent, Repeats, type TrelayEvent } from "./events.js";
+import type { Messages } from "./messages.js";
+import { readAhead, Sender } from "./sending.js";
 import { memoryStore, type ResumeStore } from "./stores.js";
-import { describe, overEventStream, overWebSocket, refusal, type Transport } from "./transports.js";
+import { overEventStream, overWebSocket, type Attempt, type Transport } from "./transports.js";
+import { Watch } from "./watch.js";
 
+export type { Credentials } from "./authorization.js";
 export { TrelayStopped } from "./endings.js";
 export { isControl, type TrelayEvent } from "./events.js";
+export { TrelayQueueFull, TrelayRejected, TrelayUnanswered, type Receipt } from "./messages.js";
+export { Sender, type SendOptions } from "./sending.js";
 export { fileStore, localStorageStore, memoryStore, type ResumeStore } from "./stores.js";
-
-/** Who subscribes. Pages take `ticket`: a function that asks their own server for one. */
-export type Credentials =
-  | { ticket: () => Promise<string> }
-  | { token: string }
-  | { clientId: string; clientSecret: string };
 
 export interface Options {
   credentials: Credentials;
@@ -29,6 +30,8 @@ export interface Options {
   watermarks?: number;
   /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
   transport?: "auto" | "websocket" | "sse";
+  /** Sends messages over the connection, a WebSocket then, and receives the answers to them. */
+  sender?: Sender;
   /** Ends the subscription. */
   signal?: AbortSignal;
   /** Told before each pause what happened, and the milliseconds until the next attempt. */
@@ -38,10 +41,8 @@ export interface Options {
   random?: () => number;
 }
 
-const MISSED_HEARTBEATS = 2.5;
-const FIRST_TIMEOUT = 20_000;
-const CHECKS = 1_000;
 const FAILED_SOCKETS = 2;
+const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
 
 /**
  * Yield every event once, and Trelay's control events (`trelay.connected`, `trelay.gap`), until the signal aborts.
@@ -60,10 +61,17 @@ class Subscription {
   readonly #options: Options;
   readonly #store: ResumeStore;
   readonly #endings: Endings;
+  readonly #authorization: Authorization;
   readonly #repeats = new Repeats();
+  readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
+  readonly #messages: Messages | undefined;
+  /** Behind the last event that was taken from a connection. */
   #cursor: string | undefined;
-  #token: string | undefined;
+  /** What the store holds, unless another tab has gone on. */
+  #saved: string | undefined;
+  /** The last use of the store: one follows the other. */
+  #storing: Promise<unknown> = Promise.resolve();
   #failedSockets = 0;
 
   constructor(url: string | URL, options: Options) {
@@ -74,20 +82,44 @@ class Subscription {
     this.#options = options;
     this.#store = options.store ?? memoryStore();
     this.#endings = new Endings(options.random ?? Math.random);
-    this.#signal = options.signal ?? new AbortController().signal;
+    this.#signal = this.#stop.signal;
+    options.signal?.addEventListener("abort", () => this.#stop.abort("aborted"), { signal: this.#signal });
+    if (options.signal?.aborted === true) {
+      this.#stop.abort("aborted");
+    }
+    this.#authorization = new Authorization(options.credentials, this.#base, this.#signal);
+    this.#messages = options.sender === undefined ? undefined : Sender.messagesOf(options.sender);
+    if (this.#messages !== undefined && (options.transport === "sse" || typeof WebSocket === "undefined")) {
+      throw new TypeError("found a sender without WebSockets; expected the transport `auto` or `websocket`, and Node 22");
+    }
   }
 
+  /** Yield every event once, and save the cursor of each when the next one is asked for. */
   async *events(): AsyncGenerator<TrelayEvent, void> {
+    const received = this.#received();
+    const messages = this.#messages;
+    const found = messages === undefined ? received : readAhead(received, messages, () => this.#stop.abort("closed"));
+    for await (const event of found) {
+      if (!this.#repeats.isRepeat(event)) {
+        yield event;
+      }
+      await this.#processed(event.cursor);
+    }
+  }
+
+  async *#received(): AsyncGenerator<TrelayEvent, void> {
     while (!this.#signal.aborted) {
       // Each time: another tab may have gone on meanwhile.
-      this.#cursor = (await this.#store.load()) ?? this.#cursor;
+      if (await this.#goneOn()) {
+        this.#cursor = this.#saved;
+      }
       const ending = yield* this.#attempt();
       if (this.#signal.aborted) {
         return;
       }
       const next = this.#endings.next(ending, !("token" in this.#options.credentials));
       if (next.renew) {
-        this.#token = undefined;
+        this.#authorization.renew();
       }
       this.#options.onRetry?.(next.reason, next.pause);
       await this.#pause(next.pause);
@@ -110,13 +142,13 @@ class Subscription {
     } else if (this.#options.since !== undefined) {
       query.set("since", this.#options.since);
     }
-    const refused = await this.#authorize(query);
+    const refused = await this.#authorization.add(query);
     if (refused !== undefined) {
       return refused;
     }
     const watch = new Watch(this.#signal);
     const transport = this.#transport();
-    const attempt = { base: this.#base, query, token: this.#token, signal: watch.signal, onAlive: () => watch.alive() };
+    const attempt = { base: this.#base, query, token: this.#authorization.token, signal: watch.signal, onAlive: () => watch.alive(), ...this.#sending() };
     try {
       const ending = yield* this.#read(transport(attempt), watch);
       const failed = transport === overWebSocket && ending.openFor === undefined && ending.code === 1006;
@@ -137,7 +169,10 @@ class Subscription {
         const event = parseEvent(found.value);
         if (event === undefined) {
           this.#options.onUnreadable?.(found.value);
-          await this.#processed(cursorOf(found.value));
+          this.#cursor = cursorOf(found.value) ?? this.#cursor;
+          if (this.#messages === undefined) {
+            await this.#processed(this.#cursor); // else events before it may not be taken yet
+          }
           continue;
         }
         if (event.source === "/trelay" && event.type === "trelay.heartbeat") {
@@ -146,30 +181,70 @@ class Subscription {
         if (event.source === "/trelay" && event.type === "trelay.connected") {
           this.#endings.connected();
           // Only now no other tab has the connection: what it has processed since the cursor was read must not come again.
-          const kept = await this.#store.load();
-          if (kept !== undefined && kept !== this.#cursor) {
+          if (await this.#goneOn()) {
+            this.#cursor = this.#saved;
             return { code: 1006, reason: "another tab or program has gone on; resuming from its cursor" };
           }
           watch.expect((event.data as { heartbeat?: number } | undefined)?.heartbeat);
         }
-        if (!this.#repeats.isRepeat(event)) {
-          yield event;
-        }
-        await this.#processed(event.cursor);
+        yield event;
+        this.#cursor = event.cursor ?? this.#cursor;
       }
     } finally {
+      this.#messages?.disconnected();
       await texts.return({ code: 1000, reason: "" });
     }
   }
 
   async #processed(cursor: string | undefined): Promise<void> {
     if (cursor !== undefined) {
-      this.#cursor = cursor;
-      await this.#store.save(cursor);
+      await this.#inTurn(async () => {
+        await this.#store.save(cursor);
+        this.#saved = cursor;
+      });
     }
   }
 
+  /** Return whether the store holds another cursor than the one that was saved, which `#saved` is then. */
+  async #goneOn(): Promise<boolean> {
+    return await this.#inTurn(async () => {
+      const kept = await this.#store.load();
+      const goneOn = kept !== undefined && kept !== this.#saved;
+      this.#saved = kept ?? this.#saved;
+      return goneOn;
+    });
+  }
+
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const next = this.#storing.then(work);
+    this.#storing = next.catch(() => undefined);
+    return next;
+  }
+
+  /** What a connection needs to send messages: their answers arrive before the events that the program has not taken. */
+  #sending(): Pick<Attempt, "intercept"> {
+    const messages = this.#messages;
+    if (messages === undefined) {
+      return {};
+    }
+    return {
+      intercept: (text, send) => {
+        const event = ANSWERS.test(text) ? parseEvent(text) : undefined;
+        if (event === undefined || !isControl(event)) {
+          return false;
+        }
+        if (event.type === "trelay.connected") {
+          messages.connected((event.data as { largest_message?: number }).largest_message, send);
+        }
+        return messages.received(event);
+      },
+    };
+  }
+
   #transport(): Transport {
+    if (this.#messages !== undefined) {
+      return overWebSocket;
+    }
     switch (this.#options.transport ?? "auto") {
       case "websocket":
         return overWebSocket;
@@ -178,44 +253,6 @@ class Subscription {
       default:
         return typeof WebSocket === "undefined" || this.#failedSockets >= FAILED_SOCKETS ? overEventStream : overWebSocket;
     }
-  }
-
-  /** Get a token or a ticket; return how that was refused, if it was. */
-  async #authorize(query: URLSearchParams): Promise<Ending | undefined> {
-    const credentials = this.#options.credentials;
-    try {
-      if ("ticket" in credentials) {
-        query.set("ticket", await credentials.ticket());
-      } else if ("token" in credentials) {
-        this.#token = credentials.token;
-      } else {
-        this.#token ??= await this.#register(credentials);
-      }
-      return undefined;
-    } catch (error) {
-      if (error instanceof TrelayStopped) {
-        throw error;
-      }
-      if (error instanceof Refused) {
-        return error.ending;
-      }
-      return { code: 1006, reason: describe(error) };
-    }
-  }
-
-  async #register({ clientId, clientSecret }: { clientId: string; clientSecret: string }): Promise<string> {
-    const headers = { "Client-Id": clientId, "Client-Secret": clientSecret };
-    // A redirect is not followed: the secret would go to the address that the response names.
-    const request = { method: "POST", headers, signal: this.#signal, redirect: "error" } as const;
-    const response = await fetch(new URL("consumers", this.#base), request);
-    if (!response.ok) {
-      const ending = await refusal(response);
-      if (ending.status === 401) {
-        throw new TrelayStopped(`registration refused: ${ending.reason}`, 401);
-      }
-      throw new Refused(ending);
-    }
-    return ((await response.json()) as { token: string }).token;
   }
 
   /** Wait; go on at once when the browser is online again, or the signal aborts. */
@@ -236,58 +273,4 @@ class Subscription {
       }
     });
   }
-}
-
-class Refused extends Error {
-  readonly ending: Ending;
-
-  constructor(ending: Ending) {
-    super(ending.reason);
-    this.ending = ending;
-  }
-}
-
-/** Ends a connection from which nothing arrives. A tab that was asleep notices when it wakes. */
-class Watch {
-  readonly #controller = new AbortController();
-  readonly #outer: AbortSignal;
-  readonly #timer: ReturnType<typeof setInterval>;
-  #timeout = FIRST_TIMEOUT;
-  #heard = Date.now();
-
-  constructor(outer: AbortSignal) {
-    this.#outer = outer;
-    outer.addEventListener("abort", this.#abort);
-    this.#timer = setInterval(() => this.#check(), CHECKS);
-    if (outer.aborted) {
-      this.#abort();
-    }
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  alive(): void {
-    this.#heard = Date.now();
-  }
-
-  /** Take the seconds within which the service sends something. */
-  expect(heartbeat: number | undefined): void {
-    this.#timeout = (heartbeat ?? 25) * MISSED_HEARTBEATS * 1000;
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-    this.#outer.removeEventListener("abort", this.#abort);
-    this.#controller.abort("stopped");
-  }
-
-  #check(): void {
-    if (Date.now() - this.#heard > this.#timeout) {
-      this.#controller.abort(`received nothing for ${this.#timeout / 1000} s`);
-    }
-  }
-
-  readonly #abort = (): void => this.#controller.abort("aborted");
 }

@@ -12,6 +12,8 @@ export interface Attempt {
   signal: AbortSignal;
   /** Called for whatever arrives, heartbeats too. */
   onAlive: () => void;
+  /** Called for each message of a WebSocket when it arrives; it is not yielded if this returns true. */
+  intercept?: (text: string, send: (text: string) => void) => boolean;
 }
 
 /** Yields the texts of messages, and returns how it ended. */
@@ -51,6 +53,9 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
   };
   socket.onmessage = (message: MessageEvent<string>) => {
     attempt.onAlive();
+    if (attempt.intercept?.(message.data, (text) => socket.send(text)) === true) {
+      return;
+    }
     queue.put(message.data);
     if (queue.size > QUEUE_LIMIT) {
       end(1006, SLOW); // a browser reads on whether the page keeps up or not

@@ -6,23 +6,32 @@
             print(frame.text)
 
 It registers, connects, keeps the cursor, reconnects as the close codes say, and resumes. `state` holds the decisions,
-without I/O, as a model for a client in any language.
+without I/O, as a model for a client in any language; `messages` those about sending.
 """
 
 from trelay_client.blocking import events
+from trelay_client.connection import ClientCredentials
 from trelay_client.cursor_file import CursorFile
-from trelay_client.errors import TrelayClientError, UsageError
+from trelay_client.errors import MessageRejected, MessageUnanswered, SendQueueFull, TrelayClientError, UsageError
+from trelay_client.messages import Receipt
 from trelay_client.resuming import ResumeStore, resume
+from trelay_client.sending import BlockingSender, Sender
 from trelay_client.state import CONNECTED, GAP, Frame, Stopped, UnreadableFrame
-from trelay_client.stream import ClientCredentials, Token, subscribe
+from trelay_client.stream import Token, subscribe
 
 __all__ = [
     "CONNECTED",
     "GAP",
+    "BlockingSender",
     "ClientCredentials",
     "CursorFile",
     "Frame",
+    "MessageRejected",
+    "MessageUnanswered",
+    "Receipt",
     "ResumeStore",
+    "SendQueueFull",
+    "Sender",
     "Stopped",
     "Token",
     "TrelayClientError",

@@ -7,9 +7,10 @@ from contextlib import aclosing, contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 
+from trelay_client.connection import ClientCredentials
 from trelay_client.resuming import ResumeStore
 from trelay_client.state import Frame
-from trelay_client.stream import ClientCredentials, Token, subscribe
+from trelay_client.stream import Token, subscribe
 
 _BUFFERED = 100
 """Frames that are read ahead: the connection answers pings while the program is busy with an event."""

@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol
 
+from trelay_client.connection import ClientCredentials
 from trelay_client.state import Frame
-from trelay_client.stream import ClientCredentials, Token, subscribe
+from trelay_client.stream import Token, subscribe
 
 
 class ResumeStore(Protocol):

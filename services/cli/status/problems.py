@@ -25,6 +25,9 @@ _OF_STATES = {
     "blocked": "TrelayPartDisconnected",
 }
 
+_OF_PARTS = {"settings_file": "TrelaySettingsNotUsed"}
+"""Parts of `/readyz` that have an alert of their own."""
+
 
 def of_replica(replica: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a replica. What is wrong with its sources is in `of_source`."""
@@ -34,7 +37,8 @@ def of_replica(replica: Mapping[str, Any]) -> Iterator[Problem]:
         return
     for part, reason in {**replica["missing"], **replica["notes"]}.items():
         if not part.startswith("source/"):
-            yield Problem("TrelayPartDisconnected", f"{place} {part}", reason)
+            alert = _OF_PARTS.get(part, "TrelayPartDisconnected")
+            yield Problem(alert, f"{place} {part}", reason)
     if replica["mails_waiting"]:
         yield Problem("TrelayMailsNotSent", place, f"{replica['mails_waiting']} mails or notifications wait")
     for file, seconds in replica["certificates"].items():

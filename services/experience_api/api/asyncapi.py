@@ -10,30 +10,31 @@ from shared.bus.topics import TopicsOptions
 from shared.http.openapi.document import Schema, object_of
 from shared.runtime.identity import release
 
+_INTEGER: Schema = {"type": "integer"}
 _NUMBER: Schema = {"type": "number"}
 _TEXT: Schema = {"type": "string"}
 
 
-def _receiving(members: dict[str, Schema]) -> Schema:
+def _receiving(members: dict[str, Schema], **optional: Schema) -> Schema:
     """Return the schema of an object that also says what a connection receives.
 
-    `filters` and `conflate` are absent if it has none.
+    `filters` and `conflate` are absent if it has none, and `optional` members may be.
     """
     found = object_of({"channels": {"type": "array", "items": _TEXT}, **members})
     filters = {"type": "object", "additionalProperties": _TEXT}
-    return {**found, "properties": {**found["properties"], "filters": filters, "conflate": _NUMBER}}
+    return {**found, "properties": {**found["properties"], "filters": filters, "conflate": _NUMBER, **optional}}
 
 
 def _of_message(members: dict[str, Schema]) -> Schema:
     """Return the schema of what became of a message; `id` is absent if it was sent without."""
-    found = object_of({"message": {"type": "integer"}, **members})
+    found = object_of({"message": _INTEGER, **members})
     return {**found, "properties": {**found["properties"], "id": _TEXT}}
 
 
 _CONTROL = {
     control_events.CONNECTED: (
-        "The first message of a connection. The stream begins at its cursor.",
-        _receiving({"connection": _TEXT, "heartbeat": _NUMBER, "largest_frame": {"type": "integer"}}),
+        "The first message of a connection. The stream begins at its cursor. `largest_message`: if it may send.",
+        _receiving({"connection": _TEXT, "heartbeat": _NUMBER, "largest_frame": _INTEGER}, largest_message=_INTEGER),
     ),
     control_events.GAP: (
         "Events may be missing before its cursor; the stream continues after it.",
@@ -45,7 +46,7 @@ _CONTROL = {
     ),
     control_events.OVERSIZED: (
         "The next event is larger than what this subscriber accepted before.",
-        object_of({"source": {}, "id": {}, "bytes": {"type": "integer"}, "skip": _TEXT, "detail": _TEXT}),
+        object_of({"source": {}, "id": {}, "bytes": _INTEGER, "skip": _TEXT, "detail": _TEXT}),
     ),
     control_events.REFUSED: ("Something that the subscriber sent was refused.", object_of({"detail": _TEXT})),
     control_events.ACCEPTED: (

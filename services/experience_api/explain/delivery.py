@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+from services.experience_api.explain.by_audit import by_audit
 from services.experience_api.explain.evidence import Evidence
 from services.experience_api.explain.search import Found
-from services.experience_api.explain.verdict import Answer, Hop, time_text
+from services.experience_api.explain.verdict import DELIVERY, Answer, Hop, time_text
 from services.experience_api.hub.audience import interest_in
 from services.experience_api.registry.clients import Connected, Consumer
 from services.experience_api.registry.notices import ConnectionDetails
 from services.experience_api.wire.cursor import CursorRefused
-
-DELIVERY = "delivery"
 
 
 def delivered(known: Evidence, published: Sequence[Found], permitted: Sequence[Found]) -> Hop:
@@ -21,9 +20,15 @@ def delivered(known: Evidence, published: Sequence[Found], permitted: Sequence[F
     if known.consumer is None:
         todo = "let the client register with `POST /consumers`, and connect"
         return Hop(DELIVERY, Answer.NO, "the client has not registered, so it was never connected", todo)
-    if not known.consumer.connections:
-        return _apart(known, known.consumer, permitted[0])
-    found = [_connected(known, each, permitted) for each in known.consumer.connections]
+    hop = _now(known, known.consumer, permitted)
+    return hop if hop.answer is Answer.YES else by_audit(known, permitted, hop)
+
+
+def _now(known: Evidence, consumer: Consumer, permitted: Sequence[Found]) -> Hop:
+    """Judge by the connections that there are now."""
+    if not consumer.connections:
+        return _apart(known, consumer, permitted[0])
+    found = [_connected(known, each, permitted) for each in consumer.connections]
     best = {Answer.YES: 0, Answer.UNKNOWN: 1, Answer.NO: 2}
     return min(found, key=lambda hop: best[hop.answer])
 
@@ -39,10 +44,7 @@ def _apart(known: Evidence, consumer: Consumer, event: Found) -> Hop:
     if seen < event.at:
         text = f"the client is not connected, and was not when the event was published: last seen {time_text(seen)}"
         return Hop(DELIVERY, Answer.NO, text, todo, evidence=evidence)
-    text = (
-        f"the client was connected until {time_text(seen)}, after the event was published; whether it was written to "
-        "that connection is not stored"
-    )
+    text = f"the client was connected until {time_text(seen)}, after the event was published"
     return Hop(DELIVERY, Answer.UNKNOWN, text, f"compare with the last cursor of the client; {todo}", evidence=evidence)
 
 

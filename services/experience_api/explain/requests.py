@@ -5,6 +5,7 @@ from typing import NamedTuple
 from multidict import MultiMapping
 
 from services.experience_api.auth.credentials import CLIENT_ID
+from services.experience_api.explain.audited import Audit
 from services.experience_api.explain.search import Search, read_search
 from services.experience_api.refusals import Refused
 from services.experience_api.sessions.since import read_since
@@ -41,7 +42,10 @@ def read_explain(query: MultiMapping[str], now: float) -> Asked:
     if not CLIENT_ID.fullmatch(client_id):
         raise Malformed(f"query parameter 'client': found {client_id[:80]!r}; expected the id of a client")
     if cursor := query.get("cursor"):
-        return Asked(client_id, read_search(cursor))
+        search = read_search(cursor)
+        if search.audit.client != client_id:
+            raise Malformed("query parameter 'cursor': expected that of the answer before, with the same `client`")
+        return Asked(client_id, search)
     event, source = query.get("event", ""), query.get("source", "")
     if not 0 < len(event) <= ID_LIMIT:
         raise Malformed(f"query parameter 'event': found {event[:80]!r}; expected the id of an event")
@@ -50,7 +54,8 @@ def read_explain(query: MultiMapping[str], now: float) -> Asked:
     since, until = _time(query, "since", SINCE, now), _time(query, "until", "0s", now)
     if since > until:
         raise Malformed("query parameter 'since': found a later time than `until`; expected an earlier one")
-    return Asked(client_id, Search(event, source, since, until, _limit(query) * _MIB))
+    asked = Search(event, source, since, until, _limit(query) * _MIB, audit=Audit(client_id))
+    return Asked(client_id, asked)
 
 
 def _time(query: MultiMapping[str], name: str, usual: str, now: float) -> int:

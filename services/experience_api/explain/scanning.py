@@ -20,19 +20,22 @@ async def scan(bus: Bus, topics: TopicsOptions, search: Search, seconds: float, 
     """
     deadline = clock.monotonic() + seconds
     while search.stage is not Stage.DONE and clock.monotonic() < deadline:
-        topic = _topic(topics, search.stage)
         if not search.begun:
-            await _begin(bus, topic, search)
+            await _begin(bus, topics, search)
             continue
-        await _read(bus, topic, search, deadline, clock)
+        await _read(bus, _topic(topics, search.stage), search, deadline, clock)
 
 
-async def _begin(bus: Bus, topic: str, search: Search) -> None:
+async def _begin(bus: Bus, topics: TopicsOptions, search: Search) -> None:
+    topic = _topic(topics, search.stage)
     positions = await bus.offsets_at(topic, search.from_ms)
     ends = {number: end for number, (_, end) in (await bus.bounds(topic)).items()}
     if search.stage is Stage.INGEST:
         latest = await bus.offsets_at(topic, search.until + 1)
         ends = {number: min(end, latest[number]) for number, end in ends.items()}
+    if search.stage is Stage.AUDIT:
+        search.audit.epoch = await bus.epoch(topics.publish)
+        search.audit.partitions = len(await bus.bounds(topics.publish))
     search.begin(positions, ends)
 
 
@@ -51,4 +54,5 @@ async def _read(bus: Bus, topic: str, search: Search, deadline: float, clock: Cl
 
 
 def _topic(topics: TopicsOptions, stage: Stage) -> str:
-    return {Stage.INGEST: topics.ingest, Stage.DEAD_LETTER: topics.dead_letter}.get(stage, topics.publish)
+    others = {Stage.INGEST: topics.ingest, Stage.DEAD_LETTER: topics.dead_letter, Stage.AUDIT: topics.audit}
+    return others.get(stage, topics.publish)

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import msgspec
 
+from services.experience_api.explain.audited import Audit
 from shared.bus.protocol import Record
 from shared.errors import Malformed
 from shared.events.dead_letter import INPUT_PROVENANCE
@@ -31,10 +32,17 @@ class Stage(StrEnum):
     INGEST = "ingest"
     DEAD_LETTER = "dead_letter"
     PUBLISH = "publish"
+    AUDIT = "audit"
+    """What each connection was written, for an event that is published."""
     DONE = "done"
 
 
-_NEXT = {Stage.INGEST: Stage.DEAD_LETTER, Stage.DEAD_LETTER: Stage.PUBLISH, Stage.PUBLISH: Stage.DONE}
+_NEXT = {
+    Stage.INGEST: Stage.DEAD_LETTER,
+    Stage.DEAD_LETTER: Stage.PUBLISH,
+    Stage.PUBLISH: Stage.AUDIT,
+    Stage.AUDIT: Stage.DONE,
+}
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -81,10 +89,13 @@ class Search(msgspec.Struct):
     stage_bytes: int = 0
     cut: list[Stage] = []
     """The topics that were not read to their end."""
+    audit: Audit = msgspec.field(default_factory=Audit)
 
     @property
     def from_ms(self) -> int:
         """From when on this stage has to be read: an event is published, or refused, after it was ingested."""
+        if self.stage is Stage.AUDIT:  # its records have the clock of a replica
+            return min(each.at for each in self.of(Stage.PUBLISH)) - _TOGETHER_MS
         ingested = self.of(Stage.INGEST)
         return max(self.since, min(each.at for each in ingested)) if ingested else self.since
 
@@ -131,10 +142,18 @@ class Search(msgspec.Struct):
     def _leave(self) -> None:
         if not self._left():
             self.stage, self.begun = _NEXT[self.stage], False
+            if self.stage is Stage.AUDIT and not self.of(Stage.PUBLISH):
+                self.stage = Stage.DONE
             self.positions, self.ends, self.first = {}, {}, {}
 
     def _look_at(self, record: Record) -> None:
         published = self.of(Stage.PUBLISH)
+        if self.stage is Stage.AUDIT:
+            places = [(each.partition, each.offset) for each in published]
+            self.audit.take(record.key, record.value or b"", places)
+            if self.audit.is_complete(places):
+                self.ends = dict.fromkeys(self.ends, -1)
+            return
         if self.stage is Stage.PUBLISH and published and record.timestamp > published[0].at + _TOGETHER_MS:
             self.ends[record.partition] = min(self.ends[record.partition], record.offset)
             return

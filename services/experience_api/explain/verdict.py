@@ -8,6 +8,8 @@ from typing import Any
 
 from services.experience_api.explain.search import Found
 
+DELIVERY = "delivery"
+
 
 class Answer(StrEnum):
     """Whether an event has passed a hop."""

@@ -52,14 +52,16 @@ class Receipt(NamedTuple):
 class ControlEvents:
     """Encodes control events as frames."""
 
-    def __init__(self, clock: Clock, heartbeat: float, largest_frame: int) -> None:
+    def __init__(self, clock: Clock, heartbeat: float, largest_frame: int, largest_message: int = 256 * 1024) -> None:
         """`heartbeat` is the number of seconds within which every subscriber receives something, a ping at least.
 
-        `largest_frame` is the bytes of the largest message that a subscriber has to accept.
+        `largest_frame` is the bytes of the largest message that a subscriber has to accept, `largest_message` those of
+        the largest one that it may send.
         """
         self._clock = clock
         self._heartbeat = heartbeat
         self._largest_frame = largest_frame
+        self._largest_message = largest_message
 
     def connected(self, subscriber: Subscriber, cursor: bytes) -> bytes:
         """Return the first frame of a connection. The stream begins at the cursor."""
@@ -68,6 +70,7 @@ class ControlEvents:
             **_received(subscriber),
             "heartbeat": self._heartbeat,
             "largest_frame": self._largest_frame,
+            **({"largest_message": self._largest_message} if subscriber.may_send else {}),
         }
         return self._frame(CONNECTED, f"{subscriber.connection_id}/connected", data, cursor)
 

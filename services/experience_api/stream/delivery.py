@@ -71,7 +71,7 @@ class Delivery:
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 -- spreads subscribers, guards nothing
         self._callbacks = callbacks
-        self._control_events = ControlEvents(clock, options.hub.heartbeat.seconds, largest_frame)
+        self._control_events = ControlEvents(clock, options.hub.heartbeat.seconds, largest_frame, options.inbound_bytes)
         self._oversized = OversizedEvents()
         self._history = History(CursorCodec("", 0), (), options.history)
         self._deflater = Deflater(options.compression)

@@ -15,7 +15,8 @@ from shared.events.event import (
     text_of,
     validate,
 )
-from shared.expression.nodes import Node, Raw, expanded, text
+from shared.events.strict_json import SMALLEST_NESTED
+from shared.expression.nodes import Node, Raw, expanded, parsed, text
 
 _DATA = b',"data":'
 _BRACE = ord("{")
@@ -100,8 +101,8 @@ class Draft:
         if type(data) is dict:  # nearly always, and often
             return data
         if data is None and self._data_text is not None:
-            data = Raw(self._data_text)
-        if type(data) is Raw:
+            data = self._data = parsed(self._data_text)
+        elif type(data) is Raw:
             data = self._data = expanded(data)
         return data
 
@@ -166,14 +167,14 @@ class Draft:
             validate(self.attributes())
             if data is not None:
                 check_data(data)
-        elif data is not None:
+        elif data is not None and len(data) >= SMALLEST_NESTED:
             check_nesting(data)
 
     def encoded(self, channel: bytes) -> bytes:
         """Return the event's bytes with this channel, a JSON string."""
         if self._value is not None and (self._head is not None or "channel" not in self.attributes()):
             return b'{"channel":%b,%b' % (channel, self._value[self._value.index(b"{") + 1 :])
-        data = self.data_text()
+        data = self._data_text or self.data_text()
         head = self._head
         if head is None:
             head = encode({name: raw for name, raw in self.attributes().items() if name != "channel"})[1:-1]

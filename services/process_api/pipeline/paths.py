@@ -16,6 +16,8 @@ _NAME = r"(?:`[^`]+`|[\w-]+)"
 _PATH = re.compile(rf"{_NAME}(?:\.{_NAME})*")
 _NAMES = re.compile(_NAME)
 _ATTRIBUTE = re.compile(NAME_PATTERN)
+_OF_A_MEMBER = 2
+"""How many names lead to a member of the entity: below `data`, there is nothing else."""
 
 _FIXED = {
     "id": "it identifies the event",
@@ -91,8 +93,13 @@ def put(draft: Draft, path: Path, value: Node) -> None:
     Raises:
         Malformed: something on the way is not an object, or an attribute cannot have this value.
     """
-    *parents, name = path.names
-    if path.names == ("data",):
+    names = path.names
+    if len(names) == _OF_A_MEMBER and type(data := draft.data()) is dict:  # nearly always
+        data[names[1]] = value
+        draft.mark_data_changed()
+        return
+    *parents, name = names
+    if names == ("data",):
         draft.replace_data(value)
     elif not parents:
         written = text(value)
@@ -130,11 +137,16 @@ def pop(draft: Draft, path: Path) -> Node | None:
 
 def remove(draft: Draft, path: Path) -> None:
     """Remove the value at a path, in every item of the arrays on the way; nothing happens where it is absent."""
-    if len(path.names) == 1:
+    names = path.names
+    if len(names) == 1:
         pop(draft, path)
         return
     node = draft.data()
-    if node is not None and _remove(node, path.names[1:]):
+    if len(names) == _OF_A_MEMBER and type(node) is dict:  # nearly always
+        removed = node.pop(names[1], None) is not None
+    else:
+        removed = node is not None and _remove(node, names[1:])
+    if removed:
         draft.mark_data_changed()
 
 

@@ -226,7 +226,7 @@ class Batch:
             outputs = pipeline.run(record.value or b"", headers, on_step, spliced=spliced, part=part)
         except Rejected as exc:
             return exc
-        return self._checked(outputs)
+        return checked(outputs, self._event_limit)
 
     def _checked(self, result: Result) -> Result:
         return checked(result, self._event_limit)

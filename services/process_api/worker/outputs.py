@@ -37,7 +37,9 @@ class Shadowed(NamedTuple):
 
 def checked(result: Result, event_limit: int) -> Result:
     """Return the outputs of one event, or why one of them is too large; only subscribers have the `event_limit`."""
-    for output in () if isinstance(result, Rejected) else result:
+    if isinstance(result, Rejected):
+        return result
+    for output in result:
         size = len(output[1] or b"")
         if size > event_limit and not isinstance(output, Forwarded):
             limit = f"{event_limit} (see `bus.topics.largest_frame`)"

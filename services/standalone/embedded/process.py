@@ -1,15 +1,18 @@
 """A server as a child process that does not outlive its parent: starts it, waits until it is ready, stops it."""
 
+import fcntl
 import os
 import secrets
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from io import FileIO
 from pathlib import Path
 from shutil import which
 
@@ -47,12 +50,34 @@ def free_port() -> int:
     """Return a free port of the loopback, for a server that keeps it over restarts.
 
     It is below the range that Linux uses for outgoing connections (32768 to 60999). One of those could hold the port
-    when the server restarts, and a client that retries a closed port in that range can connect to itself.
+    when the server restarts, and a client that retries a closed port in that range can connect to itself. While this
+    process runs, no other call returns the port, in this process or in another one of this user: the server may not
+    listen yet, or not at the moment.
     """
     while True:
         port = 12_000 + secrets.randbelow(20_000)
-        if port_is_free(port):
+        if _reserve(port) and port_is_free(port):
             return port
+
+
+_reserved: set[int] = set()
+
+
+@cache
+def _reservations() -> FileIO:
+    """Return a file that stays open: the lock of its byte N reserves port N, until this process ends."""
+    return FileIO(str(Path(tempfile.gettempdir()) / f"trelay-ports-{os.geteuid()}"), "a+")
+
+
+def _reserve(port: int) -> bool:
+    if port in _reserved:  # the locks of one process do not exclude each other
+        return False
+    try:
+        fcntl.lockf(_reservations(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _reserved.add(port)
+    return True
 
 
 def port_is_free(port: int) -> bool:

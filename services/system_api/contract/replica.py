@@ -30,7 +30,7 @@ from shared.runtime.tasks import Tasks
 
 SOURCE = "numbers"
 TOPICS = TopicsOptions(partitions=1)
-TIMEOUT = 40.0
+TIMEOUT = 60.0
 
 
 Wrap = Callable[[SourceOpener], SourceOpener]

@@ -205,7 +205,7 @@ class SourceContract:
             if first.status.state is State.STANDBY:
                 await cluster.until(lambda: cluster.leases.peek(f"source/{SOURCE}") is not None)  # type: ignore[attr-defined]
             await upstream.write(range(6, 12))
-            await asyncio.wait_for(asleep.wait(), 20)
+            await asyncio.wait_for(asleep.wait(), 60)
             leases.deaf = "first"
             opened = cluster.bus._writers[f"system.{SOURCE}"]
             held = leases.peek(f"source/{SOURCE}")

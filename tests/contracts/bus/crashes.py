@@ -63,7 +63,6 @@ class Child:
         await self._process.communicate()
 
 
-@pytest.mark.timeout(180)
 class CrashesContract(DeploymentFixtures):
     async def test_a_writer_that_is_killed_leaves_whole_transactions(
         self, deployment: ServedDeployment, bus: Bus, line: str, tmp_path: Path

@@ -27,7 +27,6 @@ CROWD = 20
 """Writers that commit at once, so that the server certainly stops between a response and what follows it."""
 
 
-@pytest.mark.timeout(180)
 class OutagesContract(DeploymentFixtures):
     """These tests need a server of their own, running when each of them begins.
 

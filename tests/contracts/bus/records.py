@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from shared.bus.protocol import Bus, Outgoing, Reader, Record, Transaction, Writer
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 """Seconds after which something that should happen is considered never to happen."""
 
 

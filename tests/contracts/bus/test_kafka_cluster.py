@@ -152,7 +152,6 @@ async def go_on(*steady: Steady) -> None:
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(240)
 class TestOneBrokerAway:
     @pytest.mark.parametrize("how", ["killed", "paused"])
     async def test_everything_continues_without_one_broker(

@@ -114,7 +114,7 @@ class InboxContract:
             assert await inbox.store(SOURCE, deliveries("c"), LIMITS) == [STORED]
 
     async def test_notifies_all_replicas(self, deployment: Deployment) -> None:
-        async with deployment.connect() as one, deployment.connect() as two, asyncio.timeout(20):
+        async with deployment.connect() as one, deployment.connect() as two, asyncio.timeout(60):
             with two.watch(SOURCE) as changed:
                 while not changed.is_set():  # what is stored before the replica listens is not notified
                     await one.store(SOURCE, deliveries(None), LIMITS)

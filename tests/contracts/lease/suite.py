@@ -10,9 +10,9 @@ import pytest
 
 from shared.lease import Granted, LeaseStore, Taken
 
-LONG = 60.0
+LONG = 600.0
 SHORT = 0.2
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class Deployment(Protocol):

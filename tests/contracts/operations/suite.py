@@ -10,7 +10,7 @@ import pytest
 from services.system_api.operations.requests import Command, Outcome
 from services.system_api.operations.store import SharedStatus, SourceStore
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class Deployment(Protocol):

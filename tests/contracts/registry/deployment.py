@@ -17,7 +17,7 @@ from services.experience_api.registry.protocol import Claim, Held, Node, Registr
 from services.experience_api.registry.tokens import TokenClaims
 from shared.lease import Granted, LeaseStore
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 DAYS = 30.0
 
 

@@ -6,7 +6,6 @@ import shlex
 from pathlib import Path
 
 import asyncpg
-import pytest
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
@@ -56,7 +55,6 @@ async def _clients(options: DatabaseOptions) -> list[str]:
         await engine.dispose()
 
 
-@pytest.mark.timeout(120)
 async def test_a_restored_database_has_everything_and_goes_on(
     migrated_database: DatabaseOptions, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:

@@ -39,7 +39,7 @@ def units(tmp_path: Path) -> Path:
 
 def _run(analyze: str, units: Path, *arguments: str) -> str:
     done = subprocess.run(
-        [analyze, *arguments], capture_output=True, text=True, check=False, timeout=50, cwd=units,
+        [analyze, *arguments], capture_output=True, text=True, check=False, timeout=240, cwd=units,
         env={"SYSTEMD_UNIT_PATH": f"{units}:", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

@@ -32,7 +32,10 @@ def debian(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_missing_command_is_installed_once(debian: Path) -> None:
     assert need_command("brewer", "brewer") == str(debian.parent / "brewer")
     assert need_command("brewer", "brewer") == str(debian.parent / "brewer")
-    assert debian.read_text().splitlines() == ["update -qq", "install -y -qq --no-install-recommends brewer"]
+    assert debian.read_text().splitlines() == [
+        "update -qq",
+        "install -o DPkg::Lock::Timeout=300 -y -qq --no-install-recommends brewer",
+    ]
 
 
 def test_a_failed_installation_shows_the_output_of_apt(debian: Path) -> None:

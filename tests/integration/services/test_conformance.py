@@ -93,7 +93,7 @@ async def experience_layer(database: DatabaseOptions) -> AsyncIterator[RunningSe
 
 
 async def ready(service: RunningService) -> RunningService:
-    async with aiohttp.ClientSession(service.listening.url) as http, asyncio.timeout(30):
+    async with aiohttp.ClientSession(service.listening.url) as http, asyncio.timeout(60):
         status = 0
         while status != 200:
             async with http.get("/readyz") as response:

@@ -45,7 +45,7 @@ async def test_poll_commit_pipeline_and_frame_are_one_trace(tmp_path: Path) -> N
     registry, health = MemoryRegistry(leases), Health("test")
     await add_client(registry, "demo", secret="demo")
     shared: Any = {"bus": bus, "alerts": RecordingAlerts(), "health": health}
-    async with AsyncExitStack() as stack, asyncio.timeout(30):
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
         experience = await stack.enter_async_context(
             build_experience_api(
                 ExperienceSettings.model_validate({"experience": EXPERIENCE}),

@@ -81,17 +81,18 @@ class Set:
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
         for path, source in self._values:
-            found = source(draft)
+            found = source if isinstance(source, Raw) else source(draft)
             if found is not None:
-                put(draft, path, Raw(found))
+                put(draft, path, found)
         return (draft,)
 
 
-def _source(value: JsonValue) -> Callable[[Draft], bytes | None]:
-    if isinstance(value, str) and value.startswith(_MARK):
-        return Expression(value[len(_MARK) :]).value
-    constant = _constant(value)
-    return lambda _draft: constant
+def _source(value: JsonValue) -> Raw | Callable[[Draft], Raw | None]:
+    """Return a constant, or what evaluates an expression."""
+    if not isinstance(value, str) or not value.startswith(_MARK):
+        return Raw(_constant(value))
+    evaluate = Expression(value[len(_MARK) :]).value
+    return lambda draft: None if (found := evaluate(draft)) is None else Raw(found)
 
 
 def _constant(value: JsonValue) -> bytes:

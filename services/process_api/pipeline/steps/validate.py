@@ -13,7 +13,7 @@ from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed
 from shared.expression import exact
-from shared.settings import beside_file
+from shared.settings import file_read
 
 _SIZE_LIMIT = 1_048_576
 _SHOWN = 3
@@ -23,7 +23,7 @@ _MESSAGE_LIMIT = 200
 def _load(value: Any, info: ValidationInfo) -> Any:
     if not isinstance(value, str):
         return value
-    path = beside_file(value, info)
+    path = file_read(value, info)
     try:
         with path.open("rb") as file:
             content = file.read(_SIZE_LIMIT + 1)

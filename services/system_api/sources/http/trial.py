@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping
 
 from shared.errors import SettingsError
-from shared.expression import plain, trial
+from shared.expression import trial
+from shared.expression.plain import grammar
 from shared.settings import Finding, KeyPath
 
 
@@ -13,7 +14,7 @@ def faults(path: KeyPath, expressions: Mapping[str, str]) -> list[Finding]:
 
     Plain expressions always terminate.
     """
-    tried = {setting: text for setting, text in expressions.items() if plain.parse(text) is None}
+    tried = {setting: text for setting, text in expressions.items() if grammar.parse(text) is None}
     bad = trial.faults(list(tried.values()))
     return [Finding((*path, *setting.split(".")), bad[text]) for setting, text in tried.items() if text in bad]
 

@@ -13,8 +13,6 @@ from tests.integration.clients.javascript.chromium import Chromium, Tab
 from tests.integration.services.experience_api.replicas import Deployment, Replica
 from tests.servers.missing import skipping_without
 
-pytestmark = pytest.mark.timeout(300)  # the first one installs and builds what it needs
-
 PAGE = Path(__file__).with_name("page.html")
 COMPRESSED = "trelay_experience_compressed_connections"
 SEEN = "JSON.parse(localStorage.getItem('seen') ?? '[]')"

@@ -12,7 +12,7 @@ import pytest
 from tests.integration.clients.javascript.library import FOLDER
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment
 
-pytestmark = pytest.mark.timeout(300)  # the first one installs and builds what it needs
+pytestmark = pytest.mark.timeout(900)  # the first one installs and builds what it needs
 
 PROGRAM = Path(__file__).with_name("subscriber.js")
 

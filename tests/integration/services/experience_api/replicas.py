@@ -22,7 +22,7 @@ from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health
 
-TIMEOUT = 45.0
+TIMEOUT = 60.0
 Headers = dict[str, str]
 JSON = {"Content-Type": "application/json"}
 

@@ -27,7 +27,7 @@ from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
 from shared.events.headers import Provenance
 from tests.unit.services.experience_api.events import events
 
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 Event = dict[str, Any]
 UPGRADE = (
     b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

@@ -72,7 +72,7 @@ async def test_the_last_ending_of_each_client_is_kept(deployment: Deployment) ->
 
 async def last_ending(replica: Replica, unlike: int | None = None) -> tuple[int, str]:
     """Wait until the last ending of `demo` is stored; its replica does that after the end."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             ending = (await call(replica, "GET", "/consumers/demo"))[1]["last_ending"]
             if ending is not None and ending["code"] != unlike:

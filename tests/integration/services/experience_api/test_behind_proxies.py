@@ -97,7 +97,7 @@ async def test_every_way_in_leads_through_the_proxy(
             assert event["data"] == 1
         async with http.get("/sse/publish", headers=bearer, params={"cursor": first["cursor"]}) as response:
             found: list[Any] = []
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while 1 not in found:
                     line = await response.content.readline()
                     found += [json.loads(line[6:]).get("data")] if line.startswith(b"data: ") else []
@@ -162,7 +162,7 @@ async def _connected(
     http: aiohttp.ClientSession, bearer: dict[str, str], cursor: str
 ) -> aiohttp.ClientWebSocketResponse:
     """Connect with compression, once the connection before has ended on the other side of the proxy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await http.ws_connect("/ws/publish", headers=bearer, params={"cursor": cursor}, compress=15)
@@ -174,7 +174,7 @@ async def _connected(
 
 async def _events(http: aiohttp.ClientSession, bearer: dict[str, str], cursor: str) -> list[Any]:
     """Return the next events by long polling, once the connection before has ended on the other side of the proxy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with http.get("/events?wait=10", headers=bearer, params={"cursor": cursor}) as response:
                 found = await response.json(content_type=None)

@@ -73,7 +73,6 @@ async def push_until(done: asyncio.Event, http: aiohttp.ClientSession, url: str,
 
 
 @pytest.mark.chaos
-@pytest.mark.timeout(180)
 async def test_the_latest_of_each_subject_arrives_whatever_is_killed(
     tmp_path: Path, databases: Databases, unique_name: str
 ) -> None:

@@ -34,7 +34,7 @@ async def test_the_first_commands_of_the_page_show_events(tmp_path: Path) -> Non
         assert process.stdout is not None
         shown = ""
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while '"data":2' not in shown:
                     shown += (await process.stdout.readline()).decode()
         finally:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
+from services.standalone.embedded.process import free_port
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.replicas import TIMEOUT, ReplicaClient, ready
@@ -31,16 +32,8 @@ async def run(config: Path) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(*program, stderr=asyncio.subprocess.PIPE)
 
 
-async def free_port() -> int:
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
-    port = int(server.sockets[0].getsockname()[1])
-    server.close()
-    await server.wait_closed()
-    return port
-
-
 async def test_it_starts_with_an_empty_database_and_drains_on_sigterm(database: str, tmp_path: Path) -> None:
-    port = await free_port()
+    port = free_port()
     config = tmp_path / "trelay.yaml"
     config.write_text(CONFIG.format(url=database, port=port))
     child = await run(config)

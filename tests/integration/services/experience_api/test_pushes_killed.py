@@ -83,7 +83,7 @@ async def stored(options: BusOptions, topic: str, dsn: str) -> Counter[tuple[Any
     return Counter((event["data"], event["id"]) for event in events)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_pushes_are_published_once_whatever_is_killed(
     tmp_path: Path, databases: Databases, bus_options: BusOptions
 ) -> None:

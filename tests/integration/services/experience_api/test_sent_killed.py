@@ -63,7 +63,7 @@ def address(entity: str) -> str:
     return entity.partition("/entity")[0]
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("place", FAILPOINTS)
 async def test_messages_are_stored_once_whatever_is_killed(
     tmp_path: Path, databases: Databases, unique_name: str, place: str

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import pytest
 from aiohttp import web
 
 from shared.bus.memory import MemoryBus
@@ -20,8 +19,6 @@ from shared.events.headers import headers_of
 from tests.servers.http_api import HttpApi, http_api
 from tests.unit.services.process_api.making import event
 from tests.unit.services.process_api.test_routes import running
-
-pytestmark = pytest.mark.timeout(120)
 
 SUBJECT = "C-1"
 FOREVER = "($f := function($n) { $n = 0 ? $n : $f($n + 1) }; $f(go ? 1 : 0))"

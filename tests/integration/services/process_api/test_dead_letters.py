@@ -129,7 +129,7 @@ async def published(bus: Bus, topic: str) -> list[int]:
     return numbers
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_each_letter_is_replayed_once_whatever_is_killed(
     tmp_path: Path, databases: Any, bus_options: BusOptions
 ) -> None:

@@ -83,7 +83,7 @@ class Operated(Deployment):
         return first
 
 
-@pytest.mark.timeout(240)  # each of its waits may take a minute: until the bus aborts what a killed replica left open
+@pytest.mark.timeout(900)  # each of its waits may take a minute: until the bus aborts what a killed replica left open
 async def test_a_pause_and_a_rewind_survive_kills_and_lose_and_repeat_nothing_else(
     tmp_path: Path, databases: Any, bus_options: BusOptions, record_property: Any
 ) -> None:

@@ -102,7 +102,7 @@ class Deployment:
             pytest.fail(f"{count} of {total} events, {left} not archived\n{self.program.tail()}")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_every_line_is_published_once_and_in_order(
     tmp_path: Path, databases: Databases, bus_options: BusOptions, programs: list[Program]
 ) -> None:

@@ -60,7 +60,7 @@ def check(found: Sequence[str], crashes: int) -> None:
     assert set(steps) <= {1, 1 - BATCH}, "forward, or back to the beginning of a batch"
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_without_a_bus_and_a_database_a_folder_keeps_the_checkpoints(
     tmp_path: Path, programs: list[Program]
 ) -> None:
@@ -69,7 +69,7 @@ async def test_without_a_bus_and_a_database_a_folder_keeps_the_checkpoints(
         service = system(tmp_path, {"url": receiver.url, "state": str(tmp_path / "state")})
         programs.append(service)
         await crash_and_finish(service, 3)
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(60):
             while len(set(receiver.ids)) < LINES:
                 await asyncio.sleep(0.05)
         assert await service.stop() == 0, service.tail()
@@ -82,7 +82,7 @@ async def test_without_a_bus_and_a_database_a_folder_keeps_the_checkpoints(
     assert json.loads(saved["lines/~trelay"])["published"] == LINES
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_events_are_delivered_to_the_experience_layer(
     tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
 ) -> None:

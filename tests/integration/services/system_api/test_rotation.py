@@ -134,7 +134,7 @@ async def rotate(folder: Path, databases: Databases, name: str, programs: list[P
         assert found[channel] == rotation.written[channel], f"{channel}, seed {seed}\n{rotation.program.tail()}"
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(900)
 async def test_lines_are_published_once_through_rotations_and_crashes(
     tmp_path: Path, databases: Databases, unique_name: str, programs: list[Program]
 ) -> None:

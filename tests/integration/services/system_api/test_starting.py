@@ -43,7 +43,7 @@ async def request(service: Program, path: str, until: Callable[[Any], bool] = bo
         raise AssertionError(f"{url} said last: {answer}\n{service.tail()}") from None
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_without_a_database_it_listens_and_it_is_ready_once_the_database_is(
     tmp_path: Path, own_postgres: PostgresServer, programs: list[Program]
 ) -> None:
@@ -70,7 +70,7 @@ async def test_without_a_database_it_listens_and_it_is_ready_once_the_database_i
     assert len(outages) == 1, "logged once"
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(900)
 async def test_invalid_settings_end_the_service_with_the_place(tmp_path: Path, programs: list[Program]) -> None:
     sources = {"lines": {"kind": "file", "path": "a.txt", "type": "t", "subjekt": "id"}}
     service = program(tmp_path, "postgresql://x@127.0.0.1:1/x", PostgresBusOptions(), sources, node="only")

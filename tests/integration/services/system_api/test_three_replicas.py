@@ -107,7 +107,7 @@ async def deployed(folder: Path, database: DatabaseOptions, programs: list[Progr
         yield deployment
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_sources_are_spread_and_move_from_replicas_that_die_or_hang(
     tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
 ) -> None:

@@ -95,7 +95,7 @@ class Replicas:
         return found
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(900)
 async def test_what_was_answered_is_published_once_and_in_order(
     tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
 ) -> None:

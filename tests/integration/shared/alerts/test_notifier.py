@@ -35,7 +35,7 @@ class Webhook:
         return web.Response(status=self.status)
 
     async def expect(self, count: int) -> list[dict[str, Any]]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.received) < count:
                 self.asked.clear()
                 await self.asked.wait()
@@ -79,11 +79,11 @@ async def test_a_service_that_refuses_delays_nobody_and_gets_it_later(webhook: W
     async with alerting(given, readiness=readiness) as alerts:
         alerts.begin("source", "orders", "connection refused")
         await smtp.expect(1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await webhook.asked.wait()
         webhook.status = 200
         await webhook.expect(1)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not readiness.parts()["notify/json"]:
                 await asyncio.sleep(0.01)
     assert len(webhook.received) == 1

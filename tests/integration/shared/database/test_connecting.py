@@ -49,9 +49,9 @@ async def test_settings_take_effect_and_stay(dsn: str) -> None:
 async def test_notifications_are_received(dsn: str) -> None:
     heard: asyncio.Queue[str | None] = asyncio.Queue()
     async with Listener.opened(DatabaseOptions(url=dsn), {"news": heard.put_nowait}) as listener:
-        assert await asyncio.wait_for(heard.get(), 10) is None
+        assert await asyncio.wait_for(heard.get(), 60) is None
         await listener.notify("news", "hello")
-        assert await asyncio.wait_for(heard.get(), 10) == "hello"
+        assert await asyncio.wait_for(heard.get(), 60) == "hello"
 
 
 @pytest.mark.parametrize("size", [1, 20])

@@ -11,7 +11,7 @@ from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
 from shared.errors import Unavailable
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 class Receiver:

@@ -140,7 +140,7 @@ async def test_a_database_that_is_up_to_date_is_not_migrated_and_needs_no_right_
     try:
         # Whoever migrates waits for this lock.
         await connection.execute("SELECT pg_advisory_lock($1)", int.from_bytes(b"trelay"))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             assert await migrate(options) == newest
     finally:
         await connection.close()

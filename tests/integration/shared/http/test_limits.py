@@ -18,7 +18,7 @@ from shared.runtime.clock import SystemClock
 from tests.unit.shared.http.test_tls import issue
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 OPTIONS = ConnectionLimitOptions(header_timeout=10, keepalive_timeout=75, max_idle=6, max_idle_per_address=3)
 LARGE = 30_000_000
 HEADERS = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

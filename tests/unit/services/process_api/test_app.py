@@ -37,7 +37,7 @@ async def running(given: ProcessSettings, bus: MemoryBus) -> AsyncIterator[Runni
 
 
 async def ask(service: RunningService, path: str, until: Callable[[str], bool]) -> str:
-    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{service.listening.health_url}{path}") as response:
                 answer = await response.text()
@@ -75,7 +75,7 @@ async def test_pipelines_are_replaced_between_two_batches_and_all_or_none_of_the
     file = settings({"set": {"data.version": 1}})
     async with running(file, bus) as service:
         read = [settings({"set": {"data.version": 2}}), settings({"filter": "($f := function(){$f()}; $f())"})]
-        reload = SettingsFile(file, lambda: read.pop(0), service.sections).reload
+        reload = SettingsFile(file, lambda _files: read.pop(0), service.sections).reload
         await ask(service, "/readyz", is_ready)
         for number, loaded in ((1, ["process.pipelines"]), (2, []), (3, None)):
             await publish(bus, number)
@@ -96,7 +96,7 @@ async def test_an_added_pipeline_reads_zero_until_it_runs() -> None:
     pipelines = file.process.pipelines
     more = file.process.model_copy(update={"pipelines": pipelines | {"more": pipelines["orders"]}})
     async with running(file, MemoryBus()) as service:
-        reload = SettingsFile(file, lambda: file.model_copy(update={"process": more}), service.sections).reload
+        reload = SettingsFile(file, lambda _files: file.model_copy(update={"process": more}), service.sections).reload
         assert await reload() == ["process.pipelines"]
         await ask(
             service, "/metrics", lambda text: 'trelay_process_events_published_total{pipeline="more"} 0.0' in text
@@ -132,7 +132,7 @@ async def test_topics_with_other_partitions_end_the_service_with_a_reason() -> N
     bus = MemoryBus()
     await bus.ensure_topics([TopicOptions(name=TOPICS.publish, partitions=7)])
     async with running(settings(), bus) as service:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             failure = await service.failed()
     assert isinstance(failure, SettingsError)
     assert TOPICS.publish in str(failure)

@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -60,7 +61,7 @@ class Api:
 
     async def until(self, condition: Callable[[Any], bool], name: str = "orders") -> Any:
         """Wait until a pipeline satisfies a condition."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition(found := (await self.get(f"/{name}"))[1]):
                 await asyncio.sleep(0.01)
         return found
@@ -219,13 +220,13 @@ async def test_a_reload_reaches_all_replicas_and_a_bad_file_changes_nothing() ->
     before = ProcessSettings.model_validate({"process": given})
     fewer = ProcessSettings.model_validate({"process": {**given, "pipelines": {"orders": PIPELINES["orders"]}}})
 
-    def bad() -> ProcessSettings:
+    def bad(_files: set[Path]) -> ProcessSettings:
         raise SettingsError("b.yaml: is bad")
 
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
         apis = {}
-        for node, read in (("a", lambda: fewer), ("b", bad), ("c", lambda: fewer)):
+        for node, read in (("a", lambda _files: fewer), ("b", bad), ("c", lambda _files: fewer)):
             service = await stack.enter_async_context(
                 build_process_api(before, node=node, bus=bus, alerts=RecordingAlerts())
             )
@@ -237,7 +238,7 @@ async def test_a_reload_reaches_all_replicas_and_a_bad_file_changes_nothing() ->
         assert set((await apis["a"].get())[1]) == {"orders", "totals"}
         status, answer = await apis["a"].post("reload")
         assert (status, answer["reloaded"], set(answer["versions"])) == (202, ["process.pipelines"], {"orders"})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while set((await apis["c"].get())[1]) != {"orders"}:
                 await asyncio.sleep(0.01)
         assert set((await apis["b"].get())[1]) == {"orders", "totals"}

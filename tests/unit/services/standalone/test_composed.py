@@ -70,7 +70,7 @@ async def test_an_outage_is_logged_once_for_each_part_however_many_services_shar
     together = ComposedServices(StandaloneSettings(), DATABASE, 0)
     bus, health, alerts, clock = MemoryBus(), Health("test"), RecordingAlerts(), Hurried()
     leases = MemoryLeaseStore()
-    async with AsyncExitStack() as stack, asyncio.timeout(30):
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
         await stack.enter_async_context(alert_on_outages("all", health.readiness, alerts, clock))
         for service in (
             build_experience_api(

@@ -57,7 +57,7 @@ async def test_events_are_shown_though_the_cursor_cannot_be_kept(tmp_path: Path)
         showing = asyncio.create_task(
             demo.print_events(stage.url, ClientCredentials("a", "b"), cursor, say, lambda: None)
         )
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await shown.wait()
         showing.cancel()
     assert [text for text in said if "cannot write the cursor" in text] == said[:1]

@@ -150,7 +150,7 @@ class Harness:
         return [(record.value or b"").rpartition(b'"data":')[2][:-1] for record in self.bus.records(TOPICS.publish, 0)]
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 await asyncio.sleep(0.001)
 

@@ -34,7 +34,7 @@ async def running(given: SystemSettings, bus: MemoryBus, alerts: RecordingAlerts
 
 
 async def ask(url: str, until: Callable[[Any], bool]) -> Any:
-    async with asyncio.timeout(10), aiohttp.ClientSession() as session:
+    async with asyncio.timeout(60), aiohttp.ClientSession() as session:
         while True:
             async with session.get(url) as response:
                 answer = await response.json()
@@ -85,7 +85,7 @@ async def test_topics_with_other_settings_end_the_service_with_a_reason(tmp_path
     await bus.ensure_topics([TopicOptions(name="trelay.publish", partitions=7)])
     outside: dict[str, Any] = {"leases": MemoryLeaseStore(), "alerts": RecordingAlerts()}
     async with build_system_api(settings(tmp_path), bus=bus, **outside) as service:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             failure = await service.failed()
     assert isinstance(failure, SettingsError)
     assert "trelay.publish" in str(failure)

@@ -49,7 +49,7 @@ class Api:
 
     async def until(self, condition: Callable[[Any], bool]) -> Any:
         """Wait until the source satisfies a condition."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition(found := (await self.get("/orders"))[1]):
                 await asyncio.sleep(0.01)
         return found
@@ -142,7 +142,7 @@ async def test_what_cannot_be_asked_is_refused_with_a_reason(
 
 async def test_the_counts_of_a_source_by_hour(tmp_path: Path) -> None:
     write(tmp_path / "a.ndjson", 1, 2, 3)
-    async with running(tmp_path, MemoryBus()) as api, asyncio.timeout(20):
+    async with running(tmp_path, MemoryBus()) as api, asyncio.timeout(60):
         windows: list[Any] = []
         while sum(window["published"] for window in windows) < 3:
             windows = (await api.get("/orders/windows"))[1]["windows"]

@@ -32,7 +32,7 @@ async def test_a_delivery_is_accepted_and_published() -> None:
     bus, inbox = MemoryBus(), MemoryInbox(SYSTEM_CLOCK)
     await bus.ensure_topics(settings.bus.topics.all())
     given: Any = {"bus": bus, "alerts": RecordingAlerts(), "leases": MemoryLeaseStore(), "inbox": inbox}
-    async with build_system_api(settings, **given) as running, ClientSession() as client, asyncio.timeout(20):
+    async with build_system_api(settings, **given) as running, ClientSession() as client, asyncio.timeout(60):
         body = b'{"ref":"main"}'
         async with client.post(f"{running.listening.url}/hooks/hooks", data=body, headers=github(body, "d1")) as answer:
             assert answer.status == 200

@@ -48,7 +48,7 @@ class Readers:
         self._changed = asyncio.Condition()
 
     async def until_open(self, count: int) -> None:
-        async with asyncio.timeout(10), self._changed:
+        async with asyncio.timeout(60), self._changed:
             await self._changed.wait_for(lambda: self.open == count)
 
     @asynccontextmanager
@@ -214,7 +214,7 @@ async def test_a_worker_whose_awaited_future_is_cancelled_is_restarted(caplog: p
         answer.cancel()
         await answer
 
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(60):
         PartitionWorkers(READS, worker, readers, tasks, pauses=PAUSES, clock=clock).start(0)
         await clock.over.wait()
     assert clock.pauses == [1.0, 2.0, 4.0]

@@ -63,7 +63,7 @@ async def queue() -> AsyncIterator[tuple[TransactionQueue, Recorder]]:
 
 async def outcome(done: Awaitable[None]) -> type[BaseException] | None:
     try:
-        await asyncio.wait_for(done, 5)
+        await asyncio.wait_for(done, 60)
     except Exception as exc:  # noqa: BLE001 -- what it is, is the result
         return type(exc)
     return None

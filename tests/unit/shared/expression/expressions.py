@@ -16,7 +16,12 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
     max_leaves=6,
 )
-entities: st.SearchStrategy[Any] = st.dictionaries(st.sampled_from(NAMES), values, min_size=1) | values
+_lines = st.lists(st.dictionaries(st.sampled_from(NAMES), st.sampled_from([0, 1, 2, -1, 1.5, 0.1, 0.2])), max_size=3)
+entities: st.SearchStrategy[Any] = st.one_of(
+    st.dictionaries(st.sampled_from(NAMES), values | _lines, min_size=1),
+    st.dictionaries(st.sampled_from(NAMES), _lines, min_size=1),
+    values,
+)
 
 _name = st.sampled_from([f"`{name}`" if " " in name else name for name in NAMES])
 paths = st.lists(_name, min_size=1, max_size=3).map(".".join)
@@ -35,6 +40,10 @@ def _grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         ),
         inner.map(lambda part: f"$not({part})"),
         paths.map(lambda path: f"$exists({path})"),
+        st.tuples(paths, _name).map(lambda parts: f"$sum({'.'.join(parts)})"),
+        st.tuples(paths, st.permutations(["a", "b", "c"])).map(
+            lambda parts: f"$sum({parts[0]}.({parts[1][0]} * {parts[1][1]}))"
+        ),
         st.lists(member, min_size=1, max_size=3, unique_by=lambda pair: pair[0]).map(
             lambda pairs: "{" + ", ".join(f"{key}: {value}" for key, value in pairs) + "}"
         ),

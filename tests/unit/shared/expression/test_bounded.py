@@ -61,6 +61,8 @@ REFUSED = {
     "total > 100)": "position 12: found ')'; ",
     "items[0].x = 1": "position 6: found '[0].x = 1'; ",
     "a in [b]": "position 7: found 'b]'; ",
+    "a = 1 and $sum(a.b) > 1": "position 11: found '$sum(a.b) > 1'; ",
+    "$sum(a.(b * c)) > 1": "position 1: found '$sum(a.(b * c)) > 1'; ",
     "a & a = 1": "position 3: found '& a = 1'; ",
     "'&' = a & a": "position 9: found '& a'; ",
     '{"a": b}': "position 1: found '{\"a\": b}'; ",

@@ -10,7 +10,7 @@ from shared.http import listener
 from shared.http.listener import accepting, bound_sockets
 from shared.runtime.tasks import Tasks
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class Peers(asyncio.Protocol):

@@ -28,7 +28,7 @@ async def exchanged(request: str, *, taken: list[str]) -> bytes:
         host, _, port = at.url.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(request.encode("latin-1"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             answer = await reader.read()
         writer.close()
         await writer.wait_closed()

@@ -186,6 +186,6 @@ async def test_serves_tls_and_shows_a_renewed_certificate(health: Health, tmp_pa
         async with ClientSession(at.url) as client, client.get("/healthz", ssl=trusting) as response:
             assert response.status == 200
         issue(authority, tmp_path, "127.0.0.1")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while await serial_shown(at.url) == before:
                 await asyncio.sleep(0.01)

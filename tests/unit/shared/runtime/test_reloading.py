@@ -42,7 +42,9 @@ def applied() -> list[LogOptions]:
 @pytest.fixture
 def settings(file: Path, applied: list[LogOptions]) -> SettingsFile[Settings]:
     read = load(file, Settings)
-    return SettingsFile(read, lambda: load(file, Settings), [log_section(lambda found: found.logs, applied.append)])
+    return SettingsFile(
+        read, lambda files: load(file, Settings, files=files), [log_section(lambda found: found.logs, applied.append)]
+    )
 
 
 async def test_changed_log_settings_take_effect_once(
@@ -83,7 +85,7 @@ async def test_other_changes_are_logged_as_needing_a_restart_until_they_are_undo
     file.write_text("database: there\nsecret: {file: secret}\nlogs: {level: error}")
     assert await settings.reload() == ["logs"]
     assert await settings.reload() == []
-    assert [vars(record)["sections"] for record in caplog.records] == [["database", "secret"]] * 2
+    assert [vars(record)["settings"] for record in caplog.records] == [["database", "secret"]] * 2
     assert {record.getMessage() for record in caplog.records} == {"changed settings need a restart"}
     assert "one" not in caplog.text
     caplog.clear()
@@ -109,6 +111,36 @@ async def test_wrong_settings_are_logged_and_not_used(
     (record,) = caplog.records
     assert record.getMessage() == "changed settings are not used"
     assert str(file) in vars(record)["error"]
+    assert settings.problem == vars(record)["error"]
+    file.write_text("logs: {level: debug}")
+    assert await settings.reload() == ["logs"]
+    assert settings.problem is None
+
+
+async def test_a_file_that_has_become_empty_is_not_used(
+    file: Path, settings: SettingsFile[Settings], applied: list[LogOptions]
+) -> None:
+    for content in ("", "# nothing", "logs:"):
+        file.write_text(content)
+        with pytest.raises(SettingsError, match="found no section of this service; expected one of logs"):
+            await settings.reread()
+    assert applied == []
+
+
+async def test_many_settings_that_need_a_restart_are_named_up_to_twenty_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Many(Options):
+        numbers: dict[str, int]
+
+    file = tmp_path / "trelay.yaml"
+    settings = SettingsFile(Many(numbers={}), lambda files: load(file, Many, files=files))
+    file.write_text(f"numbers: {{{', '.join(f'n{number}: 1' for number in range(25))}}}")
+    await settings.reload()
+    (record,) = caplog.records
+    assert vars(record)["settings"] == [f"numbers.n{number}" for number in range(20)]
+    assert vars(record)["more"] == 5
+    assert len(settings.needs_restart) == 25
 
 
 @pytest.fixture
@@ -136,7 +168,7 @@ async def test_a_section_within_a_section_takes_effect(
     assert await settings.reload() == ["process.channel"]
     assert channels == ["b", "a"]
     (record,) = caplog.records
-    assert vars(record)["sections"] == ["process"]
+    assert vars(record)["settings"] == ["process.listen"]
 
 
 async def test_of_several_sections_all_take_effect_or_none(
@@ -177,7 +209,7 @@ def hang_up() -> None:
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)
 
@@ -230,9 +262,11 @@ from contextlib import asynccontextmanager
 from shared.runtime import run as runtime
 from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
+from shared.runtime.reloading import ReloadOptions
 from shared.settings import Options
 class Settings(Options):
     logs: LogOptions = LogOptions()
+    reload: ReloadOptions = ReloadOptions()
     node: str | None = None
 class Service:
     sections = ()
@@ -241,8 +275,10 @@ class Service:
         import asyncio; await asyncio.Event().wait()
     async def reload(self):
         return []
+    def show_settings(self, file):
+        pass
 hup = lambda: os.kill(os.getpid(), signal.SIGHUP)
-def load(path, model):
+def load(path, model, files=None):
     hup()
     return Settings()
 runtime.load = load

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from shared.errors import SettingsError
 from shared.runtime.logs import LogOptions
+from shared.runtime.reloading import ReloadOptions, SettingsFile
 from shared.runtime.run import BAD_SETTINGS, FAILED, OK, Build, Running, run, run_service, settle
 from shared.settings import Options
 
@@ -122,6 +124,7 @@ class Settings(Options):
     logs: LogOptions = LogOptions()
     system: str = "nothing"
     node: str = "replica-1"
+    reload: ReloadOptions = ReloadOptions()
 
 
 class Ends:
@@ -139,6 +142,9 @@ class Ends:
 
     async def reload(self) -> list[str]:
         return ["everything"]
+
+    def show_settings(self, file: SettingsFile[Any]) -> None:
+        assert file.problem is None
 
 
 @pytest.fixture

@@ -149,3 +149,22 @@ _files = st.dictionaries(st.sampled_from(["database", "system", "bus"]) | st.tex
 def test_any_text_gives_a_model_or_a_settings_error(text: str) -> None:
     with contextlib.suppress(SettingsError):
         assert isinstance(parse(text, Settings, {}), Settings)
+
+
+def test_the_files_whose_content_belongs_to_the_settings_are_named(tmp_path: Path) -> None:
+    class Files(Options):
+        path: RelativePath
+        secret: Secret
+        absent: Secret | None = None
+
+    file = tmp_path / "trelay.yaml"
+    (tmp_path / "token").write_text("t")
+    file.write_text("path: data.csv\nsecret: {file: token}")
+    found: set[Path] = set()
+    load(file, Files, {}, files=found)
+    assert found == {file, tmp_path / "token"}
+
+    file.write_text("path: data.csv\nsecret: {file: token}\nabsent: {file: absent}")
+    with pytest.raises(SettingsError, match="absent"):
+        load(file, Files, {}, files=found)
+    assert found == {file, tmp_path / "token", tmp_path / "absent"}

@@ -164,7 +164,7 @@ async def test_calls_of_a_request_are_children_of_the_request_until_a_stream_beg
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        async with aiohttp.ClientSession() as http, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as http, asyncio.timeout(60):
             async with http.get(f"{url}/clients") as response:
                 await response.read()
             async with http.ws_connect(f"{url}/ws") as socket:

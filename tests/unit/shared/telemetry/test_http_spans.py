@@ -46,7 +46,7 @@ async def served(spans: MemorySpans) -> AsyncIterator[tuple[str, aiohttp.ClientS
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
-        async with aiohttp.ClientSession() as http, asyncio.timeout(30):
+        async with aiohttp.ClientSession() as http, asyncio.timeout(60):
             yield f"http://127.0.0.1:{runner.addresses[0][1]}", http
     finally:
         await runner.cleanup()

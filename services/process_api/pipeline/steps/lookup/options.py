@@ -12,7 +12,7 @@ from services.process_api.pipeline.steps.step import PathText
 from shared.database.options import DatabaseTlsOptions
 from shared.expression.settings import ExpressionText, ValueExpressionText
 from shared.http.client.options import HttpUrl, RequestOptions
-from shared.settings import Options, RelativePath, Secret, beside_file
+from shared.settings import Options, RelativePath, Secret, beside_file, file_read
 from shared.settings.url_password import move_password
 
 _SQLITE = "sqlite:///"
@@ -141,8 +141,8 @@ class FileLookup(Options):
     _table: Mapping[str, bytes] = PrivateAttr()
 
     @model_validator(mode="after")
-    def _is_read(self) -> Self:
-        self._table = read_table(self.path, self.key_column)
+    def _is_read(self, info: ValidationInfo) -> Self:
+        self._table = read_table(file_read(self.path, info), self.key_column)
         return self
 
     @property

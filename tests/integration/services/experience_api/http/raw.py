@@ -11,7 +11,7 @@ async def answer(replica: Replica, request: bytes) -> tuple[int, dict[str, str],
     found = urlsplit(replica.url)
     reader, writer = await asyncio.open_connection(found.hostname, found.port)
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             writer.write(request)
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             first, *lines = head.strip().split("\r\n")

@@ -81,7 +81,7 @@ async def test_a_second_connection_of_a_browser_is_closed_with_a_code(replica: R
 async def test_a_browser_that_does_not_answer_the_close_frame_is_dropped(replica: Replica) -> None:
     protocols = f"cloudevents.json, bearer.{await replica.register()}"
     await replica.register()
-    response = await asyncio.wait_for(replica.upgrade(headers={"Sec-WebSocket-Protocol": protocols}), 30)
+    response = await asyncio.wait_for(replica.upgrade(headers={"Sec-WebSocket-Protocol": protocols}), 60)
     assert response.status == 101
 
 

@@ -92,7 +92,7 @@ class TestMessages:
     async def test_pings_are_answered(self, stream: Stream) -> None:
         async with subscribed(stream) as peer:
             waiting = await peer.socket.ping("hello")
-            await asyncio.wait_for(waiting, 10)
+            await asyncio.wait_for(waiting, 60)
 
     @pytest.mark.parametrize(
         ("query", "frame"),

@@ -72,7 +72,6 @@ def _read(value: bytes | None) -> tuple[str, str]:
     return event["type"].rpartition(".")[2], event["data"]["connection"]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("place", FAILPOINTS)
 async def test_a_killed_replica_leaves_one_came_and_one_left_of_its_connection(
     tmp_path: Path, databases: Databases, unique_name: str, place: str

@@ -95,7 +95,7 @@ async def test_a_claim_in_progress_is_not_held_up(store: PresenceStore, database
     await transaction.start()
     first = await claim(database)
     with pytest.raises(Unavailable, match="being claimed"):
-        await asyncio.wait_for(store.begin(), 30)
+        await asyncio.wait_for(store.begin(), 60)
     await transaction.commit()
     await store.begin()
     assert await seen(store) == [("came", first)]

@@ -41,7 +41,7 @@ async def produce(server: KafkaServer, value: bytes) -> None:
 
 async def first_value(server: KafkaServer) -> bytes | None:
     async with AIOKafkaConsumer(TOPIC, bootstrap_servers=server.bootstrap, auto_offset_reset="earliest") as consumer:
-        record = await asyncio.wait_for(consumer.getone(), 30)
+        record = await asyncio.wait_for(consumer.getone(), 60)
         value: bytes | None = record.value
         return value
 

@@ -1,4 +1,7 @@
+import secrets
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -108,3 +111,19 @@ def test_free_ports_are_not_those_of_outgoing_connections() -> None:
     ports = [free_port() for _ in range(50)]
     assert all(1024 < port < min(lowest, 32_768) for port in ports)
     assert all(port_is_free(port) for port in ports)
+
+
+def test_a_port_that_another_process_was_given_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = "from services.standalone.embedded.process import free_port\nprint(free_port(), flush=True)\ninput()"
+    with subprocess.Popen([sys.executable, "-c", given], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        taken = int(other.stdout.readline())
+        own = free_port()
+        chosen = iter([taken - 12_000, own - 12_000])
+        randbelow = secrets.randbelow
+        monkeypatch.setattr("secrets.randbelow", lambda limit: next(chosen, None) or randbelow(limit))
+        assert port_is_free(taken)
+        assert free_port() not in {taken, own}
+        assert next(chosen, None) is None
+        other.stdin.close()

@@ -5,8 +5,6 @@ import random
 import time
 from pathlib import Path
 
-import pytest
-
 from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import Bus, TopicOptions, Transaction
@@ -59,7 +57,6 @@ class Feed:
             await writer.commit(Transaction())
 
 
-@pytest.mark.timeout(240)
 async def test_nothing_is_lost_or_repeated_when_the_server_dies_too(
     own_postgres: PostgresServer, tmp_path: Path
 ) -> None:

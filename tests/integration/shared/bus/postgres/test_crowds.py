@@ -58,7 +58,7 @@ async def test_many_writers_on_few_connections_do_not_starve(migrated_database: 
                     await hand_over(writer, Transaction({topic: large}))
                 await writer.commit(Transaction())
 
-        async with asyncio.timeout(50):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(write(f"w{number}") for number in range(12)))
         assert sum((await ends(bus, topic)).values()) == 12 * 6 * 201
 

@@ -77,7 +77,7 @@ async def test_of_two_members_of_one_name_the_newer_stays(migrated_database: Dat
 
 
 async def test_a_member_whose_server_does_not_answer_stops_in_time(own_postgres: PostgresServer) -> None:
-    database = DatabaseOptions(url=own_postgres.dsn(), statement_timeout=30)
+    database = DatabaseOptions(url=own_postgres.dsn(), statement_timeout=300)
     await migrate(database)
     async with connect_postgres(PostgresBusOptions(), database) as bus:
         await bus.ensure_topics([TopicOptions(name="topic", partitions=4)])
@@ -91,7 +91,7 @@ async def test_a_member_whose_server_does_not_answer_stops_in_time(own_postgres:
         try:
             began = time.monotonic()
             await journal.until(lambda: journal.of("a") == set())
-            assert time.monotonic() - began < 20  # 5 on an idle machine; 30 if it waited for the server
+            assert time.monotonic() - began < 60  # 5 on an idle machine; 300 if it waited for the server
         finally:
             for process in processes:
                 process.resume()
@@ -107,6 +107,3 @@ async def test_names_with_separators_do_not_mix_up_groups(migrated_database: Dat
     ):
         await one.until(lambda: one.of("x/m") == ALL)
         await two.until(lambda: two.of("m") == ALL)
-
-
-pytestmark = pytest.mark.timeout(90)

@@ -37,7 +37,7 @@ async def test_a_client_that_stops_before_its_commit_is_closed_in_time(
     async with bus.writer("stopped") as successor, bus.writer("other") as other:
         assert await visible(bus, line) == []
         await asyncio.gather(successor.commit(writing(line, "a")), other.commit(writing(line, "b")))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert sorted(await visible(bus, line)) == ["a", "b"]
     with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
         await sql.execute("COMMIT")
@@ -54,7 +54,7 @@ async def test_a_client_that_stops_while_it_stores_delays_no_other(
 
         async def stop_while_storing() -> None:
             async with OpenTransaction.prepared(pools, planned, Owner("storing", 1)) as transaction:
-                async with asyncio.timeout(5), bus.writer("storing") as successor:
+                async with asyncio.timeout(60), bus.writer("storing") as successor:
                     await successor.commit(writing(line, "after"))
                 await transaction.commit()
 

@@ -60,7 +60,7 @@ class FakeServer:
         stream = subscribe(
             self.url, credentials, clock=self.clock, rng=random.Random(1), on_retry=self.retries.append, **more
         )
-        async with asyncio.timeout(20), aclosing(stream) as frames:
+        async with asyncio.timeout(60), aclosing(stream) as frames:
             async for frame in frames:
                 if not frame.own:
                     found.append(frame)

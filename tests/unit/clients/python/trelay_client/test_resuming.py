@@ -12,7 +12,7 @@ async def test_a_cursor_is_stored_once_its_event_was_processed(tmp_path: Path) -
     async with FakeServer(*handlers).up() as server:
         for stored in (None, "after-1"):
             assert await asyncio.to_thread(store.load) == stored
-            async with asyncio.timeout(20), aclosing(resume(server.url, CREDENTIALS, store, ["a"])) as frames:
+            async with asyncio.timeout(60), aclosing(resume(server.url, CREDENTIALS, store, ["a"])) as frames:
                 async for frame in frames:
                     if frame.event["id"] == "2":
                         break

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ class Service(ServiceThread):
             _ = SettingsFile(self.settings, self._load, service.sections)
             yield service
 
-    def _load(self) -> ProcessSettings:
+    def _load(self, _files: set[Path]) -> ProcessSettings:
         return self.read()
 
     def ingest(self, *numbers: int) -> None:

@@ -45,7 +45,8 @@ def test_the_log_that_a_slot_keeps_is_a_problem() -> None:
 
 
 def test_problems_of_a_replica() -> None:
-    ready = {"ready": False, "draining": False, "missing": {"bus": "refused"}, "notes": {"mail": "x", "source/a": "y"}}
+    ready = {"ready": False, "draining": False, "missing": {"bus": "refused"}, "notes": {}}
+    ready["notes"] = {"mail": "x", "settings_file": "trelay.yaml:1:1: z", "source/a": "y"}
     text = EXPERIENCE.replace("waiting 0", "waiting 2") + (
         f'trelay_certificate_expiry_timestamp_seconds{{certificate="tls.crt"}} {NOW + 86_400}\n'
         f'trelay_certificate_expiry_timestamp_seconds{{certificate="new.crt"}} {NOW + 8_640_000}\n'
@@ -55,6 +56,7 @@ def test_problems_of_a_replica() -> None:
     assert alerts(found) == [
         ("TrelayPartDisconnected", "experience_api http://a bus"),
         ("TrelayPartDisconnected", "experience_api http://a mail"),
+        ("TrelaySettingsNotUsed", "experience_api http://a settings_file"),
         ("TrelayMailsNotSent", "experience_api http://a"),
         ("TrelayCertificateExpires", "experience_api http://a tls.crt"),
     ]

@@ -1,10 +1,12 @@
 """Explanations from the topics in memory, of an event and a client that are known."""
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from services.experience_api.explain.audited import Audit
 from services.experience_api.explain.explaining import Explainer
 from services.experience_api.explain.search import Search
 from services.experience_api.registry.clients import Client, Consumer
@@ -64,10 +66,22 @@ async def flowed(*, processed: bool = True, published: bool = True) -> MemoryBus
     return bus
 
 
+async def audited(bus: MemoryBus) -> None:
+    """Let a connection that has ended receive the event."""
+    codec = CursorCodec(await bus.epoch(TOPICS.publish), 2)
+    after, written = (codec.encode([reached, reached]).decode() for reached in (0, 1))
+    names = {"client_id": "shop", "connection_id": "c-0", "node": "experience-1", "at": "2026-01-30T09:12:11Z"}
+    places = {"after": after, "written": written, "sent": written, "acknowledged": written}
+    interest: dict[str, object] = {"channels": ["orders.*"], "filters": {}, "conflate": None}
+    record = {"kind": "closed", **names, **interest, **places}
+    async with bus.appender() as appender:
+        await appender.append(TOPICS.audit, [Outgoing(b"shop", json.dumps(record).encode())])
+
+
 async def explained(bus: MemoryBus, client: str = "shop", **told: Any) -> dict[str, Any]:
     reached = CursorCodec(await bus.epoch(TOPICS.publish), 2).encode((9, 9)).decode()
     explainer = Explainer(TOPICS, Stored(), Replicas(details(**{"cursor": reached, **told})), SYSTEM_CLOCK)
-    return await explainer.explain(bus, Search("orders:7", "", 0, 2**42, 10**9), client)
+    return await explainer.explain(bus, Search("orders:7", "", 0, 2**42, 10**9, audit=Audit(client)), client)
 
 
 async def test_an_event_that_was_delivered() -> None:
@@ -93,3 +107,11 @@ async def test_the_committed_offset_tells_lag_from_a_filter() -> None:
 async def test_a_client_that_is_not_known() -> None:
     found = await explained(await flowed(), "other")
     assert found["conclusion"]["text"] == "there is no client 'other'"
+
+
+async def test_the_audit_knows_of_a_connection_that_has_ended() -> None:
+    bus = await flowed()
+    await audited(bus)
+    found = await explained(bus, channels=("stock",))
+    assert found["conclusion"]["answer"] == "yes"
+    assert "received by the client's end of connection c-0 of experience-1" in found["conclusion"]["text"]

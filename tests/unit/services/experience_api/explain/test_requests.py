@@ -3,6 +3,7 @@
 import pytest
 from multidict import MultiDict
 
+from services.experience_api.explain.audited import Audit
 from services.experience_api.explain.requests import read_explain
 from services.experience_api.explain.search import Search
 from shared.errors import Malformed
@@ -13,16 +14,20 @@ NOW = 1_700_000_000.0
 def test_by_default_the_last_hour_is_read() -> None:
     asked = read_explain(MultiDict(event="orders:7", client="shop"), NOW)
     assert asked.client_id == "shop"
-    assert asked.search == Search("orders:7", "", 1_699_996_400_000, 1_700_000_000_000, 256 * 1_048_576)
+    assert asked.search == Search(
+        "orders:7", "", 1_699_996_400_000, 1_700_000_000_000, 256 * 1_048_576, audit=Audit("shop")
+    )
 
 
 def test_the_range_the_source_and_the_limit_are_read() -> None:
     query = MultiDict(event="7", client="shop", source="orders", since="earliest", until="2m", limit="1")
-    assert read_explain(query, NOW).search == Search("7", "orders", 0, 1_699_999_880_000, 1_048_576)
+    assert read_explain(query, NOW).search == Search(
+        "7", "orders", 0, 1_699_999_880_000, 1_048_576, audit=Audit("shop")
+    )
 
 
 def test_a_cursor_continues() -> None:
-    search = Search("7", "orders", 1, 2, 3)
+    search = Search("7", "orders", 1, 2, 3, audit=Audit("shop"))
     assert read_explain(MultiDict(event="ignored", client="shop", cursor=search.save()), NOW).search == search
 
 
@@ -39,9 +44,10 @@ def test_a_cursor_continues() -> None:
         ({"client": "shop", "event": "7", "limit": "0"}, "'limit'.*expected 1 to 16384 MiB"),
         ({"client": "shop", "event": "7", "limit": "99999"}, "'limit'"),
         ({"client": "shop", "event": "7", "cursor": "x"}, "'cursor'"),
+        ({"client": "shop", "cursor": Search("7", "", 1, 2, 3, audit=Audit("other")).save()}, "with the same `client`"),
         ({"client": "shop", "event": "7", "more": "x"}, "'more': expected event, client"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_what_is_wrong_is_named(query: dict[str, str], text: str) -> None:
     with pytest.raises(Malformed, match=text):

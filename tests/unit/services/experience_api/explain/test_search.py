@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
+from services.experience_api.explain.audited import Audit
 from services.experience_api.explain.search import Found, Search, Stage, read_search
+from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.memory.log import MemoryRecord
 from shared.errors import Malformed
 from shared.events.dead_letter import Reject
@@ -81,8 +83,8 @@ def test_what_is_published_long_after_the_first_result_is_not_read() -> None:
     search = begun(Stage.PUBLISH)
     late = record(3, at=AT + 60_001)
     assert take(search, record(1), record(2, at=AT + 60_000), late) == [(Stage.PUBLISH, 1), (Stage.PUBLISH, 2)]
-    assert search.stage is Stage.DONE
-    assert search.progress() == 1
+    assert search.stage is Stage.AUDIT
+    assert search.progress() == 0.75
 
 
 def test_records_behind_the_end_are_not_looked_at() -> None:
@@ -96,7 +98,7 @@ def test_every_partition_is_read_to_its_end() -> None:
     take(search, record(0, "x"), record(1, "x"))
     assert search.stage is Stage.PUBLISH
     take(search, record(1, partition=1))
-    assert (search.stage, len(search.found)) == (Stage.DONE, 1)
+    assert (search.stage, len(search.found)) == (Stage.AUDIT, 1)
 
 
 def test_an_empty_topic_is_done_at_once() -> None:
@@ -125,7 +127,7 @@ def test_the_progress_grows() -> None:
     for offset in (49, 99):
         take(search, record(offset, "x"))
         seen.append(search.progress())
-    assert seen == [0, pytest.approx(1 / 6), pytest.approx(1 / 3)]
+    assert seen == [0, pytest.approx(1 / 8), pytest.approx(1 / 4)]
 
 
 def test_it_continues_from_a_cursor() -> None:
@@ -145,3 +147,21 @@ def test_a_cursor_that_was_altered_is_refused() -> None:
     found["positions"] = {"7": 1}
     with pytest.raises(Malformed, match="'cursor'"):
         read_search(base64.urlsafe_b64encode(json.dumps(found).encode()).decode())
+
+
+def test_the_audit_is_read_for_what_is_published_until_it_was_acknowledged() -> None:
+    search = begun(Stage.PUBLISH, ends=1)
+    take(search, record(0))
+    assert (search.stage, search.from_ms) == (Stage.AUDIT, search.found[0].at - 60_000)
+    search.audit = Audit("shop", "epoch", 1)
+    search.begin({0: 0}, {0: 9})
+    before, behind = (CursorCodec("epoch", 1).encode((offset,)).decode() for offset in (0, 1))
+    ranged = {"kind": "delivered", "connection_id": "c-1", "node": "n", "at": "t", "channels": [], "filters": {}}
+    for offset, acknowledged in ((0, before), (1, behind)):
+        assert search.stage is Stage.AUDIT
+        cursors = {"after": before, "written": behind, "sent": behind, "acknowledged": acknowledged}
+        value = json.dumps({**ranged, **cursors}).encode()
+        search.take([MemoryRecord("trelay.audit", 0, offset, AT, b"shop", value, ())], {0: offset + 1})
+    assert search.stage is Stage.DONE
+    assert [each.acknowledged for each in search.audit.written] == [True]
+    assert read_search(search.save()) == search

@@ -30,7 +30,7 @@ from shared.lease import Leases, MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 ORIGIN = Origin(ip_address("192.0.2.1"), proxied=False)

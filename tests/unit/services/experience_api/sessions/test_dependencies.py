@@ -28,7 +28,7 @@ from shared.lease import MemoryLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 from shared.runtime.tasks import Tasks
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class FastClock(SystemClock):

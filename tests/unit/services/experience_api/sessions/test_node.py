@@ -11,7 +11,7 @@ from shared.lease import Granted, Leases, MemoryLeaseStore, Taken
 from shared.runtime.clock import SystemClock
 from shared.runtime.tasks import Tasks
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 class FastClock(SystemClock):

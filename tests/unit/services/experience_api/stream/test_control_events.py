@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -37,6 +38,12 @@ def test_each_is_a_valid_cloud_event_of_the_relay(kind: str) -> None:
     assert found["time"] == "2023-11-14T22:13:20.500Z"
     assert found["id"].startswith(str(SUBSCRIBER.connection_id))
     assert found.get("cursor") == ("AbC" if kind in {"trelay.connected", "trelay.gap"} else None)
+
+
+def test_only_a_client_that_may_send_is_told_how_much() -> None:
+    sending = replace(SUBSCRIBER, may_send=True)
+    assert event(CONTROL.connected(sending, b"AbC"))["data"]["largest_message"] == 262_144
+    assert "largest_message" not in event(CONTROL.connected(SUBSCRIBER, b"AbC"))["data"]
 
 
 def test_ids_are_unique() -> None:

@@ -24,7 +24,7 @@ PAUSED = Control(paused=True, by="alice", reason="rebuild", at=1.0)
 async def following(bus: MemoryBus) -> AsyncIterator[Controls]:
     await bus.ensure_topics(TOPICS.all())
     controls = Controls(TOPICS.pipelines, SYSTEM_CLOCK)
-    async with asyncio.timeout(20), Tasks() as tasks:
+    async with asyncio.timeout(60), Tasks() as tasks:
         tasks.keep("controls", controls.follow(bus))
         await controls.known()
         yield controls

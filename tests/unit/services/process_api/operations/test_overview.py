@@ -76,7 +76,7 @@ def rewind(epoch: str) -> Rewind:
 async def read_controls(bus: MemoryBus) -> Controls:
     await bus.ensure_topics(TOPICS.all())
     controls = Controls(TOPICS.pipelines, SYSTEM_CLOCK)
-    async with asyncio.timeout(20), Tasks() as tasks:
+    async with asyncio.timeout(60), Tasks() as tasks:
         tasks.keep("controls", controls.follow(bus))
         await controls.known()
         await tasks.cancel_all()
@@ -107,7 +107,7 @@ async def test_a_replica_that_has_not_read_the_requests_says_so(monkeypatch: pyt
     await bus.ensure_topics(TOPICS.all())
     controls = Controls(TOPICS.pipelines, SYSTEM_CLOCK)
     overview = overview_of(controls)
-    async with asyncio.timeout(20), Tasks() as tasks:
+    async with asyncio.timeout(60), Tasks() as tasks:
         tasks.keep("controls", controls.follow(bus))
         found = (await overview.all(bus))["orders"]
         assert (found["state"], found["rewind"], found["lag"]) == ("unknown", None, None)

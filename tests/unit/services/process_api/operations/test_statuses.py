@@ -42,7 +42,7 @@ class Replica:
 
     @contextlib.asynccontextmanager
     async def running(self, bus: MemoryBus) -> AsyncIterator[None]:
-        async with asyncio.timeout(20), Tasks() as tasks:
+        async with asyncio.timeout(60), Tasks() as tasks:
             tasks.keep("follow", self.statuses.follow(bus))
             tasks.keep("publish", self.statuses.publish(bus))
             yield
@@ -60,7 +60,7 @@ async def test_replicas_know_each_other_at_once_and_see_what_changes() -> None:
         await b.knows("a", "b")
         held = Held("orders", "steps.0.enrich", "no answer", 2.0)
         b.partitions[3] = PartitionStatus(7, 1.0, held)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (found := a.statuses.all()[1].partitions):
                 await asyncio.sleep(0.001)
         assert found == {3: PartitionStatus(7, 1.0, held)}
@@ -96,7 +96,7 @@ async def test_a_replica_that_starts_knows_at_once_which_others_run() -> None:
         await a.knows("a")
         while not bus.records(TOPICS.process_status, 0):
             await asyncio.sleep(0.001)
-    async with asyncio.timeout(20), Tasks() as tasks:
+    async with asyncio.timeout(60), Tasks() as tasks:
         tasks.keep("follow", b.statuses.follow(bus))
         while not b.statuses.is_known:
             await asyncio.sleep(0.001)

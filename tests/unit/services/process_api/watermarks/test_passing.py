@@ -154,7 +154,7 @@ async def test_those_about_the_publish_topic_are_left_alone() -> None:
 async def test_it_follows_the_topic_until_cancelled() -> None:
     layer = Layer()
     await layer.bus.ensure_topics(TOPICS.all())
-    async with Tasks() as tasks, asyncio.timeout(20):
+    async with Tasks() as tasks, asyncio.timeout(60):
         tasks.keep("watermarks", layer.watermarks.run(layer.bus))
         while not layer.written():
             await layer.mark(7)

@@ -44,7 +44,7 @@ def two() -> list[Any]:
 
 
 async def carried_out(setting: Setting, name: str, request: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (await setting.controls.fresh(setting.bus)).starts(
             PARTITION, await setting.bus.epoch(TOPICS.ingest)
         ).carried_out.get(name) != request:

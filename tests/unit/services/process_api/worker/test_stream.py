@@ -209,7 +209,7 @@ async def test_a_stop_at_the_moment_of_a_failure_is_a_stop(turns: int) -> None:
     setting = Setting()
     setting.bus.gate.clear()
     setting.bus.fail = lambda _number: Unavailable("the bus is away")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async with setting.running():
             await setting.ingest(1)
             await until(lambda: len(setting.bus.submitted) == 1)

@@ -32,7 +32,7 @@ async def test_a_change_in_the_store_reaches_those_who_wait() -> None:
     store = FailingStore()
     controls = Controls(store, ["orders", "rates"])
     orders = controls.of("orders")
-    async with asyncio.timeout(10), Tasks() as tasks:
+    async with asyncio.timeout(60), Tasks() as tasks:
         tasks.keep("controls", controls.follow())
         await orders.known()
         seen = orders.current

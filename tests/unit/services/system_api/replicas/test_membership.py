@@ -58,7 +58,7 @@ class Replica:
 async def spread(store: MemoryLeaseStore, counts: dict[str, int]) -> None:
     """Wait until each replica owns so many sources."""
     found: dict[str, int] = {}
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while found != counts:
             await asyncio.sleep(0.005)
             owners = [held.owner for held in await store.held("source/")]

@@ -270,7 +270,7 @@ async def saved(harness: Harness) -> dict[bytes, bytes]:
 
 async def settled(harness: Harness, generation: int) -> Outcome:
     """Wait for the outcome of a request in the store."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             control = (await harness.operations.controls()).get("numbers")
             if control is not None and control.outcome is not None and control.outcome.generation == generation:

@@ -100,11 +100,11 @@ async def test_a_watermark_follows_what_was_read_and_is_not_repeated_within_its_
     context = SourceContext(bus, TOPICS, SYSTEM_CLOCK, random.Random(1), watermark_interval=60.0)
     lasting = Lasting(SourceControl("numbers", MemorySourceStore()), OversizeFilter(), Wakeup())
     run = asyncio.create_task(SourceRun(OPTIONS, open_whole, context, reporter, lasting, Watchdog(10)).run())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not bus.records(TOPICS.watermarks, 0):
             await asyncio.sleep(0.002)
     seen = reporter.status.polled_at
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while reporter.status.polled_at == seen:
             await asyncio.sleep(0.002)
     run.cancel()

@@ -114,7 +114,7 @@ class Brokers:
             event.set()
 
     async def until_requested(self, count: int) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while len(self.requests) < count:
                 await asyncio.sleep(0)
 
@@ -141,7 +141,7 @@ def offsets(fetcher: Fetcher) -> list[int]:
 
 
 async def taken(fetcher: Fetcher) -> list[int]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not (found := offsets(fetcher)):
             fetcher.updated.clear()
             await fetcher.updated.wait()
@@ -221,7 +221,7 @@ async def test_a_diverging_log_is_a_lost_position() -> None:
     brokers = Brokers()
     async with running(brokers, {0: 30}) as fetcher:
         brokers.answer(OLD, response(tags={0: struct.pack(">iqB", 4, 25, 0)}))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await fetcher.updated.wait()
         assert [(lost.offset, lost.diverging_offset) for lost in fetcher.lost.values()] == [(30, 25)]
 
@@ -230,7 +230,7 @@ async def test_a_position_that_the_leader_does_not_have_is_lost_until_a_seek() -
     brokers = Brokers()
     async with running(brokers, {0: 30}) as fetcher:
         brokers.answer(OLD, response(code=OUT_OF_RANGE))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await fetcher.updated.wait()
         assert [(lost.offset, lost.diverging_offset) for lost in fetcher.lost.values()] == [(30, None)]
         await run_all()
@@ -258,7 +258,7 @@ async def test_while_a_leader_does_not_answer_the_others_are_asked_for_the_metad
     monkeypatch.setattr("shared.bus.kafka.fetcher._OVERDUE_AFTER", 0.01)
     brokers = Brokers()
     async with running(brokers, {0: 0}):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while brokers.refreshed < 2:
                 await asyncio.sleep(0.005)
         assert len(brokers.requests) == 1
@@ -270,7 +270,7 @@ async def test_a_corrupt_batch_is_fetched_again() -> None:
         corrupt = bytearray(batch(0, 3, epoch=5))
         corrupt[-1] ^= 0xFF
         brokers.answer(OLD, response(bytes(corrupt)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await fetcher.updated.wait()
         assert offsets(fetcher) == []
         assert "corrupt" in next(iter(brokers.problems.values()))

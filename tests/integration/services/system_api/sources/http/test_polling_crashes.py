@@ -99,7 +99,7 @@ async def run_and_crash(replica: Program, upstream: Upstream) -> None:
     replica.kill()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 async def test_every_version_that_stays_is_published_once(
     tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
 ) -> None:

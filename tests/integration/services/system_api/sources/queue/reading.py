@@ -68,7 +68,7 @@ class Reading:
     async def until(self, count: int) -> None:
         """Open the source, and read until so many events are published."""
         async with self.opened() as source:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while len(self.events) < count:
                     if not await self.step(source):
                         with contextlib.suppress(TimeoutError):

@@ -148,7 +148,7 @@ async def test_a_topic_that_is_created_again_is_read_from_its_beginning(
     async with read.opened() as source:
         await recreate(bus, admin, unique_name)
         await send(bus, unique_name, *(b"%d" % number for number in range(6, 16)))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(read.events) < 15:
                 try:
                     await read.step(source)
@@ -170,7 +170,7 @@ async def test_partitions_that_are_added_are_read_from_their_beginning(
         for _ in range(3):
             await read.step(source)
         await admin.create_partitions({unique_name: NewPartitions(total_count=4)})
-        async with asyncio.timeout(30), AIOKafkaProducer(bootstrap_servers=bus._cluster.options.servers) as producer:
+        async with asyncio.timeout(60), AIOKafkaProducer(bootstrap_servers=bus._cluster.options.servers) as producer:
             for number in range(1, 9):
                 await producer.send_and_wait(unique_name, b"%d" % number, partition=number % 4)
             while len(read.events) < 8:
@@ -190,7 +190,7 @@ async def test_topics_that_match_a_pattern_are_found_later_and_their_offsets_not
     await create(bus, f"{unique_name}.a")
     await create(bus, f"{unique_name}.c")
     await send(bus, f"{unique_name}.a", b"0")
-    async with read.opened() as source, asyncio.timeout(30):
+    async with read.opened() as source, asyncio.timeout(60):
         for _ in range(3):
             await read.step(source)
         await create(bus, f"{unique_name}.b")

@@ -86,7 +86,7 @@ async def test_a_probe_does_not_end_the_session(
     client: aiomqtt.Client, reading: Callable[..., Reading], unique_name: str
 ) -> None:
     read = reading()
-    async with read.opened() as source, asyncio.timeout(20):
+    async with read.opened() as source, asyncio.timeout(60):
         assert f"session '{unique_name}'" in await reading().options.probe("s")
         await send(client, f"{unique_name}/a", b"1")
         while not read.events:
@@ -114,7 +114,7 @@ async def test_what_was_not_acknowledged_comes_again_and_is_dropped_if_it_has_an
     await read.once()
     await send(client, f"{unique_name}/a", b"1", id="x")
     await send(client, f"{unique_name}/a", b"2", id="y")
-    async with read.opened() as source, asyncio.timeout(20):
+    async with read.opened() as source, asyncio.timeout(60):
         while len(read.events) < 2:
             batch = await source.poll(10)
             for unsettled in source._unsettled:
@@ -133,7 +133,7 @@ async def test_what_the_broker_may_not_send_yet_is_said_to_wait(
     read = reading(prefetch=10)
     await read.once()
     await send(client, f"{unique_name}/a", *(b"%d" % number for number in range(15)))
-    async with read.opened() as source, asyncio.timeout(20):
+    async with read.opened() as source, asyncio.timeout(60):
         held: list[Batch] = []
         while sum(len(batch.records) for batch in held) < 10:
             batch = await source.poll(100)
@@ -174,7 +174,7 @@ async def test_a_session_that_the_broker_has_lost_is_reported(reading: Callable[
 
 async def test_a_shared_subscription(client: aiomqtt.Client, reading: Callable[..., Reading], unique_name: str) -> None:
     read = reading(share="g")
-    async with read.opened() as source, asyncio.timeout(20):
+    async with read.opened() as source, asyncio.timeout(60):
         await send(client, f"{unique_name}/a", b"1", b"2")
         while len(read.events) < 2:
             await read.step(source)
@@ -188,7 +188,7 @@ async def test_the_socket_is_not_read_while_there_is_no_room(
     options = MqttSourceKind.model_validate(given | {"prefetch_bytes": 200_000, "client_id": unique_name})
     broker = MqttSession("s", options, {})
     body = b"x" * 50_000
-    async with broker.connected() as connection, asyncio.timeout(30):
+    async with broker.connected() as connection, asyncio.timeout(60):
         await send(client, f"{unique_name}/a", *(b"%02d" % number + body for number in range(40)))
         found: list[bytes] = []
         paused = False

@@ -121,7 +121,7 @@ async def test_a_stream_that_is_created_again_while_it_is_read(
         await jetstream.delete_stream(unique_name)
         await create(jetstream, unique_name)
         await send(jetstream, unique_name, b"2")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(read.events) < 2:
                 try:
                     await read.step(source)
@@ -177,7 +177,7 @@ async def test_messages_that_another_process_got_from_the_consumer_are_not_lost(
     await taken[0].ack()
     await read.until(4)
     assert read.numbers == [4, 5, 2, 3]
-    async with read.opened() as source, asyncio.timeout(10):
+    async with read.opened() as source, asyncio.timeout(60):
         while b'"mark":5,"above":[]' not in read.saved[""]:
             await read.step(source)
 
@@ -229,7 +229,7 @@ async def test_a_filter_and_a_work_queue(
     await send(jetstream, unique_name, b"1", to="us")
     await send(jetstream, unique_name, b"2", to="eu")
     await read.until(1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await jetstream.stream_info(unique_name)).state.messages > 1:
             await asyncio.sleep(0.02)
     assert read.events[0]["subject"] == f"{unique_name}.eu"

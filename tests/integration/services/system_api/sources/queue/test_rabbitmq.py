@@ -153,7 +153,7 @@ async def test_messages_are_prefetched_within_the_bound_in_bytes(
         bodies: list[bytes] = []
         overflowed = False
         while len(bodies) < 40:
-            await asyncio.wait_for(connection.wait(), 10)
+            await asyncio.wait_for(connection.wait(), 60)
             await asyncio.sleep(0.02)
             overflowed = overflowed or connection._consumer._overflowed
             assert connection._consumer._size <= 2 * 200_000 + len(large) + 2, "what there is no room for is dropped"
@@ -254,7 +254,7 @@ async def test_a_queue_that_is_deleted_while_it_is_read(
         while not isinstance(await source.poll(10), Batch) or source._again:
             await asyncio.sleep(0)
         await channel.queue_delete(unique_name)
-        await asyncio.wait_for(source.wait_for_change(), 10)
+        await asyncio.wait_for(source.wait_for_change(), 60)
         with pytest.raises(Unavailable, match="the queue was deleted"):
             await source.poll(10)
         with pytest.raises(Unavailable, match="does not exist"):

@@ -135,7 +135,7 @@ async def test_another_consumer_of_the_group_is_said_and_nothing_is_lost(
 ) -> None:
     read = reading()
     await send(client, unique_name, b"1")
-    async with read.opened() as source, asyncio.timeout(30):
+    async with read.opened() as source, asyncio.timeout(60):
         while len(read.events) < 1:
             await read.step(source)
         await send(client, unique_name, b"2", b"3")
@@ -180,7 +180,7 @@ async def test_entries_are_taken_within_the_bound_in_bytes(
     await send(client, unique_name, *[b"1"] * 62, *[large] * 40)
     read = reading(prefetch_bytes=200_000)
     sizes: list[int] = []
-    async with read.opened() as source, asyncio.timeout(30):
+    async with read.opened() as source, asyncio.timeout(60):
         while len(read.events) < 102:
             before = len(read.events)
             await read.step(source)

@@ -108,7 +108,7 @@ async def test_a_message_whose_deletion_fails_is_deleted_later(
 
     monkeypatch.setattr(SqsClient, "request", request)
     read = reading(url, visibility_timeout=2)
-    async with read.opened() as source, asyncio.timeout(20):
+    async with read.opened() as source, asyncio.timeout(60):
         while failures:
             with contextlib.suppress(Unavailable):
                 await read.step(source)
@@ -135,7 +135,7 @@ async def test_what_was_published_and_not_deleted_is_dropped_when_it_comes_again
     url = await create(client, unique_name)
     await send(client, url, "1", "2")
     read = reading(url)
-    async with read.opened() as source, asyncio.timeout(20):
+    async with read.opened() as source, asyncio.timeout(60):
         while len(read.events) < 2:
             batch = await source.poll(10)
             for unsettled in source._unsettled:
@@ -153,7 +153,7 @@ async def test_a_message_that_is_held_for_long_stays_hidden(
     url = await create(client, unique_name)
     await send(client, url, "1")
     read = reading(url, visibility_timeout=2)
-    async with read.opened() as source, asyncio.timeout(30):
+    async with read.opened() as source, asyncio.timeout(60):
         while not (batch := await source.poll(10)).records:
             await read.commit(source, batch)
         for _ in range(3):

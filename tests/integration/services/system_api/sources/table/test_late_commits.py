@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import random
-import socket
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import asyncpg
 import pytest
 import yaml
 
+from services.standalone.embedded.process import free_port
 from shared.bus.connect import connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
@@ -109,9 +109,7 @@ def lost(found: set[State], states: dict[int, int]) -> int:
 
 
 def program(folder: Path, dsn: str, bus: PostgresBusOptions) -> Program:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     source = {"kind": "table", "url": dsn, "table": "shop.orders", "type": "order", "interval": POLL, "batch": 50}
     sources = {
         "by-key": source | {"channel": "key"},
@@ -148,7 +146,7 @@ def complete(found: dict[str, list[State]], states: dict[int, int]) -> bool:
 
 
 @pytest.mark.every_postgres
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 async def test_no_row_is_lost_to_a_late_commit_and_none_is_published_twice(
     tmp_path: Path, databases: Any, record_property: Any
 ) -> None:
@@ -176,7 +174,7 @@ async def test_no_row_is_lost_to_a_late_commit_and_none_is_published_twice(
             writers.stop = True
         found = await published(bus, dsn)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not complete(found, writers.states):
                     await asyncio.sleep(POLL)
                     found = await published(bus, dsn)

@@ -65,7 +65,7 @@ async def test_a_row_that_commits_late_is_read_late_and_once(
 
 async def poll_until(poller: TablePoller, source: Any, condition: Callable[[], bool]) -> None:
     """Poll until a condition holds; the server renews its list of transactions when it was not read for 100 ms."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.12)
             await poller.drain(source)

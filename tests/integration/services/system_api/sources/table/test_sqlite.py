@@ -263,7 +263,7 @@ async def test_a_statement_that_takes_too_long_is_interrupted_and_the_next_one_w
     upstream.execute(KEYED)
     file = SqliteFile(TablePoller(url, poll_timeout=0.5).options, SYSTEM_CLOCK)
     endless = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n) SELECT max(n) FROM n"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for _ in range(2):
             with pytest.raises(Unavailable, match="interrupted"):
                 await file.fetch(endless)

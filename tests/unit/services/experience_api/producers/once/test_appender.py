@@ -108,7 +108,7 @@ def push(name: str, *values: str, fingerprint: bytes | None = b"f") -> list[Guar
 
 async def eventually(appender: OnceAppender, guarded: list[Guarded]) -> int:
     """Push again for as long as the answer is to come again."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 return await appender.append(guarded)

@@ -10,7 +10,7 @@ from shared.bus.protocol import Outgoing, TopicOptions
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 TOPIC = "trelay.takeovers"
 
 

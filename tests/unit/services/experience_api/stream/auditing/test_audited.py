@@ -21,7 +21,7 @@ def audit(bus: MemoryBus) -> list[dict[str, Any]]:
 
 
 async def until(bus: MemoryBus, kind: str, acknowledged: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not any(each["kind"] == kind and each["acknowledged"] == acknowledged for each in audit(bus)):
             await asyncio.sleep(0.02)
 
@@ -32,7 +32,7 @@ async def test_what_the_client_has_received_is_acknowledged_up_to_its_cursor() -
     async with in_memory(settings, bus) as service, aiohttp.ClientSession() as http:
         url = service.listening.url
         frames = subscribe(url, ClientCredentials("demo", "demo"), ["orders"])
-        async with asyncio.timeout(30), aclosing(frames):
+        async with asyncio.timeout(60), aclosing(frames):
             cursor = (await anext(frames)).event["cursor"]
             async with http.post(f"{url}/entity?channel=orders", json={"n": 1}) as response:
                 assert response.status == 202
@@ -49,7 +49,7 @@ async def test_what_the_client_has_received_is_acknowledged_up_to_its_cursor() -
 
 async def test_it_is_off_by_default() -> None:
     bus = MemoryBus()
-    async with in_memory({}, bus) as service, asyncio.timeout(30):
+    async with in_memory({}, bus) as service, asyncio.timeout(60):
         frames = subscribe(service.listening.url, ClientCredentials("demo", "demo"), ["orders"])
         async with aclosing(frames):
             await anext(frames)

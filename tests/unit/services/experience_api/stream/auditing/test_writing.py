@@ -47,7 +47,7 @@ class Recorder:
         return [json.loads(record.value or b"") for record in self.records]
 
     async def expect(self, count: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.records) < count:
                 await asyncio.sleep(0.001)
 

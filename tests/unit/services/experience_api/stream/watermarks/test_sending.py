@@ -162,7 +162,7 @@ async def test_it_follows_the_topic() -> None:
         for topic in (TOPICS.ingest, TOPICS.publish):
             mark = Watermark("orders", 7 * SECOND, topic, "e", [0, 0], ["orders.eu"])
             await appender.append(TOPICS.watermarks, [mark.record()._replace(value=b"?"), mark.record()])
-    async with Tasks() as tasks, asyncio.timeout(20):
+    async with Tasks() as tasks, asyncio.timeout(60):
         replica.watermarks.start(tasks)
         while not replica.sent(transport):
             await asyncio.sleep(0.005)

@@ -103,7 +103,7 @@ class FilePoller:
 
     async def until(self, count: int) -> None:
         """Poll at each change until there are `count` events."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.data) < count:
                 if not (await self.poll()).more and len(self.data) < count:
                     await self.source.wait_for_change()
@@ -140,6 +140,6 @@ def dropping(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for what a thread does."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.001)

@@ -42,7 +42,7 @@ async def test_a_user_that_is_cancelled_while_it_opens() -> None:
     with pytest.raises(asyncio.CancelledError):
         await user
     connections.may_open.set()
-    await asyncio.wait_for(connections.closed.wait(), 5)
+    await asyncio.wait_for(connections.closed.wait(), 60)
 
 
 async def test_a_user_that_is_cancelled_twice() -> None:
@@ -58,7 +58,7 @@ async def test_a_user_that_is_cancelled_twice() -> None:
     with pytest.raises(asyncio.CancelledError):
         await user
     connections.may_close.set()
-    await asyncio.wait_for(connections.closed.wait(), 5)
+    await asyncio.wait_for(connections.closed.wait(), 60)
 
 
 async def test_an_error_of_closing_is_dropped_and_one_of_opening_raised() -> None:

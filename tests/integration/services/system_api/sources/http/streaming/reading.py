@@ -48,7 +48,7 @@ class StreamReading:
 
     async def settled(self, source: Source, condition: Callable[[], bool]) -> None:
         """Poll until a condition holds."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
                 await source.wait_for_change()
                 await self.poll(source)

@@ -24,7 +24,7 @@ async def test_a_list_that_is_published_in_parts_is_resumed_in_its_middle() -> N
         api.answers["/s"] = answer
         reading = StreamReading("sse", api.url("/s"))
         found: list[int] = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(found) < 9:
                 async with reading.opened() as source:  # each time as after a crash
                     await source.wait_for_change()

@@ -1,6 +1,5 @@
 """While PostgreSQL does not answer, nothing is accepted; what is sent again is stored once."""
 
-import pytest
 from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 
@@ -35,7 +34,6 @@ async def deliver(receiver: Receiver, delivery: str) -> str:
     return answer.outcome
 
 
-@pytest.mark.timeout(90)
 async def test_an_outage_of_the_database(migrated_database: DatabaseOptions) -> None:
     host, port = migrated_database.hosts[0], int(migrated_database.url.rpartition(":")[2].partition("/")[0])
     async with Proxy.before(host, port) as proxy:

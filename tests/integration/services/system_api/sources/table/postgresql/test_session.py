@@ -97,7 +97,7 @@ async def test_through_a_pooler_in_session_mode(
                 await upstream.execute("INSERT INTO orders (n) VALUES ($1); ", number)
                 assert [row["n"] for row in await poller.poll(source)] == [number]
             await upstream.execute("NOTIFY news")
-            await asyncio.wait_for(source.wait_for_change(), 10)
+            await asyncio.wait_for(source.wait_for_change(), 60)
             connection = source._reader._keeper.current.connection  # type: ignore[attr-defined]
             assert await connection.fetchval("SELECT current_setting('default_transaction_read_only')") == "on"
 

@@ -66,7 +66,7 @@ async def test_random_operations_publish_every_line_once_and_in_order(tmp_path: 
             await random_operations.rng.choice(operations)()
         while random_operations.in_flight:
             await random_operations.commit()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while (await random_operations.poller.poll()).more or (
                 random_operations.poller.options.drop.after is not After.KEEP and list(tmp_path.glob("*.ndjson"))
             ):

@@ -38,7 +38,7 @@ async def ignore(_paths: Mapping[str, bool]) -> None:
 
 async def changes(watcher: FolderWatcher, path: Path) -> None:
     """Write until a change is notified: a watcher misses changes before it has started."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         notified = asyncio.ensure_future(watcher.wait_for_change())
         while not notified.done():
             path.write_text("x")
@@ -76,7 +76,7 @@ async def test_a_missing_folder_is_logged_once_and_watched_when_it_exists(
     caplog.set_level(logging.INFO, logger="services")
     clock = PausedClock()
     watcher = watcher_of(str(tmp_path / "later" / "*.x"), clock)
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(60):
         tasks.keep("wake", watcher.run(ignore))
         await clock.pausing.wait()
         (tmp_path / "later").mkdir()
@@ -92,7 +92,7 @@ async def test_a_folder_that_replaces_a_deleted_one_is_watched(tmp_path: Path) -
     folder, clock = tmp_path / "in", PausedClock()
     folder.mkdir()
     watcher = watcher_of(str(folder / "*.x"), clock)
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(60):
         tasks.keep("wake", watcher.run(ignore))
         await changes(watcher, folder / "a.x")
         shutil.rmtree(folder)
@@ -107,7 +107,7 @@ async def test_a_name_that_is_not_utf8_does_not_end_the_watcher(
 ) -> None:
     clock = PausedClock()
     watcher = watcher_of(str(tmp_path / "*.x"), clock)
-    async with Tasks() as tasks, asyncio.timeout(10):
+    async with Tasks() as tasks, asyncio.timeout(60):
         tasks.keep("wake", watcher.run(ignore))
         await changes(watcher, tmp_path / "a.x")
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.x")).write_text("x")

@@ -179,7 +179,7 @@ async def test_closing_does_not_wait_for_a_disk_that_hangs(tmp_path: Path, monke
 
     monkeypatch.setattr(disk_module, "open_verified", hang)
     monkeypatch.setattr(held_module, "open_file", lambda *_: None)
-    async with asyncio.timeout(10), FilePoller(tmp_path / "*.ndjson").opened() as poller:
+    async with asyncio.timeout(60), FilePoller(tmp_path / "*.ndjson").opened() as poller:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await poller.poll()

@@ -1,9 +1,10 @@
-"""Parses plain expressions: those that `terms` can evaluate, as most predicates, channels and mappings are.
+"""Parses plain expressions: those that `terms` and `sums` can evaluate, as most predicates, channels and mappings are.
 
     expression = condition {("and" | "or") condition}
     condition  = text [("=" | "!=" | "<" | "<=" | ">" | ">=") text | "in" "[" literals "]"]
     text       = operand {"&" operand}
     operand    = literal | path | "$event." name | "(" expression ")" | "$not(" expression ")" | "$exists(" path ")"
+               | "$sum(" path ["." "(" name "*" name ")"] ")"
                | "{" text-literal ":" expression {","…} "}"
 
 All other expressions are left to JSONata. Every plain expression is compiled by JSONata as well, so that this cannot
@@ -15,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from shared.events.event import json_string
-from shared.expression import terms
 from shared.expression.exact import number
-from shared.expression.terms import NULL, Scalar, Term
+from shared.expression.plain import sums, terms
+from shared.expression.plain.terms import NULL, Scalar, Term
 
 _TOKEN = re.compile(
     r"\s*(?:"
@@ -25,9 +26,9 @@ _TOKEN = re.compile(
     r"|(?P<number>-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w.]))"
     r"|(?P<word>[A-Za-z_][A-Za-z0-9_]*)"
     r"|(?P<quoted>`[^`]+`)"
-    r"|(?P<call>\$(?:not|exists)\s*\()"
+    r"|(?P<call>\$(?:not|exists|sum)\s*\()"
     r"|(?P<event>\$event\b)"
-    r"|(?P<sign>!=|<=|>=|[=<>&.,:()\[\]{}])"
+    r"|(?P<sign>!=|<=|>=|[=<>&*.,:()\[\]{}])"
     r")\s*"
 )
 _CONSTANTS: Mapping[str, Scalar] = {"true": True, "false": False, "null": NULL}
@@ -189,9 +190,29 @@ class _Parser:
 
     def _call(self) -> Term:
         name = self.expect("call")
-        inner = terms.negated(self.expression()) if name.startswith("$not") else terms.existing(self._path())
+        if name.startswith("$sum"):
+            inner = self._summed()
+        else:
+            inner = terms.negated(self.expression()) if name.startswith("$not") else terms.existing(self._path())
         self.expect("sign", ")")
         return inner
+
+    def _summed(self) -> Term:
+        names = [self._name()]
+        while self._take("sign", "."):
+            if self._take("sign", "("):
+                one = self._name()
+                self.expect("sign", "*")
+                other = self._name()
+                self.expect("sign", ")")
+                if one == other:
+                    raise _NotPlain
+                return sums.summed(names, [one, other])
+            names.append(self._name())
+        *array, number = names
+        if not array:
+            raise _NotPlain
+        return sums.summed(array, [number])
 
     def _object(self) -> Term:
         self.expect("sign", "{")

@@ -6,7 +6,7 @@ and JSONata evaluates instead. A term never gives another result; it is faster a
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, TypeGuard
 
@@ -14,7 +14,7 @@ import msgspec
 
 from shared.events.event import json_string
 from shared.expression.document import Document
-from shared.expression.exact import Number, number, ordered
+from shared.expression.exact import Number, is_short, number, ordered
 from shared.expression.nodes import Node, Raw, child, text
 
 
@@ -35,9 +35,8 @@ FALSE: Final = Raw(b"false")
 _NUMBERS = (int, float, Decimal)
 _SHORT = frozenset({int, float})
 """Types that are compared directly; a Decimal is not."""
-_OBJECT, _ARRAY, _QUOTE, _TRUE, _NULL = b'{["tn'
-_DIGITS = frozenset(b"-0123456789")
-_string = msgspec.json.Decoder(str).decode
+_OBJECT, _ARRAY = b"{["
+_decode = msgspec.json.Decoder(str | int | float | bool | None).decode
 
 ORDERS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -57,17 +56,21 @@ class Term:
     """The value where it is neither an object nor an array."""
     test: Callable[[Document], bool | None]
     """Whether it is true as `$boolean` says."""
+    constant: Scalar | None = None
+    """The value of a literal, so that it need not be called for; None for any other part."""
 
 
 def literal(value: Scalar, written: bytes) -> Term:
     """A literal of the expression."""
     raw, truth = Raw(written), _truth(value)
-    return Term(lambda _document: raw, lambda _document: value, lambda _document: truth)
+    return Term(lambda _document: raw, lambda _document: value, lambda _document: truth, value)
 
 
 def member(names: Sequence[str]) -> Term:
     """A path into the entity."""
     *parents, last = names
+    if not parents:
+        return _member_of_root(last)
 
     def look(document: Document) -> Node | None:
         node = document.data()
@@ -75,13 +78,23 @@ def member(names: Sequence[str]) -> Term:
             if type(node) is not dict:
                 break
             node = child(node, name)
-        if type(node) is dict:
-            return node.get(last)
-        if node is not None and (type(node) is not Raw or memoryview(node)[0] == _ARRAY):
-            raise Undecided  # an array has the members of its items; a scalar has none
-        return None
+        return node.get(last) if type(node) is dict else _in_no_object(node)
 
     return _of_value(look)
+
+
+def _member_of_root(name: str) -> Term:
+    """A member of the entity itself: the most common path."""
+
+    def look(document: Document) -> Node | None:
+        root = document.data()
+        return root.get(name) if type(root) is dict else _in_no_object(root)
+
+    def scalar(document: Document) -> Scalar | None:  # without `look`, as calls are most of the cost
+        root = document.data()
+        return _scalar(root.get(name) if type(root) is dict else _in_no_object(root))
+
+    return replace(_of_value(look), scalar=scalar)
 
 
 def attribute(name: str) -> Term:
@@ -107,20 +120,25 @@ def constructed(members: Mapping[str, Term]) -> Term:
 
 def joined(parts: Sequence[Term]) -> Term:
     """The concatenation of texts; an undefined one is empty."""
-    scalars = [part.scalar for part in parts]
+    terms = [(part.constant, part.scalar) for part in parts]
 
     def join(document: Document) -> str:
-        return "".join([_joinable(scalar(document)) for scalar in scalars])
+        texts: list[str] = []
+        for constant, scalar in terms:
+            found = scalar(document) if constant is None else constant
+            texts.append(found if type(found) is str else _joinable(found))
+        return "".join(texts)
 
     return Term(lambda document: Raw(json_string(join(document))), join, lambda document: bool(join(document)))
 
 
 def equals(left: Term, right: Term, *, wanted: bool) -> Term:
     """Whether two values are equal, or with `wanted` false, unequal; false in both cases if one is undefined."""
-    one_of, other_of = left.scalar, right.scalar
+    one_of, other_of, constant = left.scalar, right.scalar, right.constant
 
     def test(document: Document) -> bool:
-        one, other = one_of(document), other_of(document)
+        one = one_of(document)
+        other = other_of(document) if constant is None else constant
         if type(one) is str and type(other) is str:
             return (one == other) is wanted
         return one is not None and other is not None and _same(one, other) is wanted
@@ -141,10 +159,11 @@ def among(left: Term, choices: Sequence[Scalar]) -> Term:
 def compared(sign: str, left: Term, right: Term) -> Term:
     """A comparison of two values by `<`, `<=`, `>` or `>=`."""
     decide = ORDERS[sign]
-    one_of, other_of = left.scalar, right.scalar
+    one_of, other_of, constant = left.scalar, right.scalar, right.constant
 
     def test(document: Document) -> bool | None:
-        one, other = one_of(document), other_of(document)
+        one = one_of(document)
+        other = other_of(document) if constant is None else constant
         if type(one) in _SHORT and type(other) in _SHORT:
             return decide(one, other)
         if _is_number(one) and _is_number(other):
@@ -222,14 +241,22 @@ def _scalar(node: Node | None) -> Scalar | None:
         return None
     if type(node) is not Raw:
         raise Undecided
-    first = memoryview(node)[0]
-    if first == _QUOTE:
-        return _string(node)
-    if first in _DIGITS:
-        return number(bytes(node))
-    if first in {_OBJECT, _ARRAY}:
+    try:
+        found = _decode(node)
+    except msgspec.ValidationError:
+        if memoryview(node)[0] in {_OBJECT, _ARRAY}:
+            raise Undecided from None
+        return number(bytes(node))  # out of the range of a double
+    if type(found) is float and not is_short(written := bytes(node)):
+        return number(written)
+    return NULL if found is None else found
+
+
+def _in_no_object(node: Node | None) -> Node | None:
+    """Return the member of what is no object: a scalar has none; an array has those of its items."""
+    if node is not None and (type(node) is not Raw or memoryview(node)[0] == _ARRAY):
         raise Undecided
-    return NULL if first == _NULL else first == _TRUE
+    return None
 
 
 def _truth(value: Scalar | None) -> bool | None:
@@ -253,10 +280,9 @@ def _is_orderable(value: Scalar | None) -> bool:
 
 
 def _joinable(value: Scalar | None) -> str:
+    """Return a value that is no text as `&` joins it."""
     if value is None:
         return ""
-    if type(value) is str:
-        return value
     if type(value) is int:
         return str(value)
     raise Undecided

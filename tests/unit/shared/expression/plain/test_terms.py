@@ -4,14 +4,14 @@ import pytest
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.paths import parse, put
-from shared.expression import plain
-from shared.expression.nodes import text
-from shared.expression.terms import NULL, Term, Undecided
+from shared.expression.nodes import Raw, text
+from shared.expression.plain import grammar
+from shared.expression.plain.terms import NULL, Term, Undecided
 from tests.unit.services.process_api.making import draft, event
 
 
 def term(expression: str) -> Term:
-    found = plain.parse(expression)
+    found = grammar.parse(expression)
     assert found is not None
     return found
 
@@ -79,6 +79,11 @@ def test_numbers_with_many_digits_are_compared_exactly() -> None:
     assert term("a > 0.5").test(data) is False
 
 
+def test_texts_are_equal_or_not() -> None:
+    for expression, holds in {"a = 'b'": True, "a != 'b'": False, "a = c": False, "a != c": True}.items():
+        assert term(expression).test(draft({"a": "b", "c": "d"})) is holds
+
+
 def test_texts_are_ordered_and_a_comparison_with_undefined_is_undefined() -> None:
     assert term("a < 'z'").test(draft({"a": "b"})) is True
     assert term("a < 'z'").test(draft({})) is None
@@ -100,3 +105,20 @@ def test_undefined_is_empty_in_a_concatenation() -> None:
     found = term("'a' & b & 'c' & d").value(draft({"d": 7}))
     assert found is not None
     assert text(found) == b'"ac7"'
+
+
+def test_numbers_outside_the_range_of_a_double_are_compared_exactly() -> None:
+    value = Draft(event(text='{"a":1e400,"b":2e400}'))
+    assert term("a < b").test(value) is True
+    assert term("a = b").test(value) is False
+    assert term("a > 5").test(value) is True
+
+
+def test_a_constant_is_set_in_several_events_without_sharing_what_is_changed_later() -> None:
+    first, second = draft({}), draft({})
+    constant = Raw(b'{"b":"x"}')
+    for each in (first, second):
+        put(each, parse("data.a"), constant)
+    put(first, parse("data.a.b"), first.attributes()["id"])
+    assert first.data_text() == b'{"a":{"b":"orders:7"}}'
+    assert second.data_text() == b'{"a":{"b":"x"}}'

@@ -1,0 +1,50 @@
+// Notices that nothing arrives any more.
+
+const MISSED_HEARTBEATS = 2.5;
+const FIRST_TIMEOUT = 20_000;
+const CHECKS = 1_000;
+
+/** Ends a connection from which nothing arrives. A tab that was asleep notices when it wakes. */
+export class Watch {
+  readonly #controller = new AbortController();
+  readonly #outer: AbortSignal;
+  readonly #timer: ReturnType<typeof setInterval>;
+  #timeout = FIRST_TIMEOUT;
+  #heard = Date.now();
+
+  constructor(outer: AbortSignal) {
+    this.#outer = outer;
+    outer.addEventListener("abort", this.#abort);
+    this.#timer = setInterval(() => this.#check(), CHECKS);
+    if (outer.aborted) {
+      this.#abort();
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  alive(): void {
+    this.#heard = Date.now();
+  }
+
+  /** Take the seconds within which the service sends something. */
+  expect(heartbeat: number | undefined): void {
+    this.#timeout = (heartbeat ?? 25) * MISSED_HEARTBEATS * 1000;
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#outer.removeEventListener("abort", this.#abort);
+    this.#controller.abort("stopped");
+  }
+
+  #check(): void {
+    if (Date.now() - this.#heard > this.#timeout) {
+      this.#controller.abort(`received nothing for ${this.#timeout / 1000} s`);
+    }
+  }
+
+  readonly #abort = (): void => this.#controller.abort("aborted");
+}

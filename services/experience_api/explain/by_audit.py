@@ -1,0 +1,77 @@
+"""Judges the delivery of an event by the audit, where the connections of now do not tell. Sans-I/O."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from services.experience_api.explain.audited import Audited
+from services.experience_api.explain.evidence import Evidence
+from services.experience_api.explain.search import Found, Stage
+from services.experience_api.explain.verdict import DELIVERY, Answer, Hop
+from services.experience_api.hub.audience import interest_in
+
+_RESUME = "it comes again if the client connects with its last cursor, and that is before the event"
+
+
+def by_audit(known: Evidence, permitted: Sequence[Found], hop: Hop) -> Hop:
+    """Return what the audit says; `hop`, with the reason, if it says nothing."""
+    audit = known.search.audit
+    written = [each for each in audit.written if _wanted(known, permitted, each)]
+    evidence: dict[str, Any] = {**hop.evidence, "audit_records": audit.records}
+    if written:
+        best = min(written, key=_certainty)
+        return _written(best, evidence | {"audit": _view(best)})
+    if hop.answer is not Answer.UNKNOWN:
+        return hop
+    if Stage.AUDIT in known.search.cut:
+        text = f"{hop.text}; the limit of bytes was reached before the audit was read to its end"
+        return Hop(DELIVERY, hop.answer, text, "ask again with a larger `limit`", evidence=evidence)
+    if not audit.records:
+        text = f"{hop.text}; the audit has no record of the client since the event was published"
+        todo = f"{hop.todo}; `experience.audit` lets later questions be answered".removeprefix("; ")
+        return Hop(DELIVERY, hop.answer, text, todo, evidence=evidence)
+    connected = set() if known.consumer is None else {str(each.connection_id) for each in known.consumer.connections}
+    open_ended = [name for name, passed in audit.behind.items() if not passed and name not in connected]
+    if audit.missed and not open_ended and known.client is not None and known.client.max_connections == 1:
+        text = f"the connection {audit.missed[-1]} ended before the event was written to it, and none got it later"
+        return Hop(DELIVERY, Answer.NO, text, _RESUME, evidence=evidence | {"ended": audit.missed})
+    text = "the audit does not say that it was written to a connection of the client"
+    if open_ended:
+        text += f"; connection {open_ended[-1]} has no end there, and what it was written last is not known"
+    return Hop(DELIVERY, Answer.UNKNOWN, text, hop.todo, evidence=evidence)
+
+
+def _wanted(known: Evidence, permitted: Sequence[Found], audited: Audited) -> bool:
+    """Return whether the connection subscribed to the event: a range also spans what it did not."""
+    interest = interest_in(audited.channels, audited.filters)
+    for each in permitted:
+        if (each.partition, each.offset) == (audited.partition, audited.offset):
+            frame, channel = known.frame(each), each.key.encode()
+            return interest.matches(channel) and (frame is None or interest.wants(channel, frame))
+    return False
+
+
+def _certainty(audited: Audited) -> int:
+    if audited.acknowledged:
+        return 0
+    return {None: 1, True: 2, False: 3}[audited.sent]
+
+
+def _written(audited: Audited, evidence: dict[str, Any]) -> Hop:
+    name = f"connection {audited.connection} of {audited.node}"
+    what = "the event, or a later one of its subject," if audited.conflate else "it"
+    ended = f", which ended: {audited.ended}" if audited.ended else ""
+    if audited.acknowledged:
+        text = f"{what} was received by the client's end of {name} by {audited.at}"
+        return Hop(DELIVERY, Answer.YES, text, "if the client does not show it, look in the client", evidence=evidence)
+    if audited.sent is None:
+        text = f"{what} was written to {name} by {audited.at}; under TLS and over HTTP, the audit knows no more"
+        return Hop(DELIVERY, Answer.YES, text, f"if the client does not show it: {_RESUME}", evidence=evidence)
+    if audited.sent:
+        text = f"{what} was sent on {name}, and the audit does not say that the client received it{ended}"
+        return Hop(DELIVERY, Answer.UNKNOWN, text, _RESUME, evidence=evidence)
+    text = f"{what} was written to {name}, and was not sent when the audit was written last{ended}"
+    return Hop(DELIVERY, Answer.NO if ended else Answer.UNKNOWN, text, _RESUME, evidence=evidence)
+
+
+def _view(audited: Audited) -> dict[str, Any]:
+    return {name: getattr(audited, name) for name in audited.__struct_fields__}

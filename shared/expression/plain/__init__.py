@@ -1,0 +1,1 @@
+"""Plain expressions: those that need no JSONata, evaluated exactly, with its results."""
