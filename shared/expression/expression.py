@@ -14,6 +14,9 @@ from shared.expression.nodes import Raw, text
 from shared.expression.plain import grammar
 from shared.expression.plain.terms import Undecided
 
+_LARGE, _LITTLE = 512, 2
+"""Of an entity of so many bytes, the members that are named are selected first where they are at most one half."""
+
 _any_value = msgspec.json.Decoder().decode
 _string = msgspec.json.Decoder(str).decode
 
@@ -129,22 +132,41 @@ class _Whole:
         self._jsonata = Jsonata(expression)
         self._uses_event = "$event" in expression
         self._names_its_members = narrowing.names_its_members(expression)
+        self._reads_little = False
+        """Whether the members that are named are far less than the entity was, when it was large for the first time."""
+        self._seen_large = False
 
     def value(self, document: Document) -> bytes | None:
-        """Evaluate on the entity; where that holds a number that JSONata would alter, on the members that are named.
+        """Evaluate on the entity; on the members that are named where those are few, or where others are not exact.
 
         Raises:
-            Inexact: they hold such a number as well, or it is unknown which members the expression reads.
+            Inexact: what it is evaluated on holds a number that JSONata would alter.
         """
-        data = document.data_text()
-        if data is not None and (number := inexact(data)) is not None:
-            members = document.data()
-            if type(members) is not dict or not self._names_its_members:
+        return self._jsonata.evaluate(self._root(document), _attributes(document) if self._uses_event else None)
+
+    def _root(self, document: Document) -> bytes | None:
+        data = self._named(document) if self._reads_little else None
+        if data is None:
+            data = document.data_text()
+            if data is None:
+                return None
+            if len(data) >= _LARGE and not self._seen_large:
+                self._seen_large = True
+                named = self._named(document)
+                self._reads_little = named is not None and len(named) * _LITTLE <= len(data)
+            if (number := inexact(data)) is None:
+                return data
+            data = self._named(document)
+            if data is None:
                 raise Inexact(number)
-            data = text(narrowing.narrowed(members, self._expression))
-            if (number := inexact(data)) is not None:
-                raise Inexact(number)
-        return self._jsonata.evaluate(data, _attributes(document) if self._uses_event else None)
+        if (number := inexact(data)) is not None:
+            raise Inexact(number)
+        return data
+
+    def _named(self, document: Document) -> bytes | None:
+        """Return the members that are named; None where it is unknown which ones the expression reads."""
+        members = document.data() if self._names_its_members else None
+        return text(narrowing.narrowed(members, self._expression)) if type(members) is dict else None
 
 
 def _attributes(document: Document) -> dict[str, Any]:

@@ -128,6 +128,31 @@ def test_a_constructor_evaluated_by_member_gives_the_result_of_jsonata(expressio
     assert same(found, expected)
 
 
+@given(st.one_of(_member, _constructors), entities, entities)
+def test_an_expression_that_reads_little_of_large_entities_gives_the_result_of_jsonata(
+    expression: str, first: Any, second: Any
+) -> None:
+    compiled, attributes = Expression(expression), {"type": "order.updated", "subject": "C-1", "sequence": 5}
+    for entity in (first, second):
+        data = {**entity, "zz": "x" * 1000} if isinstance(entity, dict) else entity
+        try:
+            expected = Jsonata(expression).evaluate(json.dumps(data).encode(), attributes)
+        except Malformed:
+            continue
+        assert same(compiled.value(draft(data, sequence=5)), expected)
+
+
+@pytest.mark.parametrize("padding", ["", "x" * 1000])
+def test_a_number_that_is_named_is_refused_also_where_the_entity_is_large(padding: str) -> None:
+    exact, other = {"name": "Ada", "other": BIG, "padding": padding}, {"name": BIG, "padding": padding}
+    compiled = Expression("$uppercase($string(name))")
+    for _ in range(2):
+        assert compiled.value(draft(exact)) == b'"ADA"'
+        with pytest.raises(Malformed, match="holds 9007199254740993, which JSONata would alter"):
+            compiled.value(draft(other))
+        assert compiled.value(draft([{"name": "Bob"}])) == b'"BOB"'
+
+
 def test_a_condition_on_other_members_is_evaluated() -> None:
     assert Condition("$contains(name, 'd')").holds(draft(ENTITY))
     assert Condition("$sum(lines.price) > 1").holds(draft(ENTITY))
