@@ -136,12 +136,16 @@ class _Service:
         readiness = self._parts.health.readiness
         readiness.require(REGISTRY)
         readiness.require(LEASE)
-        readiness.require(BUS, lambda: self._parts.bus.problem)
-        readiness.require(STREAM, lambda: self._delivery.problem if self._delivery else NotYet(f"waiting for {BUS}"))
+        # While the bus is away, subscribers are kept and admitted: see docs/observability.md.
+        readiness.require(BUS, lambda: self._parts.bus.problem, at_start=True)
+        readiness.require(STREAM, self._stream_problem, at_start=True)
         readiness.note(NOTICES, lambda: self._registry.problem)
         self._parts.health.registry.register(
             DeliveryCollector(lambda: self._delivery.counts if self._delivery else None)
         )
+
+    def _stream_problem(self) -> str | None:
+        return self._delivery.problem if self._delivery else NotYet(f"waiting for {BUS}")
 
     @property
     def _delivery(self) -> Delivery | None:

@@ -36,6 +36,9 @@ class Readiness:
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._required: dict[str, list[Probe]] = {}
+        self._always: set[str] = set()
+        """Those without which the service is never ready; without the others it stays ready once it was."""
+        self._started = False
         self._notes: dict[str, list[Probe]] = {}
         self._reported: dict[str, str | None] = {}
         self._outages: dict[str, float | None] = {}
@@ -43,11 +46,16 @@ class Readiness:
         self.draining = False
         """Set when the service begins to stop: from then on it is not ready, whatever is connected."""
 
-    def require(self, part: str, probe: Probe | None = None) -> None:
+    def require(self, part: str, probe: Probe | None = None, *, at_start: bool = False) -> None:
         """Declare a part that must be connected. It is not, until `report` or its probe says so.
+
+        With `at_start`, an outage of it is reported all the same, and a service that was ready once stays ready: it
+        still serves traffic, and an outage of what all replicas share would leave a load balancer without any of them.
 
         Services that share a part declare it once each: it is connected when it is for all of them.
         """
+        if not at_start:
+            self._always.add(part)
         if probe is None:
             self._reported[part] = "not connected yet"
         self._required.setdefault(part, []).append(probe or (lambda: self._reported[part]))
@@ -83,7 +91,7 @@ class Readiness:
     @property
     def ready(self) -> bool:
         """Whether traffic may come."""
-        return not self.draining and not self.missing()
+        return self._ready(self.missing())
 
     def parts(self) -> dict[str, bool]:
         """Return every declared part and whether it is connected."""
@@ -96,7 +104,11 @@ class Readiness:
         problems = {"missing": missing, "notes": self.notes()}
         if not reasons:
             problems = {kind: dict.fromkeys(parts, WITHOUT_REASON) for kind, parts in problems.items()}
-        return {"ready": not self.draining and not missing, "draining": self.draining, **problems}
+        return {"ready": self._ready(missing), "draining": self.draining, **problems}
+
+    def _ready(self, missing: Mapping[str, str]) -> bool:
+        self._started |= not missing
+        return not self.draining and not (missing.keys() & self._always if self._started else missing)
 
     def _problems(self, parts: Mapping[str, list[Probe]], *, logged: bool) -> dict[str, str]:
         found: dict[str, str] = {}

@@ -25,6 +25,7 @@ def samples() -> Samples:
     """Return the labels of each series by its name. Sources and pipelines have stand-ins for their names."""
     health = Health("system_api")
     health.readiness.require("bus")
+    health.readiness.require("stream")
     health._process.refresh()
     registry: CollectorRegistry = health.registry
     health.certificates.expiry.labels("tls.crt")

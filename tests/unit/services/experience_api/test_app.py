@@ -29,12 +29,17 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-async def service(http: aiohttp.ClientSession) -> AsyncIterator[RunningService]:
+def bus() -> MemoryBus:
+    return MemoryBus()
+
+
+@pytest.fixture
+async def service(http: aiohttp.ClientSession, bus: MemoryBus) -> AsyncIterator[RunningService]:
     leases, health = MemoryLeaseStore(), Health("test")
     registry, keys = MemoryRegistry(leases), MemoryKeyStore(bool)
     await add_client(registry, "demo", secret="demo")
     async with build_experience_api(
-        SETTINGS, bus=MemoryBus(), registry=registry, leases=leases, keys=keys, alerts=RecordingAlerts(), health=health
+        SETTINGS, bus=bus, registry=registry, leases=leases, keys=keys, alerts=RecordingAlerts(), health=health
     ) as service:
         while not health.readiness.ready:
             async with http.get(service.listening.health_url + "/readyz") as response:
@@ -61,3 +66,22 @@ async def test_metrics_are_exposed(service: RunningService, http: aiohttp.Client
         text = await response.text()
     assert 'trelay_experience_handshakes_total{outcome="accepted"} 0.0' in text
     assert 'trelay_part_connected{part="stream"} 1.0' in text
+
+
+async def test_a_replica_without_its_bus_stays_ready_and_admits_subscribers(
+    service: RunningService, http: aiohttp.ClientSession, bus: MemoryBus
+) -> None:
+    """Otherwise an outage of Kafka would leave the load balancer without any replica."""
+    url = service.listening.url
+    async with http.post(f"{url}/consumers", headers={"client_id": "demo", "client_secret": "demo"}) as response:
+        token = (await response.json())["token"]
+    bus.problem = "the broker is away"
+    async with http.get(f"{service.listening.health_url}/readyz") as response:
+        found = await response.json()
+        assert (response.status, found["ready"], found["missing"].keys()) == (200, True, {"bus", "stream"})
+    async with http.ws_connect(f"{url}/ws/publish", headers={"Authorization": f"Bearer {token}"}) as socket:
+        assert json.loads((await socket.receive()).data)["type"] == "trelay.connected"
+        bus.problem = None
+        async with http.post(f"{url}/entity?channel=orders", json={"number": 7}) as response:
+            assert response.status == 202
+        assert json.loads((await socket.receive()).data)["data"] == {"number": 7}

@@ -25,6 +25,39 @@ def test_a_required_part_is_missing_until_it_is_reported() -> None:
     assert readiness.missing() == {"bus": "connection refused"}
 
 
+def test_a_part_that_is_required_at_the_start_keeps_a_service_ready_that_was_ready_once() -> None:
+    problems: dict[str, str | None] = {"bus": "refused", "registry": None}
+    readiness = Readiness()
+    readiness.require("bus", lambda: problems["bus"], at_start=True)
+    readiness.require("registry", lambda: problems["registry"])
+    assert not readiness.ready
+    problems |= {"bus": None, "registry": "refused"}
+    assert not readiness.ready
+    problems["bus"] = "refused"
+    assert not readiness.ready, "both were connected, and never at the same time"
+    problems |= {"bus": None, "registry": None}
+    assert readiness.ready
+    problems["bus"] = "refused"
+    assert readiness.describe() == {"ready": True, "draining": False, "missing": {"bus": "refused"}, "notes": {}}
+    assert readiness.parts() == {"bus": False, "registry": True}
+    problems["registry"] = "refused"
+    assert not readiness.ready
+    problems["registry"] = None
+    assert readiness.ready
+    readiness.draining = True
+    assert not readiness.ready
+
+
+def test_a_part_that_one_service_of_several_always_requires_is_always_required() -> None:
+    problem: list[str | None] = [None]
+    readiness = Readiness()
+    for at_start in (True, False):
+        readiness.require("bus", lambda: problem[0], at_start=at_start)
+    assert readiness.ready
+    problem[0] = "refused"
+    assert not readiness.ready
+
+
 def test_without_reasons_the_parts_alone_are_named() -> None:
     readiness = Readiness()
     readiness.require("bus", lambda: "Kafka at kafka-0:9092: connection refused")
