@@ -8,14 +8,14 @@ letter topic with the head of its value and an error that says so. No I/O.
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable
-from operator import attrgetter
+from operator import itemgetter
 
 from services.system_api.sources.source import Batch
 from shared.bus.protocol import IN_FLIGHT, RECORD_LIMIT, Outgoing, size_of
 from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.events.headers import PROVENANCE, unpack_provenance
 
-_value = attrgetter("value")
+_value = itemgetter(Outgoing._fields.index("value"))
 
 
 class OversizeFilter:
