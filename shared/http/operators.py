@@ -14,12 +14,12 @@ from shared.errors import ProblemError
 from shared.http.client_certificates import certificate_names
 from shared.http.origin import Networks, origin
 from shared.runtime.clock import Clock
+from shared.runtime.logs import LineLimit
 from shared.settings import Form, Options, Secret
 
 logger = logging.getLogger(__name__)
 
 _MIN_TOKEN = 24
-_LOG_INTERVAL = 1.0
 LOOPBACK = "loopback"
 """The name of an operator without a token."""
 _BROWSER_HEADERS = ("Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode")
@@ -79,8 +79,7 @@ class Operators:
         certified = {name: each for name, each in options.items() if isinstance(each, CertifiedOperatorOptions)}
         self._by_certificate = {known: name for name, each in certified.items() for known in each.certificates}
         self._clock = clock
-        self._logged_at = -_LOG_INTERVAL
-        self._refused = 0
+        self._lines = LineLimit()
 
     @property
     def named(self) -> bool:
@@ -128,12 +127,9 @@ class Operators:
             self.identify(peer, headers)
 
     def _refusal(self, status: int, detail: str, address: str) -> ProblemError:
-        self._refused += 1
-        now = self._clock.monotonic()
-        if now - self._logged_at >= _LOG_INTERVAL:
-            fields = {"component": "operators", "address": address, "reason": detail, "count": self._refused}
+        if count := self._lines.passed(self._clock.monotonic()):
+            fields = {"component": "operators", "address": address, "reason": detail, "count": count}
             logger.warning("operator request refused", extra=fields)
-            self._logged_at, self._refused = now, 0
         headers = {"WWW-Authenticate": 'Bearer realm="trelay operators"'} if status == 401 else {}  # noqa: PLR2004 -- HTTP
         return ProblemError(detail, status=status, detail=detail, headers=headers, members={})
 

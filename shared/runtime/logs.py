@@ -8,6 +8,7 @@ OpenTelemetry. A field cannot replace one of these.
 
 import json
 import logging
+import math
 import sys
 import traceback
 from datetime import UTC, datetime
@@ -56,6 +57,24 @@ def configure(options: LogOptions, identity: Identity, stream: TextIO | None = N
     for name, level in options.loggers.items():
         logging.getLogger(name).setLevel(level.upper())
     logging.captureWarnings(capture=True)
+
+
+class LineLimit:
+    """Lets one line a second pass, and counts: for what strangers can cause as often as they like."""
+
+    def __init__(self, interval: float = 1.0) -> None:
+        """`interval` is the least seconds between two lines."""
+        self._interval = interval
+        self._logged_at = -math.inf
+        self._count = 0
+
+    def passed(self, now: float) -> int:
+        """Count one more; return how many there were since the last line if there may be one now, else 0."""
+        self._count += 1
+        if now - self._logged_at < self._interval:
+            return 0
+        count, self._count, self._logged_at = self._count, 0, now
+        return count
 
 
 class Forwarder(logging.Handler):

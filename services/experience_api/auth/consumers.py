@@ -12,11 +12,12 @@ from services.experience_api.auth.credentials import ClientCredentials, read_cli
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.auth.turns import Turns
 from services.experience_api.auth.verifier import Verifier
-from services.experience_api.refusals import LOOPBACK_ONLY, Refused
+from services.experience_api.refusals import LOOPBACK_ONLY, WRONG_CREDENTIALS, Refused
 from services.experience_api.registry.clients import Client
 from services.experience_api.registry.protocol import Consumers
 from shared.http.origin import Origin
 from shared.runtime.clock import Clock
+from shared.runtime.logs import LineLimit
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Registration:
         self._clock = clock
         self._overlap = overlap
         self._turns = Turns()
+        self._refused = LineLimit()
 
     async def register(self, headers: MultiMapping[str], origin: Origin) -> Registered:
         """Return a new token, which replaces the previous one; a connection with that one ends with `REPLACED`.
@@ -78,11 +80,29 @@ class Registration:
     @asynccontextmanager
     async def _authenticated(self, headers: MultiMapping[str], origin: Origin) -> AsyncIterator[Client]:
         with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
-            client = await self._verified(read_client(headers), origin, attempt)
-            if client.loopback_only and not origin.loopback:
-                raise Refused(LOOPBACK_ONLY, f"{LOOPBACK_ONLY.title}: {origin.not_loopback}")
+            client = await self._allowed(headers, origin, attempt)
             yield client
             attempt.succeeded(self._clock.monotonic())
+
+    async def _allowed(self, headers: MultiMapping[str], origin: Origin, attempt: Attempt) -> Client:
+        """Return the client that sent a request; log that it is none, or not from where it may be."""
+        client_id = ""
+        try:
+            credentials = read_client(headers)
+            client_id = credentials.client_id
+            client = await self._verified(credentials, origin, attempt)
+            if client.loopback_only:
+                _expect_loopback(origin)
+        except Refused as exc:
+            if exc.refusal in {WRONG_CREDENTIALS, LOOPBACK_ONLY}:
+                self._log_refusal(client_id, origin, exc.refusal.code)
+            raise
+        return client
+
+    def _log_refusal(self, client_id: str, origin: Origin, reason: str) -> None:
+        if count := self._refused.passed(self._clock.monotonic()):
+            fields = {"client_id": client_id, "address": str(origin.address), "reason": reason, "count": count}
+            logger.warning("registration refused", extra=fields)
 
     async def _verified(self, credentials: ClientCredentials, origin: Origin, attempt: Attempt) -> Client:
         lane = f"client {credentials.client_id}"
@@ -95,3 +115,8 @@ class Registration:
             client = await self._verifier.verify(credentials, origin.budget_key)
         attempt.proven(lane, self._clock.monotonic())
         return client
+
+
+def _expect_loopback(origin: Origin) -> None:
+    if not origin.loopback:
+        raise Refused(LOOPBACK_ONLY, f"{LOOPBACK_ONLY.title}: {origin.not_loopback}")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shared.runtime.identity import Identity
-from shared.runtime.logs import JsonLines, LogOptions, TextLines, configure
+from shared.runtime.logs import JsonLines, LineLimit, LogOptions, TextLines, configure
 from shared.runtime.trace import traced
 
 IDENTITY = Identity("system_api", "replica-1", "1.2.3")
@@ -161,3 +161,8 @@ def test_a_level_of_a_part_is_replaced_too() -> None:
 @given(message=st.text(), value=st.recursive(st.none() | st.text() | st.integers() | st.floats(), st.lists))
 def test_every_log_record_is_one_line_of_json(message: str, value: object) -> None:
     assert line(record("%s", message, value=value))["level"] == "warning"
+
+
+def test_of_many_lines_one_a_second_passes_and_none_is_not_counted() -> None:
+    limit = LineLimit()
+    assert [limit.passed(now) for now in (0.0, 0.5, 0.9, 1.0, 1.5, 9.0)] == [1, 0, 0, 3, 0, 2]

@@ -1,4 +1,5 @@
 import asyncio
+import random
 import uuid
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
@@ -9,6 +10,7 @@ from multidict import CIMultiDict
 from services.experience_api.auth.admission import Admission, AdmissionOptions
 from services.experience_api.auth.clients import add_client
 from services.experience_api.auth.consumers import Registration
+from services.experience_api.auth.secrets import generate
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.auth.verifier import Verifier, VerifyOptions
 from services.experience_api.refusals import (
@@ -25,13 +27,23 @@ from services.experience_api.registry.protocol import Claim, Node
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.http.origin import Origin
 from shared.lease import MemoryLeaseStore
-from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 
 LOCAL = Origin(ip_address("127.0.0.1"), proxied=False)
 REMOTE = Origin(ip_address("192.0.2.1"), proxied=False)
 DEMO = CIMultiDict({"client_id": "demo", "client_secret": "demo"})
 WRONG = CIMultiDict({"client_id": "demo", "client_secret": "wrong"})
 TOKENS = Tokens([SigningKey("1", b"k" * 32)])
+
+
+class SteppedClock(SystemClock):
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.at = 100.0
+
+    def monotonic(self) -> float:
+        return self.at
 
 
 @pytest.fixture
@@ -174,3 +186,45 @@ async def test_an_address_that_fails_has_one_look_up_at_a_time() -> None:
         registry.proceed.set()
         assert await asyncio.gather(*waiting) == [[TOO_MANY_ATTEMPTS]] * 10
         assert registry.most == 1
+
+
+async def test_refused_registrations_are_logged_and_in_a_flood_once_a_second(
+    registry: MemoryRegistry, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = SteppedClock()
+    await add_client(registry, "demo", secret=generate(random.Random(1).randbytes))
+    unlimited = Admission(AdmissionOptions(failures=1000))
+    with Verifier.opened(registry, VerifyOptions()) as verifier:
+        registration = Registration(unlimited, verifier, registry, TOKENS, clock)
+        secret = generate(random.Random(2).randbytes)
+        for number, client_id in enumerate(["demo"] * 51 + ["shop"]):
+            clock.at += number // 51
+            headers = CIMultiDict({"client_id": client_id, "client_secret": secret})
+            with pytest.raises(Refused):
+                await registration.register(headers, REMOTE)
+    lines = [vars(record) for record in caplog.records if record.getMessage() == "registration refused"]
+    assert [(line["client_id"], line["count"]) for line in lines] == [("demo", 1), ("shop", 51)]
+    assert {(line["address"], line["reason"]) for line in lines} == {("192.0.2.1", "wrong-credentials")}
+    assert secret not in caplog.text
+
+
+async def test_a_registration_from_another_machine_and_one_without_a_form_are_logged(
+    registration: Registration, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = CIMultiDict({"client_id": "demo\n", "client_secret": "x"})
+    with pytest.raises(Refused):
+        await registration.register(headers, REMOTE)
+    (line,) = [vars(record) for record in caplog.records]
+    assert (line["client_id"], line["reason"]) == ("", "wrong-credentials")
+    with pytest.raises(Refused):
+        await registration.register(CIMultiDict(), REMOTE)
+    assert len(caplog.records) == 1, "no credentials are no attempt"
+
+
+async def test_a_registration_of_a_loopback_client_from_elsewhere_is_logged(
+    registration: Registration, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Refused):
+        await registration.register(DEMO, REMOTE)
+    (line,) = [vars(record) for record in caplog.records]
+    assert (line["client_id"], line["reason"], line["address"]) == ("demo", "loopback-only", "192.0.2.1")
