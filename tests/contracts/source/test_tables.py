@@ -1,9 +1,10 @@
-"""Tables in PostgreSQL, in each mode, and in SQLite."""
+"""Tables in PostgreSQL and in SQLite, in each mode."""
 
 import asyncio
 import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,13 +81,14 @@ class PostgresTable:
 class SqliteTable:
     exactly_once = True
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self._path = path
+        self._settings = settings
         with contextlib.closing(sqlite3.connect(path)) as file:
-            file.execute(f"CREATE TABLE numbers (id INTEGER PRIMARY KEY AUTOINCREMENT, {COLUMNS})")
+            file.execute(f"CREATE TABLE numbers (id INTEGER PRIMARY KEY AUTOINCREMENT, {COLUMNS}, at TEXT)")
 
     def options(self) -> TableSourceKind:
-        return options(f"sqlite:///{self._path}")
+        return options(f"sqlite:///{self._path}", **self._settings)
 
     async def write(self, numbers: Sequence[int]) -> None:
         await asyncio.to_thread(self._insert, [(number, record(number)["k"]) for number in numbers])
@@ -107,7 +109,9 @@ class SqliteTable:
 
     def _insert(self, rows: list[tuple[int, str | None]]) -> None:
         with contextlib.closing(sqlite3.connect(self._path, timeout=20)) as file, file:
-            file.executemany("INSERT INTO numbers (n, k) VALUES (?, ?)", rows)
+            for number, key in rows:  # rows of one time are in the order of their keys as text
+                at = datetime.now(UTC).isoformat(" ", "microseconds")
+                file.execute("INSERT INTO numbers (n, k, at) VALUES (?, ?, ?)", (number, key, at))
 
 
 class TestPostgres(SourceContract):
@@ -129,6 +133,6 @@ class TestReplication(SourceContract):
 
 
 class TestSqlite(SourceContract):
-    @pytest.fixture
-    def upstream(self, tmp_path: Path) -> SqliteTable:
-        return SqliteTable(tmp_path / "numbers.db")
+    @pytest.fixture(params=["key", "time", "outbox", "diff"])
+    def upstream(self, request: pytest.FixtureRequest, tmp_path: Path) -> SqliteTable:
+        return SqliteTable(tmp_path / "numbers.db", MODES[request.param])
