@@ -32,7 +32,11 @@ def test_settings_on_a_page_are_right_and_lead_somewhere(
     file = tmp_path / "trelay.yaml"
     file.write_text(block.replace("/etc/trelay/", f"{tmp_path}/"))
     assert main(["check", str(file)]) == 0, capsys.readouterr().err
-    assert capsys.readouterr() == (f"{file}: OK\n", "")
+    out, err = capsys.readouterr()
+    expected = "url: mssql://" in block or "url: oracle://" in block
+    # No test runs these databases, and `trelay check` says so.
+    assert [line for line in err.splitlines() if "no test of Trelay runs on a real" not in line] == []
+    assert (out, bool(err)) == (f"{file}: OK, 1 warning\n" if expected else f"{file}: OK\n", expected)
 
 
 def _write_certificates(folder: Path) -> None:
