@@ -126,6 +126,18 @@ OBJECTIVES = (
         runbook="docs/runbooks/objectives.md#trelayconnectionsbudgetburn",
     ),
     Objective(
+        name="retries",
+        alert="TrelayRetriesBudgetBurn",
+        budget=0.05,
+        ratio="sum by (source) (rate(trelay_system_retries_total[WINDOW]))"
+        " / (sum by (source) (rate(trelay_system_retries_total[WINDOW]))"
+        " + sum by (source) (rate(trelay_system_polls_total[WINDOW])))",
+        by="source",
+        summary="Source {{ $labels.source }} needs many retries",
+        description="Attempts to read the upstream failed because it did not answer, and were repeated.",
+        runbook="docs/runbooks/objectives.md#trelayretriesbudgetburn",
+    ),
+    Objective(
         name="dead_letters",
         alert="TrelayDeadLettersBudgetBurn",
         budget=0.001,
