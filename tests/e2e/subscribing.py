@@ -3,6 +3,7 @@
 import asyncio
 import json
 import urllib.parse
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -45,6 +46,8 @@ class RecordingSubscriber:
     """The least seconds between two watermarks of a source; None for none."""
     marks: list[Mark] = field(default_factory=list)
     """The watermarks that came."""
+    came: Counter[str] = field(default_factory=Counter)
+    """How many events of each source came."""
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _token: str | None = None
 
@@ -125,15 +128,15 @@ class RecordingSubscriber:
             if frame["type"] == "trelay.watermark":
                 self._mark(frame["data"])
         else:
+            self.came[frame["source"]] += 1
             self._keep(frame)
         self.cursor = frame.get("cursor", self.cursor)
         async with self._news:
             self._news.notify_all()
 
     def _mark(self, data: dict[str, Any]) -> None:
-        came = sum(event["source"] == data["source"] for event in self.events)
         as_of = datetime.fromisoformat(data["as_of"]).timestamp()
-        self.marks.append(Mark(data["source"].removeprefix("/sources/"), as_of, came))
+        self.marks.append(Mark(data["source"].removeprefix("/sources/"), as_of, self.came[data["source"]]))
 
     async def marked(self, source: str, after: float, timeout: float) -> None:
         """Wait for a watermark of a source that is as of a time or later.

@@ -25,6 +25,17 @@ async def test_a_minute_of_kills_and_pauses(
 
 
 @pytest.mark.chaos
+@pytest.mark.timeout(900)
+async def test_watermarks_are_true_and_fresh_again_after_kills_and_a_rolling_restart(
+    tmp_path: Path, own_kafka_cluster: Cluster, own_postgres: PostgresServer, unique_name: str, seed: int
+) -> None:
+    run = SeveralBrokersRun(
+        own_kafka_cluster, own_postgres, tmp_path, unique_name, seed, 2 * SHORT, rolling=True, watermarks=True
+    )
+    assert await run.play() == []
+
+
+@pytest.mark.chaos
 @pytest.mark.timeout(7200)
 async def test_twenty_minutes_of_kills_and_pauses_and_a_rolling_restart(
     tmp_path: Path, own_kafka_cluster: Cluster, own_postgres: PostgresServer, unique_name: str, seed: int

@@ -17,11 +17,12 @@ from shared.bus.connect import BusOptions, connect
 from shared.database.options import DatabaseOptions
 from tests.e2e.audit import Audit, Sighting
 from tests.e2e.deployments import LATE, LINES, PARTITIONS, two_of_each
-from tests.e2e.feeding import TABLE, ddl, insert
+from tests.e2e.feeding import TABLE, Upstream, ddl, insert
 from tests.e2e.hops import SECRET, prepare, sightings, values
 from tests.e2e.several_brokers import steps
 from tests.e2e.several_brokers.actions import ActionLog
 from tests.e2e.several_brokers.chaos import Chaos
+from tests.e2e.several_brokers.marks import false_marks, fresh
 from tests.e2e.several_brokers.report import Report
 from tests.e2e.several_brokers.roaming import RoamingSubscriber
 from tests.e2e.several_brokers.steps import CLOSES_AFTER, COUNTED, JUDGED, failing_api
@@ -50,6 +51,8 @@ class SeveralBrokersRun:
     """Of chaos, without starting and settling."""
     rolling: bool
     """Whether all brokers are restarted at the end, one after the other."""
+    watermarks: bool = False
+    """Whether the subscribers ask for watermarks, each of which is compared with what had been written."""
     log: ActionLog = field(default_factory=ActionLog)
 
     def __post_init__(self) -> None:
@@ -151,6 +154,8 @@ class SeveralBrokersRun:
         # What comes twice may come late.
         while monotonic() - max(subscriber.last_arrival for subscriber in self.subscribers) < _SETTLED:
             await asyncio.sleep(_POLL)
+        if self.watermarks:
+            await fresh(self.subscribers, self._marked(), _ARRIVES_WITHIN)
 
     async def _all_counted_are_on_the_bus(self) -> None:
         """Return once the system layer has written all events of `COUNTED`, or after too long."""
@@ -198,6 +203,7 @@ class SeveralBrokersRun:
                 audit.saw("ingest", ingest.get(source, []))
             faults += self._audited_to_the_end(audit, publish.get(source, []))
         faults += [f"{len(dead)} dead letters: {dead[:3]!r}"] if dead else []
+        faults += false_marks(self.subscribers, self._marked())
         for subscriber in self.subscribers:
             gaps = subscriber.gaps()
             faults += [f"{subscriber.client_id}: {len(gaps)} gaps: {gaps[:3]}"] if gaps else []
@@ -216,6 +222,12 @@ class SeveralBrokersRun:
             self.report.counts[audit.source] |= last.counts()
         return faults
 
+    def _marked(self) -> dict[str, list[Upstream]]:
+        """Return what was written to the sources that have watermarks: a pipeline that holds events has none."""
+        return {
+            name: [writer.upstream for writer in writers] for name, writers in self.writers.items() if name != COUNTED
+        }
+
     def _all_writers(self) -> list[Writer]:
         return [writer for writers in self.writers.values() for writer in writers]
 
@@ -226,6 +238,7 @@ class SeveralBrokersRun:
             SECRET,
             open_timeout=3.0,
             ping_interval=3.0,
+            watermarks=1 if self.watermarks else None,
             urls=self.deployment.urls,
             rng=self._rng(name),
         )

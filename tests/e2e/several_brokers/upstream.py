@@ -78,6 +78,7 @@ class TableWriter:
             events = self.upstream.more(self.rng.randint(1, _LARGEST_TRANSACTION))
             open_for = self.rng.uniform(*_OPEN_FOR) if self.rng.random() < self.late else 0.0
             await self._commit(events, open_for)
+            self.upstream.note(len(events))
             await asyncio.sleep(self.rng.uniform(0.5, 1.5) * len(events) / self.rate)
         if self._connection is not None:
             await self._connection.close()

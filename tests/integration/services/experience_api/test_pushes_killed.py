@@ -28,8 +28,13 @@ PUSHES = 5
 
 @pytest.fixture(params=["postgres", "kafka"])
 def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
-    topics = TopicsOptions(prefix=unique_name, partitions=2)
-    if request.param == "postgres":
+    return options_of(request.param, request, unique_name)
+
+
+def options_of(kind: str, request: pytest.FixtureRequest, prefix: str) -> BusOptions:
+    """Return the settings of a bus with topics of its own, and start its broker where there is none yet."""
+    topics = TopicsOptions(prefix=prefix, partitions=2)
+    if kind == "postgres":
         return PostgresBusOptions(topics=topics)
     return KafkaOptions(servers=request.getfixturevalue("kafka").bootstrap, topics=topics)
 

@@ -9,20 +9,21 @@ import pytest
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.bus.postgres import PostgresBusOptions
-from shared.bus.topics import TopicsOptions
+from shared.bus.connect import BusOptions
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.e2e.programs import Program
-from tests.integration.services.experience_api.test_pushes_killed import replica, stored
+from tests.integration.services.experience_api.test_pushes_killed import options_of, replica, stored
 from tests.servers.databases import Databases
 from tests.servers.migrated import with_tables
 
 # Before the transaction, in it, and between it and the acknowledgement.
 FAILPOINTS = [
-    pytest.param("once.claimed", marks=pytest.mark.chaos),
-    pytest.param("bus.written", marks=pytest.mark.chaos),
-    "once.published",
+    pytest.param("postgres", "once.claimed", marks=pytest.mark.chaos),
+    pytest.param("postgres", "bus.written", marks=pytest.mark.chaos),
+    ("postgres", "once.published"),
+    pytest.param("kafka", "once.claimed", marks=pytest.mark.chaos),
+    pytest.param("kafka", "once.published", marks=pytest.mark.chaos),
 ]
 MESSAGES = 5
 
@@ -64,11 +65,11 @@ def address(entity: str) -> str:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("place", FAILPOINTS)
+@pytest.mark.parametrize(("bus", "place"), FAILPOINTS)
 async def test_messages_are_stored_once_whatever_is_killed(
-    tmp_path: Path, databases: Databases, unique_name: str, place: str
+    tmp_path: Path, databases: Databases, request: pytest.FixtureRequest, unique_name: str, bus: str, place: str
 ) -> None:
-    options = PostgresBusOptions(topics=TopicsOptions(prefix=unique_name, partitions=2))
+    options = options_of(bus, request, unique_name)
     ids = [f"m-{number}" for number in range(MESSAGES)]
     async with databases.fresh(with_tables) as dsn, aiohttp.ClientSession() as http:
         killed, killed_url = _replica(tmp_path, "killed", dsn, options)
@@ -92,7 +93,7 @@ async def test_messages_are_stored_once_whatever_is_killed(
     assert set(found.values()) == {1}
 
 
-def _replica(folder: Path, name: str, dsn: str, options: PostgresBusOptions) -> tuple[Program, str]:
+def _replica(folder: Path, name: str, dsn: str, options: BusOptions) -> tuple[Program, str]:
     program, entity = replica(folder, name, dsn, options)
     return program, address(entity)
 

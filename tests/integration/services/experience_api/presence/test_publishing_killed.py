@@ -10,21 +10,22 @@ import pytest
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.bus.connect import connect
-from shared.bus.postgres import PostgresBusOptions
-from shared.bus.topics import TopicsOptions
+from shared.bus.connect import BusOptions, connect
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from tests.integration.services.experience_api.test_pushes_killed import replica
+from tests.integration.services.experience_api.test_pushes_killed import options_of, replica
 from tests.servers.databases import Databases
 from tests.servers.migrated import with_tables
 
 PRESENCE = {"enabled": True, "left_after": 1}
 # Behind the transaction that publishes, before it, and between it and its note.
 FAILPOINTS = [
-    "presence.published",
-    pytest.param("once.claimed", marks=pytest.mark.chaos),
-    pytest.param("once.published", marks=pytest.mark.chaos),
+    ("postgres", "presence.published"),
+    pytest.param("postgres", "once.claimed", marks=pytest.mark.chaos),
+    pytest.param("postgres", "once.published", marks=pytest.mark.chaos),
+    pytest.param("kafka", "presence.published", marks=pytest.mark.chaos),
+    pytest.param("kafka", "once.claimed", marks=pytest.mark.chaos),
+    pytest.param("kafka", "once.published", marks=pytest.mark.chaos),
 ]
 
 
@@ -53,7 +54,7 @@ async def connected_until_killed(http: aiohttp.ClientSession, url: str, name: st
     return connection
 
 
-async def seen(options: PostgresBusOptions, dsn: str, expected: int) -> list[tuple[str, str]]:
+async def seen(options: BusOptions, dsn: str, expected: int) -> list[tuple[str, str]]:
     """Return what the publish topic holds once it is as much as expected, and after some time more."""
     found: list[tuple[str, str]] = []
     async with connect(options, DatabaseOptions(url=dsn)) as bus:
@@ -72,11 +73,12 @@ def _read(value: bytes | None) -> tuple[str, str]:
     return event["type"].rpartition(".")[2], event["data"]["connection"]
 
 
-@pytest.mark.parametrize("place", FAILPOINTS)
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("bus", "place"), FAILPOINTS)
 async def test_a_killed_replica_leaves_one_came_and_one_left_of_its_connection(
-    tmp_path: Path, databases: Databases, unique_name: str, place: str
+    tmp_path: Path, databases: Databases, request: pytest.FixtureRequest, unique_name: str, bus: str, place: str
 ) -> None:
-    options = PostgresBusOptions(topics=TopicsOptions(prefix=unique_name, partitions=2))
+    options = options_of(bus, request, unique_name)
     async with databases.fresh(with_tables) as dsn, aiohttp.ClientSession() as http:
         killed, killed_entity = replica(tmp_path, "killed", dsn, options, presence=PRESENCE)
         other, _ = replica(tmp_path, "other", dsn, options, presence=PRESENCE)
