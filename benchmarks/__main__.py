@@ -22,6 +22,8 @@ ORDER = (
     "enrich",
     "state",
     "fanout",
+    "subscribers",
+    "crowd",
     "channels",
     "idle_memory",
     "memory",

@@ -23,6 +23,7 @@ import uvloop
 from benchmarks.children import Child, child
 from benchmarks.fanout_layer import TOPIC
 from benchmarks.native import compiled
+from benchmarks.probing import CHANNEL, EVENT_BYTES
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.frames import event_frame
 from shared.bus.connect import BusOptions, connect
@@ -35,8 +36,6 @@ from shared.events.headers import headers_of
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
-CHANNEL = b"bench.fanout"
-EVENT_BYTES = 200
 PAUSES = {1: 0.03, 50: 0.1}
 """Seconds between transactions, by their size: enough for the peers to read on the other core."""
 BUSES = ("kafka", "postgres")

@@ -1,12 +1,17 @@
-"""The process under test of `fanout` and `idle_memory`: delivers a topic to every connection, and measures itself.
+"""The process under test of `fanout`, `subscribers`, `crowd` and `idle_memory`: delivers a topic to every connection.
 
 Reads commands as lines on its standard input and answers each with a line: `connected N` once there are N connections;
-`deliver N` with the nanoseconds of CPU that it took until N more deliveries were made; `memory` with its bytes.
+`deliver N` with the nanoseconds of CPU that it took until N more deliveries were made; `memory` with its bytes; `cpu`
+with the nanoseconds of CPU that it has taken; `live` once no connection catches up.
+
+A connection may ask for a filter by `filter=one`, which all share, or `filter=own`, for conflation in seconds by
+`conflate`, and for a place to resume from by `cursor`.
 """
 
 import asyncio
 import gc
 import json
+import ssl
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -76,13 +81,25 @@ def _delivering(delivery: Delivery) -> tuple[Handler, Callable[[], int]]:
     """Return a handler of the layer that admits every request."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        subscriber = Subscriber(uuid4(), f"client-{delivery.counts.connections}", interest_in(["bench.fanout"]))
-        return (await delivery.serve(request, subscriber)).response
+        query = request.query
+        number = query.get("number", "0")
+        filters = {"one": "data.fill != 'none'", "own": f"data.fill != 'none{number}'"}
+        asked = {"bench.fanout": filters[query["filter"]]} if "filter" in query else {}
+        interest = interest_in(["bench.fanout"], asked, float(query.get("conflate", 0)))
+        subscriber = Subscriber(uuid4(), f"client-{delivery.counts.connections}", interest)
+        return (await delivery.serve(request, subscriber, query.get("cursor"))).response
 
     return handle, lambda: delivery.counts.connections
 
 
 async def _answer(command: str, number: int, connected: Callable[[], int], delivery: Delivery | None) -> int:
+    if command == "cpu":
+        return time.process_time_ns()
+    if command == "live":
+        assert delivery is not None
+        while delivery.counts.catching_up:  # noqa: ASYNC110 -- the same
+            await asyncio.sleep(_POLL_INTERVAL)
+        return 1
     if command == "memory":
         gc.collect()
         return int(psutil.Process().memory_full_info().uss)
@@ -102,7 +119,15 @@ async def _answer(command: str, number: int, connected: Callable[[], int], deliv
     return time.process_time_ns() - started
 
 
-async def main(what: str, options: str, database: str) -> None:
+def _tls(certificate: str) -> ssl.SSLContext | None:
+    if not certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def main(what: str, options: str, database: str, certificate: str = "") -> None:
     keep_freed_memory()  # as the services do
     async with AsyncExitStack() as stack:
         delivery = None
@@ -119,7 +144,7 @@ async def main(what: str, options: str, database: str) -> None:
         app.router.add_get("/", handle)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024, ssl_context=_tls(certificate)).start()
         print(runner.addresses[0][1], flush=True)
         while line := await asyncio.to_thread(sys.stdin.readline):
             command, _, number = line.strip().partition(" ")
