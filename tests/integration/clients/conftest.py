@@ -1,0 +1,3 @@
+from tests.integration.services.experience_api.conftest import deployment
+
+__all__ = ["deployment"]
