@@ -68,8 +68,11 @@ class Socket(web.WebSocketResponse):
         `slow_close_timeout` that of a peer that is closed because it does not read.
         """
         # aiohttp inflates what arrives, and compresses nothing: each subscriber would need frames, and a window, of its
-        # own. No heartbeat and no automatic pongs: everything written goes through the outbox.
-        super().__init__(timeout=_UNLIMITED, autoping=False, compress=False, max_msg_size=limit, protocols=protocols)
+        # own. No heartbeat and no automatic pongs: everything written goes through the outbox. It refuses a message of
+        # `max_msg_size` bytes, too.
+        super().__init__(
+            timeout=_UNLIMITED, autoping=False, compress=False, max_msg_size=limit + 1, protocols=protocols
+        )
         self._connection = connection
         self._extension = extension
         self._handler = handler

@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,8 @@ async def test_each_message_is_stored_once_over_a_line_that_is_cut(deployment: D
                         async with line.outage():
                             pass
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):  # it has ended
+                process.kill()
             _, errors = await process.communicate()
         assert lines[-1:] == ["done"], errors.decode()
         assert [line_read.split()[0] for line_read in lines[:-1]] == [str(number) for number in range(MESSAGES)]
