@@ -142,6 +142,7 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
             settings,
             lambda files: load(path, StandaloneSettings, environment, files=files),
             [logs, *services.sections],
+            name=str(path),
         )
         reload.add(file.reload)
         reload.add(services.reload)

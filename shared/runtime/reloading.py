@@ -116,14 +116,16 @@ class SettingsFile(Generic[Settings]):
         read: Callable[[set[Path]], Settings],
         sections: Iterable[Section] = (),
         *,
+        name: str = "the settings file",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`settings` are those that the process was started with.
+        """`settings` are those that the process was started with, `name` is what errors call the file.
 
         `read` blocks, raises `SettingsError`, and in either case adds the files that it has read to its argument.
         """
         self._settings = settings
         self._read = read
+        self._name = name
         self._clock = clock
         self._reading = asyncio.Lock()
         self._sections: list[Section] = []
@@ -215,7 +217,7 @@ class SettingsFile(Generic[Settings]):
         """Refuse a file that has become empty: it is being written, or the disk is full."""
         if self._settings.model_fields_set and not found.model_fields_set:
             expected = ", ".join(sorted(self._settings.model_fields_set))
-            raise SettingsError(f"the settings file: found no section of this service; expected one of {expected}")
+            raise SettingsError(f"{self._name}: found no section of this service; expected one of {expected}")
 
     async def _apply(self, found: Settings) -> list[str]:
         changed = [section for section in self._sections if section.value(found) != self._values[section.name]]

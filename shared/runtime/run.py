@@ -150,7 +150,7 @@ def run_service(
     identity = Identity(service, configured.node or unique_node_name())
     configure(configured.logs, identity)
     logs = log_section(_logs_of, lambda logs: configure(logs, identity))
-    file = SettingsFile(settings, lambda files: load(path, model, files=files), [logs])
+    file = SettingsFile(settings, lambda files: load(path, model, files=files), [logs], name=str(path))
     reload = Reload()
     reload.add(file.reload)
 

@@ -162,6 +162,25 @@ async def test_sighup_reloads_what_it_can_and_ends_nothing(tmp_path: Path, setti
         assert await program.process.wait() == 0
 
 
+@pytest.mark.timeout(120)
+async def test_a_changed_settings_file_is_loaded_without_a_signal(tmp_path: Path) -> None:
+    """As Kubernetes changes that of a ConfigMap: it replaces a symbolic link to a folder."""
+    for version, level in (("..1", "info"), ("..2", "debug")):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "mine.yaml").write_text(
+            f"logs: {{format: json, level: {level}}}\nreload: {{interval: 0.1}}"
+        )
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "mine.yaml").symlink_to("..data/mine.yaml")
+    async with running(tmp_path / "var", "--config", str(tmp_path / "mine.yaml")) as program:
+        (tmp_path / "..new").symlink_to("..2")
+        (tmp_path / "..new").rename(tmp_path / "..data")
+        said = json.loads((await program.line('"message": "reloaded"')).string)
+        assert (said["parts"], said["level"]) == (["logs"], "info")
+        program.process.send_signal(signal.SIGTERM)
+        assert await program.process.wait() == 0
+
+
 async def test_a_fault_in_the_settings_is_one_line_before_anything_starts(tmp_path: Path) -> None:
     settings = tmp_path / "trelay.yaml"
     settings.write_text("system:\n  sources:\n    a: {kind: file, path: a.ndjson, type: t, subjct: id}\n")

@@ -42,9 +42,8 @@ def applied() -> list[LogOptions]:
 @pytest.fixture
 def settings(file: Path, applied: list[LogOptions]) -> SettingsFile[Settings]:
     read = load(file, Settings)
-    return SettingsFile(
-        read, lambda files: load(file, Settings, files=files), [log_section(lambda found: found.logs, applied.append)]
-    )
+    logs = log_section(lambda found: found.logs, applied.append)
+    return SettingsFile(read, lambda files: load(file, Settings, files=files), [logs], name="the file")
 
 
 async def test_changed_log_settings_take_effect_once(
@@ -122,7 +121,7 @@ async def test_a_file_that_has_become_empty_is_not_used(
 ) -> None:
     for content in ("", "# nothing", "logs:"):
         file.write_text(content)
-        with pytest.raises(SettingsError, match="found no section of this service; expected one of logs"):
+        with pytest.raises(SettingsError, match="the file: found no section of this service; expected one of logs"):
             await settings.reread()
     assert applied == []
 
