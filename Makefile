@@ -70,15 +70,19 @@ TARGETS := system-api process-api experience-api cli
 REGISTRY ?= registry.example/trelay
 VERSION ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 PODMAN ?= podman
+RUN_IMAGE ?= $(PODMAN) run
 BUILD_IMAGE ?= $(PODMAN) build --network host --ignorefile deploy/image/Dockerfile.dockerignore \
 	$(foreach file,$(wildcard /etc/pip.conf /etc/ssl/certs/ca-certificates.crt),--volume $(file):$(file):ro)
 
-images: ## build the images of the services and of the command line; BASE=IMAGE replaces the base
+images: ## build the images, and print the size, the packages and the start of each; BASE=IMAGE replaces the base
 	@for target in $(TARGETS); do \
 		$(BUILD_IMAGE) --quiet --file deploy/image/Dockerfile --target "$$target" $(if $(BASE),--build-arg BASE=$(BASE)) \
 			--build-arg VERSION=$(VERSION) --build-arg REVISION="$$(git rev-parse HEAD)" \
 			--build-arg CREATED="$$(date -u +%Y-%m-%dT%H:%M:%SZ)" --tag "$(REGISTRY)/$$target:$(VERSION)" . >/dev/null; \
-		echo "$(REGISTRY)/$$target:$(VERSION)"; \
+		$(RUN_IMAGE) --rm --interactive --network none --read-only --tmpfs /tmp --entrypoint /opt/trelay/bin/python \
+			"$(REGISTRY)/$$target:$(VERSION)" - "$(REGISTRY)/$$target:$(VERSION)" \
+			"$$($(PODMAN) image inspect --format '{{.Size}}' "$(REGISTRY)/$$target:$(VERSION)")" <deploy/image/measure.py || \
+			echo "$(REGISTRY)/$$target:$(VERSION): built, and does not run here"; \
 	done
 
 lock: ## resolve pyproject.toml into the lock files, keeping locked versions; UPGRADE=--upgrade takes the newest
@@ -91,6 +95,8 @@ lock: ## resolve pyproject.toml into the lock files, keeping locked versions; UP
 	"$$scratch/venv/bin/uv" $(COMPILE) --output-file tests/k8s/checkov.lock tests/k8s/checkov.in; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra notify --extra otel --output-file deploy/image/kafka.lock \
 		pyproject.toml; \
+	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra notify --extra otel --extra state \
+		--output-file deploy/image/process.lock pyproject.toml; \
 	"$$scratch/venv/bin/uv" $(COMPILE) --constraint requirements.lock --extra kafka --extra mysql --extra oracle --extra files --extra queues --extra notify --extra otel \
 		--output-file deploy/image/sources.lock pyproject.toml
 

