@@ -13,7 +13,7 @@ EVENTS = 10_000
 AT_RANDOM = 6
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_three_processes_on_kafka_and_postgresql(
     tmp_path: Path, databases: Databases, kafka: Kafka, unique_name: str, seed: int
 ) -> None:
@@ -23,7 +23,7 @@ async def test_three_processes_on_kafka_and_postgresql(
         assert await Run(deployment, dsn, feed, tmp_path, seed, EVENTS, AT_RANDOM).play() == []
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_one_process_on_postgresql_alone(tmp_path: Path, databases: Databases, seed: int) -> None:
     async with databases.fresh() as dsn:
         feed = tmp_path / "feed.ndjson"

@@ -17,6 +17,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from services.standalone.embedded.cluster import KafkaCluster
 from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
+from tests.servers.kafka import SETTINGS as SETTINGS_OF_EACH
 from tests.servers.kafka import find_jars
 from tests.servers.processes import START_TIMEOUT, starting_again
 
@@ -27,7 +28,7 @@ _POLL = 0.1
 _ANSWER_TIMEOUT = 2.0
 _NO_ANSWER = (KafkaError, OSError, TimeoutError)
 
-SETTINGS = {
+SETTINGS = SETTINGS_OF_EACH | {
     # Each a third of the default (9 s, 2 s, 30 s): the proportions are those of a production cluster, and a test waits
     # a third of the time until a broker that is gone loses its leaderships (3 s) or leaves the replicas in sync (10 s).
     # The controllers elect a new one as fast as by default: 2 s without the active one, then 1 s at most.

@@ -45,6 +45,11 @@ class SecuredKafka:
     """For clients with a password, `SASL_PASSWORD` of the user `trelay`, and TLS."""
 
 
+SETTINGS = {
+    # Transactions that a killed process left open are looked for each second, and not each tenth.
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+}
+
 SASL_PASSWORD = "correct horse battery staple"
 
 
@@ -70,7 +75,11 @@ def kafka_server(*, quick_start: bool = True, settings: Mapping[str, str] | None
     with tempfile.TemporaryDirectory(prefix="trelay-kafka-") as folder:
         server = KafkaServer(
             KafkaOptions(
-                Path(folder), jars, quick_start=quick_start, settings=settings or {}, start_timeout=START_TIMEOUT
+                Path(folder),
+                jars,
+                quick_start=quick_start,
+                settings={**SETTINGS, **(settings or {})},
+                start_timeout=START_TIMEOUT,
             )
         )
         try:

@@ -52,7 +52,9 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
     topics = TopicsOptions(prefix=unique_name)
     if request.param == "postgres":
         return PostgresBusOptions(topics=topics)
-    return KafkaOptions(servers=request.getfixturevalue("kafka").bootstrap, topics=topics, session_timeout=6)
+    return KafkaOptions(
+        servers=request.getfixturevalue("kafka").bootstrap, topics=topics, session_timeout=6, delivery_timeout=8
+    )
 
 
 class Deployment:
@@ -229,7 +231,7 @@ async def test_every_event_is_published_once_and_in_order_or_dead_lettered_once(
                     await replica.ready()
                 numbers, dead = expected(deployment.count)
                 total = sum(len(each) for channel in numbers.values() for each in channel.values()) + len(dead)
-                async with asyncio.timeout(90):
+                async with asyncio.timeout(240):
                     while (found := await outcome(bus, bus_options.topics)).count < total:
                         await asyncio.sleep(0.5)
                 for replica in deployment.replicas:

@@ -37,7 +37,9 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
     topics = TopicsOptions(prefix=unique_name)
     if request.param == "postgres":
         return PostgresBusOptions(topics=topics)
-    return KafkaOptions(servers=request.getfixturevalue("kafka").bootstrap, topics=topics, session_timeout=6)
+    return KafkaOptions(
+        servers=request.getfixturevalue("kafka").bootstrap, topics=topics, session_timeout=6, delivery_timeout=8
+    )
 
 
 def letter(number: int) -> Reject:
@@ -156,7 +158,7 @@ async def test_each_letter_is_replayed_once_whatever_is_killed(
                 assert sum(counts) == LETTERS - 500 * len(kills)  # one commit before each kill
                 assert sorted(await listed(bus, letters)) == sorted(f"orders:{number}" for number in range(LETTERS))
                 assert (await letters.count(bus, ListRequest.parse({}, counts=True)))["total"] == 0
-                async with asyncio.timeout(60):
+                async with asyncio.timeout(240):
                     while len(found := await published(bus, topics.publish)) < LETTERS:
                         await asyncio.sleep(0.2)
             finally:

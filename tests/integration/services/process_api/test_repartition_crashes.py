@@ -94,7 +94,7 @@ async def outcome(bus: Bus, topics: TopicsOptions) -> Outcome:
 
 async def reached(bus: Bus, topics: TopicsOptions, count: int, totals: int) -> None:
     """Wait until so many events and totals are there, or more."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(240):
         while (found := await outcome(bus, topics)).count < count or len(found.totals) < totals:
             await asyncio.sleep(0.5)
 

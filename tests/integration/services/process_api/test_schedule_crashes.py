@@ -26,7 +26,9 @@ def bus_options(request: pytest.FixtureRequest, unique_name: str) -> BusOptions:
     topics = TopicsOptions(prefix=unique_name)
     if request.param == "postgres":
         return PostgresBusOptions(topics=topics)
-    return KafkaOptions(servers=request.getfixturevalue("kafka").bootstrap, topics=topics, session_timeout=6)
+    return KafkaOptions(
+        servers=request.getfixturevalue("kafka").bootstrap, topics=topics, session_timeout=6, delivery_timeout=8
+    )
 
 
 class QuietDeployment(Deployment):
@@ -59,7 +61,7 @@ async def outcome(bus: Bus, topics: TopicsOptions) -> tuple[Counter[str], Counte
 
 async def reached(bus: Bus, topics: TopicsOptions, events: int, heartbeats: int) -> None:
     """Wait until there are so many of each subject, or more."""
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(240):
         while True:
             found = await outcome(bus, topics)
             if all(each.total() >= SUBJECTS * count for each, count in zip(found, (events, heartbeats), strict=True)):

@@ -143,7 +143,7 @@ async def test_state_is_lost_and_counted_twice_nowhere(
                 for replica in deployment.replicas:
                     await replica.ready()
                 wanted = expected(deployment.count, bus_options.topics.partitions)
-                async with asyncio.timeout(90):
+                async with asyncio.timeout(240):
                     while differs(await outcome(bus, bus_options.topics), wanted, deployment.count):
                         await asyncio.sleep(0.5)
                 for replica in deployment.replicas:
