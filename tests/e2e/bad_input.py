@@ -258,7 +258,7 @@ async def _dead_letters(dsn: str, count: int) -> list[DeadLetter]:
 async def _json(url: str) -> dict[str, Any]:
     def ask() -> dict[str, Any]:
         try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
+            with urllib.request.urlopen(url, timeout=60) as answer:
                 return dict(json.load(answer))
         except urllib.error.HTTPError as exc:
             return dict(json.load(exc))

@@ -132,5 +132,5 @@ async def test_it_runs_in_an_empty_folder_and_names_the_next_steps(installed: In
 
 
 def ask(url: str) -> tuple[int, dict[str, object]]:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return answer.status, json.load(answer)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from io import FileIO
 from pathlib import Path
 from shutil import which
 
@@ -64,9 +63,10 @@ _reserved: set[int] = set()
 
 
 @cache
-def _reservations() -> FileIO:
-    """Return a file that stays open: the lock of its byte N reserves port N, until this process ends."""
-    return FileIO(str(Path(tempfile.gettempdir()) / f"trelay-ports-{os.geteuid()}"), "a+")
+def _reservations() -> int:
+    """Return the descriptor of an open file: the lock of its byte N reserves port N until this process ends."""
+    path = Path(tempfile.gettempdir()) / f"trelay-ports-{os.geteuid()}"
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _reserve(port: int) -> bool:

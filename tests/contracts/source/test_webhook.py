@@ -51,9 +51,7 @@ class Sender:
     async def opened(cls, database: DatabaseOptions) -> AsyncIterator["Sender"]:
         host, port = database.hosts[0], int(database.url.rpartition(":")[2].partition("/")[0])
         async with Proxy.before(host, port) as proxy:
-            through = DatabaseOptions(
-                url=database.url.replace(f":{port}/", f":{proxy.port}/"), connect_timeout=1, statement_timeout=2
-            )
+            through = DatabaseOptions(url=database.url.replace(f":{port}/", f":{proxy.port}/"))
             async with PostgresInbox.opened(database) as received, PostgresInbox.opened(through) as read:
                 yield cls(proxy, received, read)
 

@@ -93,7 +93,7 @@ async def test_every_way_in_leads_through_the_proxy(
             spoofed = {"X-Forwarded-For": "203.0.113.9"}
             async with http.post("/entity?channel=a", json=1, headers=spoofed) as response:
                 assert response.status == 202, "the proxy has replaced the header"
-            event = await socket.receive_json(timeout=10)
+            event = await socket.receive_json(timeout=60)
             assert event["data"] == 1
         async with http.get("/sse/publish", headers=bearer, params={"cursor": first["cursor"]}) as response:
             found: list[Any] = []
@@ -153,7 +153,7 @@ async def _is_compressed(http: aiohttp.ClientSession, bearer: dict[str, str], cu
             assert response.status == 202
         found: list[Any] = []
         while large not in found:
-            message = await socket.receive(timeout=10)
+            message = await socket.receive(timeout=60)
             assert message.type is aiohttp.WSMsgType.TEXT, message
             found.append(json.loads(message.data).get("data"))
 

@@ -16,7 +16,7 @@ MAIL = b"Subject: hello\r\n\r\nworld\r\n"
 
 
 def plain(server: RealServer) -> SmtpOptions:
-    return SmtpOptions(host=server.host, port=server.port, security="none", timeout=5)
+    return SmtpOptions(host=server.host, port=server.port, security="none", timeout=60)
 
 
 async def test_a_mail_arrives_as_it_was_sent(smtp: RealServer) -> None:

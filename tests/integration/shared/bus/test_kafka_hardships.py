@@ -106,7 +106,7 @@ async def die_halfway(kafka: Kafka, topic: str) -> None:
 async def test_a_broker_that_hangs_is_unavailable_and_works_again_when_it_resumes(
     own_kafka: KafkaServer, unique_name: str
 ) -> None:
-    options = KafkaOptions(servers=own_kafka.bootstrap, request_timeout=1.0, delivery_timeout=2.0)
+    options = KafkaOptions(servers=own_kafka.bootstrap, request_timeout=2.0, delivery_timeout=5.0)
     async with connect_kafka(options) as bus:
         await bus.ensure_topics([TopicOptions(name=unique_name, partitions=1)])
         async with bus.writer("hung") as writer, bus.appender() as appender:
@@ -120,7 +120,7 @@ async def test_a_broker_that_hangs_is_unavailable_and_works_again_when_it_resume
                         bus.bounds(unique_name),
                         return_exceptions=True,
                     ),
-                    20,
+                    60,
                 )
                 assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
                 assert await has_problem(bus)

@@ -32,11 +32,11 @@ def at_once(_: int) -> bool:
 
 
 def test_it_has_a_session_of_its_own_that_ctrl_c_does_not_reach(process: ServerProcess) -> None:
-    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=60)
     try:
         assert Path(f"/proc/{process.pid}/stat").read_text().split()[5] == str(process.pid)
         with pytest.raises(ServerFailed, match="is already running"):
-            process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
+            process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=60)
     finally:
         process.kill()
     assert not process.running
@@ -44,7 +44,7 @@ def test_it_has_a_session_of_its_own_that_ctrl_c_does_not_reach(process: ServerP
 
 def test_one_that_ends_early_shows_its_log(process: ServerProcess) -> None:
     with pytest.raises(ServerFailed, match=r"(?s)sleeper ended with status 3.*out of paper"):
-        process.start(["sh", "-c", "echo out of paper; exit 3"], ready=lambda _: False, timeout=5)
+        process.start(["sh", "-c", "echo out of paper; exit 3"], ready=lambda _: False, timeout=60)
 
 
 def test_one_that_is_never_ready_is_killed(process: ServerProcess) -> None:
@@ -60,7 +60,7 @@ def test_one_that_is_never_ready_is_killed(process: ServerProcess) -> None:
 
 
 def test_stop_goes_from_asking_to_killing(process: ServerProcess) -> None:
-    process.start(DEAF, ready=at_once, timeout=5)
+    process.start(DEAF, ready=at_once, timeout=60)
     pid = process.pid
     process.stop((signal.SIGTERM, 0.1))
     assert ended(pid)
@@ -69,17 +69,17 @@ def test_stop_goes_from_asking_to_killing(process: ServerProcess) -> None:
 
 
 def test_stop_reaches_one_that_is_paused(process: ServerProcess) -> None:
-    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=60)
     pid = process.pid
     process.pause()
-    assert wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 5)
+    assert wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 60)
     process.stop((signal.SIGTERM, 5))
     assert ended(pid)
 
 
 def test_a_child_outlives_the_thread_that_asked_for_it(process: ServerProcess) -> None:
     command = dying_with_us(LONGER_THAN_ANY_TEST, signal.SIGKILL)
-    thread = threading.Thread(target=lambda: process.start(command, ready=at_once, timeout=5))
+    thread = threading.Thread(target=lambda: process.start(command, ready=at_once, timeout=60))
     thread.start()
     thread.join()
     assert not ended(process.pid, timeout=0.2)
@@ -89,7 +89,7 @@ def test_a_child_outlives_the_thread_that_asked_for_it(process: ServerProcess) -
 def test_a_long_log_is_rotated(process: ServerProcess) -> None:
     with process.log.open("wb") as log:
         log.truncate(32 * 1024 * 1024)
-    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=5)
+    process.start(LONGER_THAN_ANY_TEST, ready=at_once, timeout=60)
     process.kill()
     assert process.log.stat().st_size == 0
     assert process.log.with_name("log.previous").exists()
@@ -101,7 +101,7 @@ def test_its_output_is_that_since_its_start(process: ServerProcess, before: int)
         log.truncate(before)
     for word in ("first", "second"):
         command = ["sh", "-c", f"echo {word}; sleep 600"]
-        process.start(command, ready=lambda _: b"\n" in process.output(), timeout=5)
+        process.start(command, ready=lambda _: b"\n" in process.output(), timeout=60)
         process.kill()
         assert process.output() == f"{word}\n".encode()
 

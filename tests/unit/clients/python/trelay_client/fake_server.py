@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from services.standalone.embedded.process import free_port
 from shared.runtime.clock import SystemClock
 from trelay_client import ClientCredentials, Frame, Token, subscribe
 
@@ -47,7 +48,7 @@ class FakeServer:
         app.router.add_get("/ws/publish", self._publish)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", free_port()).start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         try:
             yield self

@@ -152,11 +152,11 @@ async def test_a_message_that_is_held_for_long_stays_hidden(
 ) -> None:
     url = await create(client, unique_name)
     await send(client, url, "1")
-    read = reading(url, visibility_timeout=2)
+    read = reading(url, visibility_timeout=4)
     async with read.opened() as source, asyncio.timeout(60):
         while not (batch := await source.poll(10)).records:
             await read.commit(source, batch)
-        for _ in range(3):
+        for _ in range(5):
             found = await client.receive_message(QueueUrl=url, WaitTimeSeconds=1)
             assert "Messages" not in found
         await read.commit(source, batch)

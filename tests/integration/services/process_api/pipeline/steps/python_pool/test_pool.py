@@ -30,11 +30,11 @@ async def test_each_event_has_its_own_outcome(name: str, run: str) -> None:
 
 
 async def test_a_function_that_never_returns_is_killed_and_its_neighbours_go_on() -> None:
-    async with running(python("plainly", run="process", timeout=1)) as run_events:
+    async with running(python("plainly", run="process", timeout=3)) as run_events:
         before, endless, after = await run_events({"n": 1}, {"do": "loop"}, {"n": 2})
         gone, later = await run_events({"do": "exit"}, {"n": 3})
     assert (before["n"], after["n"], later["n"]) == (1, 2, 3)
-    assert "took longer than 1 s, and was killed" in str(endless)
+    assert "took longer than 3 s, and was killed" in str(endless)
     # asyncio reports 255 where another part of this process has reaped the child first.
     assert re.search(r"ended its process \(exit status (3|255)\)", str(gone))
 
@@ -50,5 +50,5 @@ async def test_an_asynchronous_function_has_a_time_limit() -> None:
 async def test_a_process_that_cannot_start_is_waited_for() -> None:
     pool = Pool(f"{HERE}:not_there", {}, 1, StepContext())
     with pytest.raises(Unavailable, match="its process did not start"):
-        await pool.call(b"[null,{}]", 5)
+        await pool.call(b"[null,{}]", 60)
     await pool.close()

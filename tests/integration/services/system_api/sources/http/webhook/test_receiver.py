@@ -37,9 +37,7 @@ async def deliver(receiver: Receiver, delivery: str) -> str:
 async def test_an_outage_of_the_database(migrated_database: DatabaseOptions) -> None:
     host, port = migrated_database.hosts[0], int(migrated_database.url.rpartition(":")[2].partition("/")[0])
     async with Proxy.before(host, port) as proxy:
-        through = DatabaseOptions(
-            url=migrated_database.url.replace(f":{port}/", f":{proxy.port}/"), connect_timeout=1, statement_timeout=2
-        )
+        through = DatabaseOptions(url=migrated_database.url.replace(f":{port}/", f":{proxy.port}/"))
         async with PostgresInbox.opened(through) as inbox:
             receiver = Receiver(SOURCE, OPTIONS, inbox, WebhookMetrics(CollectorRegistry(), [SOURCE]), SYSTEM_CLOCK)
             assert await deliver(receiver, "d1") == "accepted"

@@ -49,7 +49,7 @@ async def test_a_slow_search_for_rows_without_a_key_does_not_delay_other_rows(
     await upstream.execute("CREATE TABLE kept (id bigint UNIQUE, n bigserial)")
     await upstream.execute("INSERT INTO kept VALUES (1), (2); INSERT INTO kept SELECT NULL FROM generate_series(1, 9)")
     await upstream.execute("CREATE VIEW orders AS SELECT id, CASE WHEN id IS NULL THEN pg_sleep(1)::text END FROM kept")
-    poller = TablePoller(database, poll_timeout=1.0, overlap=0.01)
+    poller = TablePoller(database, poll_timeout=3.0, overlap=0.01)
     async with poller.opened() as source:
         with pytest.raises(Unavailable):
             await poller.poll(source)

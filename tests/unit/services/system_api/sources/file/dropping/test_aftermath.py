@@ -12,6 +12,7 @@ from services.system_api.sources.file.dropping import aftermath as module
 from services.system_api.sources.file.dropping.aftermath import Aftermath
 from services.system_api.sources.file.dropping.drop import DropSource
 from services.system_api.sources.source import Loss
+from tests.unit.services.system_api.sources.file.descriptors import descriptors
 from tests.unit.services.system_api.sources.file.file_poller import ManualClock, dropping, lines, until, write
 
 
@@ -55,7 +56,6 @@ def test_files_are_watched_for_a_while_and_not_all_of_them(
 ) -> None:
     monkeypatch.setattr(module, "_ARCHIVED", 2)
     monkeypatch.setattr(module, "_DELETED", 2)
-    before = len(list(Path("/proc/self/fd").iterdir()))
     for number in range(3):
         path = tmp_path / str(number)
         write(path, number)
@@ -63,7 +63,7 @@ def test_files_are_watched_for_a_while_and_not_all_of_them(
         aftermath.deleted(str(path), known(path), os.open(path, os.O_RDONLY), 100)
         write(path, 9)
     assert len(aftermath.check(101)) == 4
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert descriptors(tmp_path) == 0
     write(tmp_path / "a", 1)
     aftermath.archived("a", known(tmp_path / "a"), tmp_path / "a", 100)
     aftermath.archived("b", (1, 1), tmp_path / "missing", 100)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import random
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.open_document import Documents, OpenDocument
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.unit.services.system_api.sources.file.descriptors import descriptors
 from tests.unit.services.system_api.sources.file.document_files import ndjson, rows
 from tests.unit.services.system_api.sources.file.file_poller import list_files
 
@@ -106,10 +106,9 @@ async def test_no_descriptor_is_left_open(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson"
     await asyncio.to_thread(write, path, ndjson(rows(3)))
     async with IoThread.opened("disk") as io_thread:
-        before = await asyncio.to_thread(os.listdir, "/proc/self/fd")
         for _ in range(3):
             document = await begun(opener(io_thread, path), path)
             await document.fill(Batch(), 1)
             document.close()
         await io_thread.run(lambda: None)
-        assert len(await asyncio.to_thread(os.listdir, "/proc/self/fd")) <= len(before)
+        assert await asyncio.to_thread(descriptors, tmp_path) == 0
