@@ -19,7 +19,9 @@ from services.experience_api.http.pages import Pages
 from services.experience_api.http.push import Pushes
 from services.experience_api.http.routes import Routes
 from services.experience_api.http.subscribers import SubscriberRoutes
-from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
+from services.experience_api.latest.copying import Copier
+from services.experience_api.latest.opening import Latest, opened
+from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics, LatestCollector
 from services.experience_api.presence.publishing import Presence
 from services.experience_api.producers.identity import Producers
 from services.experience_api.producers.once.postgres import PostgresKeyStore
@@ -34,6 +36,7 @@ from services.experience_api.sessions.node import NodeLease
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.streaming import Streaming, new_id
+from services.experience_api.wire.cursor import Vector
 from shared.bus.protocol import Bus
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
@@ -151,6 +154,9 @@ class _Service:
     def _delivery(self) -> Delivery | None:
         return self._stream.value.delivery if self._stream.value else None
 
+    def _head(self) -> Vector:
+        return self._delivery.head if self._delivery else ()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[RunningService]:
         """Open everything; on leaving, drain, and close everything in reverse."""
@@ -162,6 +168,9 @@ class _Service:
         async with AsyncExitStack() as stack:
             verifier = stack.enter_context(Verifier.opened(self._registry, options.secrets, clock=parts.clock))
             tasks = await stack.enter_async_context(Tasks())
+            latest = await stack.enter_async_context(opened(options.latest, self._settings.database))
+            if latest is not None:
+                self._parts.health.registry.register(LatestCollector(latest.counts, self._head))
             node = self._node()
             connections = Connections(
                 self._registry,
@@ -174,7 +183,7 @@ class _Service:
                 rng=parts.rng,
             )
             await stack.enter_async_context(connections.open())
-            tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections, node)))
+            tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections, node, latest)))
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             if options.presence.enabled:
                 publishing = Presence(
@@ -224,16 +233,28 @@ class _Service:
         parts, seconds = self._parts, self._options.connections.lease_seconds
         return Leases(self._leases, parts.node, ttl=seconds, clock=parts.clock)
 
+    def _copier(self, latest: Latest) -> Copier:
+        clock, topic = self._parts.clock, self._topics.publish
+        return Copier(latest.store, self._own_leases(), latest.options, clock, latest.counts, topic)
+
     def _node(self) -> NodeLease:
         return NodeLease(self._own_leases(), self._parts.node, self._parts.clock, self._parts.report(LEASE))
 
     async def _announce(self, connection_id: uuid.UUID) -> None:
         await self._stream.get().takeovers.announce(connection_id)
 
-    async def _run_stream(self, bus: Bus, connections: Connections, node: NodeLease) -> None:
+    async def _run_stream(self, bus: Bus, connections: Connections, node: NodeLease, latest: Latest | None) -> None:
         options, parts = self._options, self._parts
         streaming = Streaming(
-            self._topics, options.delivery, options.entity.once, options.audit, self._keys, self._metrics, parts
+            self._topics,
+            options.delivery,
+            options.entity.once,
+            options.audit,
+            self._keys,
+            self._metrics,
+            parts,
+            latest,
+            None if latest is None else self._copier(latest),
         )
         await run_stream(streaming.stream_parts(connections, node), bus, self._stream, parts.clock)
 

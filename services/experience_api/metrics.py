@@ -1,6 +1,6 @@
 """The metrics of the experience layer. Every label value is from a fixed list, except the names of sources."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,8 +10,10 @@ from services.experience_api import refusals
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.filters import COUNTS as FILTER_COUNTS
 from services.experience_api.hub.hub import HubCounts
+from services.experience_api.latest.copying import CopyCounts
 from services.experience_api.stream.callbacks import Counts
 from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
+from services.experience_api.stream.snapshots.sending import SnapshotCounts
 from services.experience_api.wire.deflate import CompressionCounts
 from shared.bus.protocol import Record
 from shared.events.headers import provenance_in
@@ -126,6 +128,12 @@ class DeliveryCollector(Collector):
             "Events that connections with conflation did not receive, because a later one of their subject followed.",
             catch_up.conflated,
         )
+        snapshots = counts.snapshots if counts else SnapshotCounts()
+        yield gauge(
+            "snapshot_connections", "Connections that receive a snapshot.", counts.receiving_snapshots if counts else 0
+        )
+        yield counter("snapshots", "Snapshots begun, or continued by a connection.", snapshots.begun)
+        yield counter("snapshot_events", "Events sent in snapshots.", snapshots.events)
         yield counter("gaps", "Gap events sent to connections that catch up.", catch_up.gaps)
         yield counter(
             "malformed", "Records skipped because they are not valid events.", counts.malformed if counts else 0
@@ -157,3 +165,36 @@ class DeliveryCollector(Collector):
         for reason in close_codes.ALL:
             endings.add_metric([reason.label], hub.endings[reason.label])
         yield endings
+
+
+class LatestCollector(Collector):
+    """Exports how the latest events are copied."""
+
+    def __init__(self, counts: CopyCounts, head: Callable[[], Sequence[int]]) -> None:
+        """`head` returns the offsets up to which this replica has read the publish topic."""
+        self._counts = counts
+        self._head = head
+
+    def describe(self) -> Iterator[Metric]:
+        """Name the metrics without reading the counts."""
+        return self._metrics(())
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the counts."""
+        return self._metrics(self._head())
+
+    def _metrics(self, head: Sequence[int]) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "trelay_experience_latest_changes",
+            "Latest events that this replica has written to the database, or removed.",
+            value=self._counts.written,
+        )
+        behind = GaugeMetricFamily(
+            "trelay_experience_latest_behind",
+            "Records that the latest events do not include yet, by partition, on the replica that copies them.",
+            labels=["partition"],
+        )
+        for partition, position in self._counts.positions.items():
+            if partition < len(head):
+                behind.add_metric([str(partition)], max(0, head[partition] - position))
+        yield behind

@@ -10,6 +10,7 @@ from services.experience_api.auth.tokens import TokenOptions
 from services.experience_api.auth.verifier import VerifyOptions
 from services.experience_api.http.entity import EntityOptions
 from services.experience_api.http.pages import PageOrigin
+from services.experience_api.latest.options import LatestOptions
 from services.experience_api.presence.options import PresenceOptions
 from services.experience_api.sessions.options import ConnectionsOptions
 from services.experience_api.stream.auditing.writing import AuditOptions
@@ -67,6 +68,10 @@ class ExperienceOptions(Options):
 
     audit: AuditOptions | None = None
     """Records on the topic `trelay.audit` what each connection was written. Off by default."""
+
+    latest: LatestOptions | None = None
+    """Keeps the latest event of each subject in the database, for subscribers that begin with a snapshot. Off by
+    default."""
 
     delivery: DeliveryOptions = DeliveryOptions()
     """The stream: history, catching up, connections, drain."""

@@ -4,6 +4,8 @@ import uuid
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
+from services.experience_api.latest.copying import Copier
+from services.experience_api.latest.opening import Latest
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.options import OnceOptions
@@ -36,6 +38,8 @@ class Streaming:
     keys: KeyStore
     metrics: ExperienceMetrics
     parts: Parts
+    latest: Latest | None = None
+    copier: Copier | None = None
 
     def stream_parts(self, connections: Connections, node: NodeLease) -> StreamParts:
         """Return the parts from which the stream is built; `node` is the lease of this replica."""
@@ -54,7 +58,8 @@ class Streaming:
             metrics.written(record, clock.time())
 
         made = (inbound, takeovers, once, metrics.delayed, parts.tracing, written)
-        return StreamParts(topics, self.delivery, *made, None if self.audit is None else self._auditing)
+        auditing = None if self.audit is None else self._auditing
+        return StreamParts(topics, self.delivery, *made, auditing, self.latest, self.copier)
 
     def _auditing(self, appender: Appender) -> Auditing:
         assert self.audit is not None, "else there is no audit"

@@ -47,8 +47,9 @@ class StreamRoutes:
         wait = read_wait(MultiDict(wait=request.query.get("wait", _WAIT)))
         requested = read_requested(request.headers, request.query, ("limit", "wait"), now=self._clock.time())
         stream = self._stream.get()
-        cursor = await stream.delivery.cursor_of(requested.cursor, requested.since)
         interest = narrow(_EVERY_CHANNEL, requested.channels, requested.filters, requested.conflate)
+        snapshot = interest if requested.snapshot else None
+        cursor = await stream.delivery.beginning.cursor(requested.cursor, requested.since, snapshot)
         subscriber = Subscriber(uuid.uuid4(), f"operator {operator.name}", interest)
         found = await stream.http.batch(request, subscriber, cursor, lambda _: None, wait)
         events, last = _limited(found.events, limit)

@@ -31,6 +31,20 @@ def _of_message(members: dict[str, Schema]) -> Schema:
     return {**found, "properties": {**found["properties"], "id": _TEXT}}
 
 
+def _snapshot() -> Schema:
+    """Return the schema of the two phases of a snapshot; `restarted` is absent unless it begins again."""
+    begin = object_of(
+        {
+            "phase": {"const": "begin"},
+            "as_of": {"type": ["string", "null"]},
+            "behind": {"type": "integer"},
+            "missed": {"type": "integer"},
+        }
+    )
+    begin = {**begin, "properties": {**begin["properties"], "restarted": _TEXT}}
+    return {"oneOf": [begin, object_of({"phase": {"const": "end"}, "count": {"type": "integer"}})]}
+
+
 _CONTROL = {
     control_events.CONNECTED: (
         "The first message of a connection. The stream begins at its cursor. `largest_message`: if it may send.",
@@ -65,6 +79,10 @@ _CONTROL = {
     control_events.WATERMARK: (
         "All that the source had at `as_of` has been delivered, on these channels.",
         object_of({"source": _TEXT, "as_of": _TEXT, "channels": {"type": "array", "items": _TEXT}}),
+    ),
+    control_events.SNAPSHOT: (
+        "A snapshot begins or ends: between the two come the latest events of subjects, and behind it the stream.",
+        _snapshot(),
     ),
 }
 _MEDIA = "application/cloudevents+json"

@@ -87,7 +87,7 @@ class SubscriberRoutes:
         try:
             async with self._admitted(request) as slot:
                 delivery = self._stream.get().delivery
-                cursor = await delivery.cursor_of(slot.cursor, slot.since)
+                cursor = await delivery.beginning.cursor(slot.cursor, slot.since, slot.snapshot_of)
                 served = await delivery.serve(request, slot.subscriber, cursor, slot.protocols, on_open=slot.attach)
                 slot.ended = served.reason
                 log_end(slot.subscriber, served.reason)
@@ -103,7 +103,7 @@ class SubscriberRoutes:
             raise Refused(refusals.MALFORMED, "found HTTP/1.0; expected HTTP/1.1 (nginx: proxy_http_version 1.1)")
         async with self._admitted(request) as slot:
             stream = self._stream.get()
-            cursor = await stream.delivery.cursor_of(slot.cursor, slot.since)
+            cursor = await stream.delivery.beginning.cursor(slot.cursor, slot.since, slot.snapshot_of)
             served = await stream.http.stream(request, slot.subscriber, cursor, slot.attach)
             slot.ended = served.reason
             log_end(slot.subscriber, served.reason)
@@ -113,7 +113,7 @@ class SubscriberRoutes:
         wait = read_wait(request.query)
         async with self._admitted(request, "wait") as slot:
             stream = self._stream.get()
-            cursor = await stream.delivery.cursor_of(slot.cursor, slot.since)
+            cursor = await stream.delivery.beginning.cursor(slot.cursor, slot.since, slot.snapshot_of)
             found = await stream.http.batch(request, slot.subscriber, cursor, slot.attach, wait)
             slot.ended = found.ending
         ending = found.ending or LEFT

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import Tokens
+from services.experience_api.latest.copying import Copier
+from services.experience_api.latest.opening import Latest
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.registry.protocol import Keys
 from services.experience_api.sessions.claiming.takeovers import Takeovers
@@ -44,6 +46,10 @@ class StreamParts:
     on_first: Callable[[Record], None] = lambda _: None
     auditing: Callable[[Appender], Auditing] | None = None
     """Makes the audit of this replica, where there is one."""
+    latest: Latest | None = None
+    """The latest events, where they are kept."""
+    copier: Copier | None = None
+    """Copies them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,8 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
             auditing = parts.auditing(appender)
             tasks.keep("audit", auditing.run())
             callbacks = replace(callbacks, on_start=auditing.begin, on_end=auditing.end)
+        if parts.copier is not None:
+            tasks.keep("latest events", parts.copier.run(bus))
         topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
         async with Delivery(
             bus,
@@ -94,6 +102,7 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
             clock=clock,
             largest_frame=largest_frame,
             watermarks=parts.topics.watermarks,
+            latest=parts.latest,
         ) as delivery:
             stream.set(Stream(delivery, HttpDelivery(delivery, parts.options), appender, once, takeovers))
             try:

@@ -79,7 +79,7 @@ class Handshake:
                     slot, claim = await self._slot(stack, self._connections.slot(claims, origin, gone))
                     wanted = wanted_of(requested.channels, requested.filters, requested.conflate)
                     slot.admit(claim, wanted, partial(_subscriber, claim, requested))
-                    slot.cursor, slot.since = requested.cursor, requested.since
+                    slot.cursor, slot.since, slot.snapshot = requested.cursor, requested.since, requested.snapshot
                     slot.protocols = _protocols(headers)
                 attempt.succeeded(self._clock.monotonic())
             yield slot

@@ -13,7 +13,7 @@ from services.experience_api.sessions.conflate import read_conflate
 from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
-PARAMETERS = ("channels", "conflate", "cursor", "filters", "heartbeat", "since", "ticket", "watermarks")
+PARAMETERS = ("channels", "conflate", "cursor", "filters", "heartbeat", "since", "snapshot", "ticket", "watermarks")
 _ANY = ("**",)
 _filters = msgspec.json.Decoder(dict[str, str]).decode
 _WATERMARKS = range(1, 3601)
@@ -40,6 +40,8 @@ class Requested:
     """The interval of conflation in seconds; 0 for none, so that every event is sent."""
     watermarks: int | None = None
     """The least seconds between two watermarks of a source; None for none."""
+    snapshot: bool = False
+    """Whether the latest event of each subject comes first."""
 
 
 def read_requested(
@@ -69,6 +71,11 @@ def read_requested(
         raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
     cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
     since = read_since(query["since"], now) if query.get("since") else None
+    snapshot = query.get("snapshot", "")
+    if snapshot not in {"", "true", "false"}:
+        raise Refused(MALFORMED, f"query parameter 'snapshot': found {snapshot[:40]!r}; expected 'true' or 'false'")
+    if snapshot == "true" and since is not None:
+        raise Refused(MALFORMED, "query parameters 'since' and 'snapshot': found both; expected one of them")
     conflate = read_conflate(query["conflate"], "query parameter") if query.get("conflate") else 0.0
     return Requested(
         channels,
@@ -78,6 +85,7 @@ def read_requested(
         filters,
         conflate=conflate,
         watermarks=_read_watermarks(query, more),
+        snapshot=snapshot == "true",
     )
 
 

@@ -48,11 +48,13 @@ class ConnectionSlot:
     """The slot of one connection, from before its claim until after its release."""
 
     subscriber: Subscriber
-    """Set by the handshake, as are `cursor`, `since` and `protocols`, before the slot is handed out."""
+    """Set by the handshake, as are those that follow, before the slot is handed out."""
     cursor: str | None
     """Where to resume; None to begin at `since`."""
     since: float | None
     """When to begin in the history, in seconds since 1970; None to begin now."""
+    snapshot: bool
+    """Whether to begin with the latest event of each subject."""
     protocols: tuple[str, ...]
     """The WebSocket subprotocols to answer with."""
     wanted: Wanted
@@ -83,6 +85,11 @@ class ConnectionSlot:
         self.wanted = wanted
         self.subscriber = subscriber(self._granted if self._granted is not None else claim.channels)
         self._granted = self._granted if self._granted is not None else claim.channels
+
+    @property
+    def snapshot_of(self) -> Interest | None:
+        """What to begin with a snapshot of; None for none."""
+        return self.subscriber.interest if self.snapshot else None
 
     @property
     def admitted(self) -> bool:

@@ -13,9 +13,11 @@ from services.experience_api.stream.catching_up.resubscribing import Resubscript
 from services.experience_api.stream.compressing import Compressing
 from services.experience_api.stream.control_events import NOT_KEPT, ControlEvents
 from services.experience_api.stream.history import History
+from services.experience_api.stream.snapshots.sending import Snapshots
 from services.experience_api.wire.cursor import CursorRefused, Vector
 from services.experience_api.wire.deflate import LARGE
 from services.experience_api.wire.records import Batch
+from services.experience_api.wire.snapshot_cursor import SnapshotCursor, read_cursor
 
 
 class Broadcast:
@@ -28,12 +30,15 @@ class Broadcast:
         catch_up: CatchUp,
         control_events: ControlEvents,
         compressing: Compressing,
+        snapshots: Snapshots | None = None,
     ) -> None:
+        """Without `snapshots`, none is sent."""
         self._history = history
         self._hub = hub
         self._catch_up = catch_up
         self._control_events = control_events
         self._compressing = compressing
+        self._snapshots = snapshots
 
     async def prepare(self, batch: Batch) -> None:
         """Compress what would take long in `deliver`."""
@@ -64,6 +69,11 @@ class Broadcast:
                 self._join(connection)
                 for change in changes:
                     self._change(connection, change)
+            for connection, changes in [] if self._snapshots is None else self._snapshots.cancel_all():
+                connection.outbox.force(frame)
+                self._join(connection)
+                for change in changes:
+                    self._change(connection, change)
 
     def is_live(self, connection: Connection) -> bool:
         """Return whether a connection has been written everything up to the head, or the latest of it."""
@@ -73,7 +83,10 @@ class Broadcast:
         """Deliver nothing more to a connection, whether it is live or catching up."""
         self._catch_up.cancel(connection)
         self._hub.remove(connection)
-        for change in self._catch_up.take_changes(connection):
+        dropped = self._catch_up.take_changes(connection)
+        if self._snapshots is not None:
+            dropped = dropped + self._snapshots.cancel(connection)
+        for change in dropped:
             change.drop()
 
     def subscribe(self, connection: Connection, interest: Interest, reason: str) -> asyncio.Future[bytes | None]:
@@ -87,10 +100,14 @@ class Broadcast:
 
     def position(self, connection: Connection) -> Position:
         """Return how far a connection has been served. A live one has been written everything up to the head."""
+        if self._snapshots is not None and (found := self._snapshots.position(connection)) is not None:
+            return found
         head = self._history.codec.encode(self._history.head)
         return self._catch_up.position(connection) or Position(head, 0, live=True)
 
     def _change(self, connection: Connection, change: Resubscription) -> None:
+        if self._snapshots is not None and self._snapshots.change(connection, change):
+            return
         if self._catch_up.change(connection, change):
             return
         # A live connection has been written everything up to the head: the next batch is the first of the change.
@@ -114,17 +131,28 @@ class Broadcast:
         """
         connection.position = partial(self.position, connection)
         refused: CursorRefused | None = None
-        vector: Vector = self._history.head
+        found: Vector | SnapshotCursor = self._history.head
         if cursor is not None:
             try:
-                vector = self._history.codec.decode(cursor)
+                found = read_cursor(self._history.codec, cursor)
             except CursorRefused as exc:
                 refused = exc
-        text = self._history.codec.encode(vector)
+        if isinstance(found, SnapshotCursor):
+            if self._snapshots is not None:
+                text = (cursor or "").encode()
+                connection.outbox.force(self._control_events.connected(connection.subscriber, text))
+                self._snapshots.start(connection, found, text, tells=tells)
+                return
+            refused, found = CursorRefused("the cursor is within a snapshot; found none here"), found.vector
+        text = self._history.codec.encode(found)
         connection.outbox.force(self._control_events.connected(connection.subscriber, text))
         if refused is not None:
             gap = self._control_events.gap(connection.subscriber, refused.reason, str(refused), text)
             connection.outbox.force(gap)
+        self.proceed(connection, found, tells=tells)
+
+    def proceed(self, connection: Connection, vector: Vector, *, tells: bool) -> None:
+        """Serve a connection that is in no audience from a vector on."""
         if vector == self._history.head:
             self._join(connection)
         else:

@@ -13,6 +13,7 @@ from services.experience_api.hub.hub import HubCounts
 from services.experience_api.stream.catching_up.replay_writer import CatchUpCounts
 from services.experience_api.stream.control_events import Receipt
 from services.experience_api.stream.feed import OnDelay
+from services.experience_api.stream.snapshots.sending import SnapshotCounts
 from services.experience_api.wire.deflate import CompressionCounts
 from shared.bus.protocol import Record
 from shared.telemetry.tracing import NO_TRACING, Tracing
@@ -64,6 +65,9 @@ class Counts(NamedTuple):
     compression: CompressionCounts
     compressed_connections: int
     conflated_connections: int
+    snapshots: SnapshotCounts
+    receiving_snapshots: int
+    """Connections that receive a snapshot."""
 
 
 class Served(NamedTuple):

@@ -24,6 +24,7 @@ DRAINING = "trelay.draining"
 OVERSIZED = "trelay.oversized"
 HEARTBEAT = "trelay.heartbeat"
 WATERMARK = "trelay.watermark"
+SNAPSHOT = "trelay.snapshot"
 
 NOT_KEPT = "not-kept"
 """Gap: retention removed the next events before they were read."""
@@ -47,6 +48,21 @@ class Receipt(NamedTuple):
     code: str = ""
     """The code of the refusal if it was rejected."""
     detail: str = ""
+
+
+class SnapshotBegins(NamedTuple):
+    """What a subscriber is told of a snapshot."""
+
+    restarts: int
+    """How often it has begun again on this connection."""
+    behind: int
+    """Records of the stream that it does not include yet, of those that this replica has read: they follow it."""
+    copied_ms: int
+    """The time of the newest event that it includes; 0 if there is none."""
+    missed: int
+    """Records that retention removed before a snapshot could include them."""
+    reason: str
+    """Why it begins again; empty if it does not."""
 
 
 class ControlEvents:
@@ -136,6 +152,23 @@ class ControlEvents:
             "channels": list(channels),
         }
         return self._frame(WATERMARK, f"watermark/{source}/{as_of_ms}", data)
+
+    def snapshot_begins(self, subscriber: Subscriber, begins: SnapshotBegins, cursor: bytes) -> bytes:
+        """Return the frame behind which the latest event of each subject follows."""
+        as_of = begins.copied_ms / 1000 if begins.behind else self._clock.time()
+        data = {
+            "phase": "begin",
+            "as_of": rfc3339(as_of) if as_of else None,
+            "behind": begins.behind,
+            "missed": begins.missed,
+            **({"restarted": begins.reason} if begins.reason else {}),
+        }
+        return self._frame(SNAPSHOT, f"{subscriber.connection_id}/snapshot/{begins.restarts}/begin", data, cursor)
+
+    def snapshot_ends(self, subscriber: Subscriber, restarts: int, count: int, cursor: bytes) -> bytes:
+        """Return the frame behind which the stream follows. `count` is of the events on this connection."""
+        data = {"phase": "end", "count": count}
+        return self._frame(SNAPSHOT, f"{subscriber.connection_id}/snapshot/{restarts}/end", data, cursor)
 
     def _frame(self, kind: str, identity: str, data: Mapping[str, Any], cursor: bytes | None = None) -> bytes:
         event = {

@@ -20,6 +20,7 @@ from services.experience_api.hub.hub import Hub
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import descriptor
 from services.experience_api.hub.websocket import Socket
+from services.experience_api.latest.opening import Latest
 from services.experience_api.refusals import Refused
 from services.experience_api.stream.broadcast import Broadcast
 from services.experience_api.stream.callbacks import Callbacks, Counts, Served
@@ -34,13 +35,15 @@ from services.experience_api.stream.log_reader import LogReader
 from services.experience_api.stream.options import DeliveryOptions
 from services.experience_api.stream.oversized import OversizedEvents
 from services.experience_api.stream.receiving import Receiver
+from services.experience_api.stream.snapshots.connecting import Beginning
+from services.experience_api.stream.snapshots.opening import SnapshotParts
+from services.experience_api.stream.snapshots.sending import SnapshotCounts
 from services.experience_api.stream.traced_reads import traced_reads
 from services.experience_api.stream.watermarks.sending import Watermarks
-from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.deflate import PLAIN, Deflater
 from services.experience_api.wire.frames import PING
 from shared.bus.protocol import Bus
-from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
 
@@ -64,8 +67,12 @@ class Delivery:
         rng: random.Random | None = None,
         largest_frame: int = 1_048_576,
         watermarks: str | None = None,
+        latest: Latest | None = None,
     ) -> None:
-        """`largest_frame` is the bytes of the largest message that subscribers have to accept, `watermarks` a topic."""
+        """`largest_frame` is the bytes of the largest message that subscribers have to accept, `watermarks` a topic.
+
+        `latest` are the latest events; without them, there are no snapshots.
+        """
         self._bus = bus
         self._options = options
         self._clock = clock
@@ -95,7 +102,12 @@ class Delivery:
             clock=clock,
             on_round=self._on_round,
         )
-        self._broadcast = Broadcast(self._history, self._hub, self._catch_up, self._control_events, compressing)
+        parts = SnapshotParts(self._history, self._log_reader, writer, self._control_events, clock, self._pause)
+        self._snapshots = parts.snapshots(latest, self._proceed)
+        self._broadcast = Broadcast(
+            self._history, self._hub, self._catch_up, self._control_events, compressing, self._snapshots
+        )
+        self.beginning = Beginning(self._log_reader, self._history, self._snapshots, lambda: self._feed.ready)
         self._feed = Feed(
             bus,
             topic,
@@ -118,6 +130,8 @@ class Delivery:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._catch_up)
+            if self._snapshots is not None:
+                await stack.enter_async_context(self._snapshots)
             await stack.enter_async_context(self._tasks)  # left first: the feed starts replays
             self._tasks.keep("feed", self._feed.run())
             self._tasks.keep("heartbeat", self._hub.run_heartbeat())
@@ -150,7 +164,14 @@ class Delivery:
             self._deflater.counts,
             self._hub.compressed,
             self._catch_up.conflated,
+            self._snapshots.counts if self._snapshots else SnapshotCounts(),
+            self._snapshots.active if self._snapshots else 0,
         )
+
+    @property
+    def head(self) -> Vector:
+        """The offsets up to which this replica has read the publish topic."""
+        return self._history.head
 
     async def serve(
         self,
@@ -212,22 +233,6 @@ class Delivery:
             raise ConnectionResetError("the connection was lost before its upgrade")
         return request.transport
 
-    async def cursor_of(self, cursor: str | None, since: float | None) -> str | None:
-        """Return where a connection begins: at its cursor, or else at a time in seconds since 1970; None for now.
-
-        Raises:
-            Refused: `UNAVAILABLE`: the stream is starting, or the bus does not answer.
-        """
-        if cursor is not None or since is None:
-            return cursor
-        if not self._feed.ready:
-            raise Refused(refusals.UNAVAILABLE, "the stream is starting; try again", retry_after=1.0)
-        try:
-            vector = await self._log_reader.vector_at(since)
-        except Unavailable as exc:
-            raise Refused(refusals.UNAVAILABLE, str(exc), retry_after=1.0) from exc
-        return self._history.codec.encode(vector).decode()
-
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Count a connection for the drain, while the context is open."""
@@ -282,6 +287,9 @@ class Delivery:
         wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._options.drain.spread)
         connection.outbox.offer(self._control_events.draining(connection.subscriber, wait))
         connection.end(DRAINING, wait)
+
+    def _proceed(self, connection: Connection, vector: Vector, tells: bool) -> None:  # noqa: FBT001 -- a callback
+        self._broadcast.proceed(connection, vector, tells=tells)
 
     def _on_round(self, connection: Connection) -> None:
         self._watermarks.send_to(connection)

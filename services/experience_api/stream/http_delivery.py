@@ -18,6 +18,7 @@ from services.experience_api.hub.responses import BatchOutbox, Latest, ResponseC
 from services.experience_api.stream.callbacks import Served
 from services.experience_api.stream.delivery import Delivery, OnOpen
 from services.experience_api.stream.options import DeliveryOptions
+from services.experience_api.wire.snapshot_cursor import is_within_snapshot
 
 CLOSED = "trelay.closed"
 """The type of the last entry of an event stream, which says why it ends."""
@@ -27,6 +28,10 @@ _HEADERS = {
     "Cache-Control": "no-store",
     "X-Accel-Buffering": "no",  # nginx would collect events otherwise
 }
+
+
+_SNAPSHOT_WAIT = 10.0
+"""Seconds that a request may take within a snapshot, of which there is always more to answer with."""
 
 
 class Batch(NamedTuple):
@@ -80,6 +85,8 @@ class HttpDelivery:
             Refused: as `Delivery.transport_of`.
         """
         transport = self._delivery.transport_of(request)
+        if cursor is not None and is_within_snapshot(cursor):
+            wait = max(wait, _SNAPSHOT_WAIT)
         loop = asyncio.get_running_loop()
 
         def complete() -> None:

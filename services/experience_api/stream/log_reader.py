@@ -99,6 +99,12 @@ class LogReader:
         bounds = await self._bus.bounds(self._topic)
         return {partition: end for partition, (_, end) in bounds.items()}
 
+    async def earliest(self) -> Mapping[int, int]:
+        """Return the earliest offset of each partition that is kept. Raises what `ends` does."""
+        async with self._turns:
+            bounds = await self._bus.bounds(self._topic)
+        return {partition: first for partition, (first, _) in bounds.items()}
+
 
 def _since(offset: int, earliest: int) -> int:
     """Return where to begin: the events before the earliest offset may have been of the time in question, too."""

@@ -18,6 +18,8 @@ Vector = tuple[int, ...]
 """The next offset of every partition, by partition."""
 
 _VERSION = b"\x01"
+_SNAPSHOT_VERSION = b"\x02"
+"""Of a place within a snapshot: `snapshot_cursor.py`."""
 _EPOCH_BYTES = 5
 _CHECK_BYTES = 2
 _HEAD = len(_VERSION) + _EPOCH_BYTES
@@ -51,11 +53,13 @@ class CursorCodec:
     def __init__(self, epoch: str, partitions: int) -> None:
         self.epoch = epoch
         self.partitions = partitions
-        self._head = _VERSION + hashlib.blake2s(epoch.encode(), digest_size=_EPOCH_BYTES).digest()
+        digest = hashlib.blake2s(epoch.encode(), digest_size=_EPOCH_BYTES).digest()
+        self._head = _VERSION + digest
+        self._snapshot_head = _SNAPSHOT_VERSION + digest
 
     def encode(self, vector: Sequence[int]) -> bytes:
         """Return the cursor as ASCII that needs no escaping in JSON or in a URL."""
-        return _with_checksum(self._head + b"".join(map(_varint, vector)))
+        return _with_checksum(self._head + self.offsets(vector))
 
     def decode(self, text: str) -> Vector:
         """Return the vector that `encode` was given.
@@ -67,12 +71,39 @@ class CursorCodec:
         body = _without_checksum(text)
         if body[: len(_VERSION)] != _VERSION:
             raise MalformedCursor(f"found a cursor of version {body[0]}; expected {_VERSION[0]}")
-        if body[:_HEAD] != self._head:
-            raise ForeignCursor("the cursor belongs to another topic, or to this topic before it was recreated")
-        vector = tuple(_varints(body[_HEAD:]))
+        self._check(body, self._head)
+        vector = self.vector(body[_HEAD:])
         if len(vector) != self.partitions:
             raise ForeignCursor(f"the cursor has {len(vector)} partitions; the topic has {self.partitions}")
         return vector
+
+    # For the cursors of snapshots
+    def sealed_snapshot(self, content: bytes) -> bytes:
+        """Return the cursor with this content."""
+        return _with_checksum(self._snapshot_head + content)
+
+    def opened_snapshot(self, text: str) -> bytes | None:
+        """Return the content of a cursor within a snapshot; None if it is another one. Raises what `decode` does."""
+        body = _without_checksum(text)
+        if body[: len(_SNAPSHOT_VERSION)] != _SNAPSHOT_VERSION:
+            return None
+        self._check(body, self._snapshot_head)
+        return body[_HEAD:]
+
+    @staticmethod
+    def offsets(vector: Sequence[int]) -> bytes:
+        """Encode a vector."""
+        return b"".join(map(_varint, vector))
+
+    @staticmethod
+    def vector(data: bytes) -> Vector:
+        """Return what `offsets` was given. Raises `MalformedCursor`."""
+        return tuple(_varints(data))
+
+    @staticmethod
+    def _check(body: bytes, head: bytes) -> None:
+        if body[:_HEAD] != head:
+            raise ForeignCursor("the cursor belongs to another topic, or to this topic before it was recreated")
 
 
 class IncrementalCursor:

@@ -24,6 +24,8 @@ experience:
       client_ca_file: ca.pem}}
     operators: {oncall: {token: 0123456789abcdef0123456789abcdef, certificates: [oncall.example.com]}}
   audit: {interval: 10}
+  latest: {channels: [orders.**, "stock.*"], deleted_types: ["*.deleted"], interval: 0.5, readers: 2,
+    page_bytes: 131072}
   delivery:
     feed: {preload: 5000}
     history: {limit_bytes: 1048576}
