@@ -38,6 +38,7 @@ class Subscription:
     cursor: str | None
     cursor_file: CursorFile | None
     since: str | None
+    snapshot: bool
     conflate: str | None
     watermarks: int | None
     count: int | None
@@ -58,6 +59,8 @@ class Subscription:
               help="Resume after the cursor in this file, and keep it up to date.")  # fmt: skip
 @click.option("--since", metavar="TIME",
               help="Begin there without a cursor: 'earliest', 15m, 2h, 7d or 2026-01-02T03:04:05Z.")  # fmt: skip
+@click.option("--snapshot", is_flag=True,
+              help="Begin with the latest event of each subject, without a cursor.")  # fmt: skip
 @click.option("--conflate", metavar="DURATION",
               help="Of the events of this time, such as 500ms, only the latest of each subject.")  # fmt: skip
 @click.option("--watermarks", type=click.IntRange(1, 3600), metavar="SECONDS",
@@ -76,6 +79,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
     cursor: str | None,
     cursor_file: Path | None,
     since: str | None,
+    snapshot: bool,
     conflate: str | None,
     watermarks: int | None,
     count: int | None,
@@ -96,6 +100,8 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
     """  # noqa: D301 -- click's mark against rewrapping
     if cursor and cursor_file is not None:
         raise click.UsageError("give --cursor or --cursor-file, not both")
+    if since and snapshot:
+        raise click.UsageError("give --since or --snapshot, not both")
     if cursor_file is not None and not cursor_file.absolute().parent.is_dir():
         raise click.UsageError(f"found no folder {cursor_file.parent} for the cursor file")
     file = None if cursor_file is None else CursorFile(cursor_file)
@@ -106,6 +112,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
         _loaded(file) if file is not None else cursor or None,
         file,
         since,
+        snapshot,
         conflate,
         watermarks,
         count,
@@ -156,6 +163,7 @@ async def _print_events(subscription: Subscription) -> None:
         subscription.channels,
         subscription.cursor,
         since=subscription.since,
+        snapshot=subscription.snapshot,
         conflate=subscription.conflate,
         watermarks=subscription.watermarks,
         on_retry=lambda reason: None if subscription.quiet else _report(reason),

@@ -24,6 +24,8 @@ export interface Options {
   store?: ResumeStore;
   /** Where to begin without a cursor: `earliest`, a duration such as `15m`, or a time in RFC 3339; now by default. */
   since?: string;
+  /** Whether to begin with the latest event of each subject, between two `trelay.snapshot` events; not with `since`. */
+  snapshot?: boolean;
   /** A duration such as `500ms`: of the events of that time, only the latest one of each subject is received. */
   conflate?: string;
   /** Seconds: tells at most so often, by `trelay.watermark` events, up to when each source has been read. */
@@ -130,6 +132,9 @@ class Subscription {
     const query = new URLSearchParams({ heartbeat: "event" });
     if (this.#options.channels !== undefined) {
       query.set("channels", this.#options.channels.join(","));
+    }
+    if (this.#options.snapshot === true) {
+      query.set("snapshot", "true"); // a cursor comes before it
     }
     if (this.#options.conflate !== undefined) {
       query.set("conflate", this.#options.conflate);

@@ -44,6 +44,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     cursor: str | None = None,
     *,
     since: str | None = None,
+    snapshot: bool = False,
     conflate: str | None = None,
     watermarks: int | None = None,
     sender: Sender | BlockingSender | None = None,
@@ -56,7 +57,8 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     """Yield every event once, and Trelay's control events (connected, gap, watermark), until closed.
 
     `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. Without a
-    cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339. `conflate` is a duration
+    cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339; or, with `snapshot`, with
+    the latest event of each subject, between two `trelay.snapshot` events. `conflate` is a duration
     such as `500ms`: of the events of that time, only the latest one of each subject is received. With `watermarks`, in
     seconds, a `trelay.watermark` tells at most so often up to when each source has been read, so that silence means
     that nothing has changed. `sender` sends messages over the connection, and receives the answers to them.
@@ -72,8 +74,13 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     base = base_url(url)
     can_register = isinstance(credentials, ClientCredentials)
     state = SubscriptionState(cursor, can_register=can_register, rng=rng or random.Random())  # noqa: S311 -- jitter
-    every = watermarks and str(watermarks)
-    given = {"channels": ",".join(channels), "since": since, "conflate": conflate, "watermarks": every}
+    given = {
+        "channels": ",".join(channels),
+        "since": since,
+        "snapshot": "true" if snapshot else None,  # a cursor comes before it
+        "conflate": conflate,
+        "watermarks": watermarks and str(watermarks),
+    }
     query = {name: text for name, text in given.items() if text}
     messages = None if sender is None else sender.messages
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=CONNECT_TIMEOUT)

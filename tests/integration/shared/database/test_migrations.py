@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 
-from shared.database import connection_tables, latest_tables, presence_tables, push_tables  # noqa: F401 -- they add their tables to the metadata
+from shared.database import connection_tables, push_tables, subscriber_tables  # noqa: F401 -- they add their tables to the metadata
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate, newest_revision
 from shared.database.migrations.upgrading import load_scripts

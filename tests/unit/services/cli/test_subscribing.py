@@ -17,6 +17,7 @@ def subscription(stage: FakeServer, **more: object) -> Subscription:
         "cursor": None,
         "cursor_file": None,
         "since": None,
+        "snapshot": False,
         "conflate": None,
         "watermarks": None,
         "count": None,

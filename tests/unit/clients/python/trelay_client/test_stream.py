@@ -49,9 +49,10 @@ async def test_starts_at_a_given_cursor() -> None:
 
 async def test_begins_in_the_history_until_there_is_a_cursor() -> None:
     async with FakeServer(session(connected(), event(1)), session(event(2), stay=True)).up() as server:
-        await server.take(2, since="earliest", conflate="500ms", watermarks=10)
+        await server.take(2, since="earliest", snapshot=True, conflate="500ms", watermarks=10)
         begins = [(request.get("since"), request.get("cursor")) for request in server.requests]
         assert {request.get("watermarks") for request in server.requests} == {"10"}
+        assert {request.get("snapshot") for request in server.requests} == {"true"}, "a cursor comes before it"
         assert {request.get("conflate") for request in server.requests} == {"500ms"}, "also when it reconnects"
         assert begins == [("earliest", None), (None, "after-1")]
 

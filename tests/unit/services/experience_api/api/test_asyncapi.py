@@ -23,6 +23,7 @@ OWN = (
     "draining",
     "heartbeat",
     "watermark",
+    "snapshot",
     "accepted",
     "rejected",
 )
