@@ -1,4 +1,5 @@
-from tests.unit.services.experience_api.stream.snapshots.replica import Replica, SnapshotParts
+from services.experience_api.stream.snapshots.opening import SnapshotParts
+from tests.unit.services.experience_api.stream.snapshots.replica import Replica
 
 
 async def test_without_latest_events_there_are_no_snapshots() -> None:
