@@ -54,7 +54,7 @@ _SAID = {
     "filters": 'Predicates by pattern of `channels`, as a JSON object: `{"orders.*": "total > 100"}`.',
     "cursor": "The cursor of the last event that was processed: the stream resumes after it.",
     "since": "Where the stream begins without a cursor: `earliest`, a duration such as `15m`, or an RFC 3339 time.",
-    "snapshot": "`true` to get the latest event of each subject first, and then the stream. A cursor comes before it.",
+    "snapshot": "`true` to get the latest event of each subject first, unless the stream resumes from a cursor.",
     "watermarks": "Seconds, such as `10s`, to get watermarks: up to when each source has been read. Not for `/events`.",
     "heartbeat": "`event` to get heartbeats as events, which scripts can see.",
 }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from services.experience_api.wire.cursor import CursorCodec, CursorRefused, Vector
+from services.experience_api.wire.snapshot_cursor import vector_of
 
 _KEPT = 8
 """Connections with the event, and connections without an end, that are kept."""
@@ -58,7 +59,7 @@ class Audit(msgspec.Struct):
         codec = CursorCodec(self.epoch, self.partitions)
         try:
             record = _record(value)
-            after, written = codec.decode(record.after), codec.decode(record.written)
+            after, written = vector_of(codec, record.after), vector_of(codec, record.written)
             sent, acknowledged = _optional(codec, record.sent), _optional(codec, record.acknowledged)
         except (msgspec.MsgspecError, UnicodeDecodeError, CursorRefused):
             return
@@ -128,7 +129,7 @@ _record = msgspec.json.Decoder(_Record).decode
 
 
 def _optional(codec: CursorCodec, cursor: str | None) -> Vector | None:
-    return None if cursor is None else codec.decode(cursor)
+    return None if cursor is None else vector_of(codec, cursor)
 
 
 def _passed(reached: Vector | None, known: Audited) -> bool | None:

@@ -11,6 +11,7 @@ from services.experience_api.hub.audience import interest_in
 from services.experience_api.registry.clients import Connected, Consumer
 from services.experience_api.registry.notices import ConnectionDetails
 from services.experience_api.wire.cursor import CursorRefused
+from services.experience_api.wire.snapshot_cursor import vector_of
 
 
 def delivered(known: Evidence, published: Sequence[Found], permitted: Sequence[Found]) -> Hop:
@@ -82,7 +83,7 @@ def _written(
 ) -> Hop:
     """Judge by how far the connection has been served."""
     try:
-        reached = known.codec.decode(details.cursor)[event.partition]
+        reached = vector_of(known.codec, details.cursor)[event.partition]
     except CursorRefused as exc:
         text = f"the place of the connection cannot be compared: {exc}"
         return Hop(DELIVERY, Answer.UNKNOWN, text, "ask again", evidence=evidence)

@@ -38,6 +38,6 @@ class LatestOptions(Options):
     """Connections to the database that snapshots are read with, of one replica. Subscribers wait for their turn; live
     ones never wait."""
 
-    page_bytes: int = Field(default=256 * 1024, ge=1024)
+    page_bytes: int = Field(default=128 * 1024, ge=1024)
     """Bytes read for one subscriber before the next one's turn, and the memory that one subscriber uses meanwhile. A
     larger event is read alone."""

@@ -78,6 +78,16 @@ def read_cursor(codec: CursorCodec, text: str) -> Vector | SnapshotCursor:
     return SnapshotCursor(vector, body[:digest_at], Place(channel, body[digest_at:length_at]))
 
 
+def vector_of(codec: CursorCodec, text: str) -> Vector:
+    """Return where a cursor is in the stream; one within a snapshot is where the stream begins.
+
+    Raises:
+        CursorRefused: as `read_cursor`.
+    """
+    found = read_cursor(codec, text)
+    return found.vector if isinstance(found, SnapshotCursor) else found
+
+
 def is_within_snapshot(text: str) -> bool:
     """Return whether a cursor, if it is valid, is one of a snapshot."""
     return text[:1] == "A" and "g" <= text[1:2] <= "v"  # the version 2, and four bits that follow it

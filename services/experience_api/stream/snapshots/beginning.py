@@ -33,6 +33,7 @@ class Beginnings:
         self._clock = clock
         self._reading = asyncio.Lock()
         self._view: tuple[float, View] | None = None
+        self._failure: tuple[float, str] | None = None
 
     async def cursor(self, interest: Interest) -> str:
         """Return the cursor at which a snapshot of these channels begins.
@@ -60,18 +61,37 @@ class Beginnings:
             Unavailable: the database does not answer, or nothing is copied of the topic yet.
         """
         async with self._reading:
-            now = self._clock.monotonic()
-            if newer or self._view is None or now - self._view[0] > _VIEW_FOR:
-                found = await self._latest.view()
-                if found is None:
-                    raise Unavailable("no latest events have been copied yet")
-                self._view = now, found
-            view = self._view[1]
+            view = self._recent(newer=newer)
+            if view is None:
+                view = await self._read()
         codec = self._history.codec
         if (view.epoch, len(view.positions)) != (codec.epoch, codec.partitions):
             self._view = None
             raise Unavailable("the latest events are those of the topic before it was recreated")
         return view
+
+    def _recent(self, *, newer: bool) -> View | None:
+        """Return what was read a second ago at most; raise what went wrong then."""
+        now = self._clock.monotonic()
+        if self._failure is not None and now - self._failure[0] <= _VIEW_FOR:
+            raise Unavailable(self._failure[1])
+        if newer or self._view is None or now - self._view[0] > _VIEW_FOR:
+            return None
+        return self._view[1]
+
+    async def _read(self) -> View:
+        began = self._clock.monotonic()
+        try:
+            found = await self._latest.view()
+        except Unavailable as exc:
+            # At the end of the attempt: all that have waited for it share the failure.
+            self._failure = self._clock.monotonic(), str(exc)
+            raise
+        self._failure = None
+        if found is None:
+            raise Unavailable("no latest events have been copied yet")
+        self._view = began, found
+        return found
 
     async def paging(self, cursor: SnapshotCursor, interest: Interest) -> tuple[Paging, str]:
         """Return what is left of a snapshot at a cursor; or a snapshot that begins again, and why.

@@ -13,7 +13,7 @@ from typing import Self, TypeVar
 from services.experience_api.hub.close_codes import INTERNAL
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import Position
-from services.experience_api.latest.view import LatestEvents, Page
+from services.experience_api.latest.view import LatestEvents
 from services.experience_api.stream.catching_up.replay_writer import ReplayWriter
 from services.experience_api.stream.catching_up.resubscribing import Resubscription
 from services.experience_api.stream.control_events import ControlEvents, SnapshotBegins
@@ -179,10 +179,10 @@ class Snapshots:
             running.changes.clear()
             if (wanted := paging.wanted) is None:
                 break
-            page = await self._available(partial(self._page, wanted))
-            if not paging.fits(page):
+            frames = await self._available(partial(self._frames, paging, wanted))
+            if frames is None:
                 return False
-            if frames := paging.add(page):
+            if frames:
                 self.counts.events += len(frames)
                 await self._writer.write(connection, running.replay, frames)
                 running.cursor = paging.cursor
@@ -194,9 +194,11 @@ class Snapshots:
         await self._writer.write(connection, running.replay, [frame], [frame])
         running.cursor = paging.cursor
 
-    async def _page(self, wanted: Wanted) -> Page:
+    async def _frames(self, paging: Paging, wanted: Wanted) -> list[bytes] | None:
+        """Return the frames of the next page; None if it does not belong to those before."""
         async with self._turns:
-            return await self._latest.page(wanted.within, wanted.after, self._page_bytes)
+            page = await self._latest.page(wanted.within, wanted.after, self._page_bytes)
+        return paging.add(page) if paging.fits(page) else None
 
     async def _available(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Return the result of an attempt, however often it takes while the database or the bus does not answer."""

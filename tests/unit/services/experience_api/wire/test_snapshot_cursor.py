@@ -15,6 +15,7 @@ from services.experience_api.wire.snapshot_cursor import (
     SnapshotEncoder,
     is_within_snapshot,
     read_cursor,
+    vector_of,
 )
 
 CODEC = CursorCodec("3f2a", 2)
@@ -47,6 +48,11 @@ def test_reading_reverses_encoding(vector: list[int], channel: str, digest: byte
 
 def test_a_cursor_of_the_stream_is_read_as_well() -> None:
     assert read_cursor(CODEC, CODEC.encode((1, 2)).decode()) == (1, 2)
+
+
+def test_the_vector_of_a_snapshot_is_that_of_the_stream_behind_it() -> None:
+    assert vector_of(CODEC, encoded()) == (5, 300)
+    assert vector_of(CODEC, CODEC.encode((1, 2)).decode()) == (1, 2)
 
 
 def test_both_beginnings_come_before_every_subject() -> None:

@@ -121,6 +121,7 @@ class Replica:
 
     async def _pause(self) -> None:
         self.pauses += 1
+        self.clock.pass_time(1.1)
         await asyncio.sleep(0)
 
 

@@ -38,6 +38,9 @@ async def test_a_database_that_does_not_answer_or_has_nothing_yet_is_waited_for(
     with pytest.raises(Refused, match="database is away") as refused:
         await replica.begin()
     assert (refused.value.status, refused.value.retry_after) == (503, 1.0)
+    with pytest.raises(Refused, match="database is away"):
+        await replica.begin()  # shares the failure, and does not wait for another one
+    replica.clock.pass_time(1.1)
     replica.latest.stored = None
     with pytest.raises(Refused, match="no latest events"):
         await replica.begin()

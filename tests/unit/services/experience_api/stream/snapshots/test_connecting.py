@@ -24,7 +24,8 @@ def beginning(replica: Replica, *, ready: bool = True, snapshots: bool = True) -
 
 
 async def test_a_cursor_comes_before_everything_else(replica: Replica) -> None:
-    assert await beginning(replica, ready=False).cursor("c", 0.0, INTEREST) == "c"
+    assert await beginning(replica, ready=False).cursor("c", 0.0) == "c"
+    assert await beginning(replica, ready=False, snapshots=False).cursor("c", 0.0, INTEREST) == "c"
     assert await beginning(replica, ready=False).cursor(None, None) is None
 
 
@@ -33,6 +34,22 @@ async def test_a_snapshot_begins_at_the_positions_of_the_table(replica: Replica)
     found = read_cursor(replica.codec, cursor or "")
     assert isinstance(found, SnapshotCursor)
     assert (found.vector, found.place) == ((2,), START)
+
+
+async def test_a_snapshot_comes_in_the_place_of_a_gap(replica: Replica) -> None:
+    begins, fresh = beginning(replica), await replica.begin()
+    kept, within = replica.codec.encode((1,)).decode(), fresh
+    assert await begins.cursor(kept, None, INTEREST) == kept
+    assert await begins.cursor(within, None, INTEREST) == within
+    assert await begins.cursor("altered", None, INTEREST) == fresh
+    replica.history.restart(replica.codec, (2,))
+    assert await begins.cursor(kept, None, INTEREST) == kept  # the bus has it, if memory has not
+    replica.bus.delete_records(TOPIC, 0, 2)
+    assert await begins.cursor(kept, None, INTEREST) == fresh
+    replica.bus.delete_topic(TOPIC)
+    with pytest.raises(Refused) as refused:
+        await begins.cursor(kept, None, INTEREST)
+    assert refused.value.status == 503
 
 
 async def test_without_latest_events_there_is_no_snapshot(replica: Replica) -> None:
