@@ -96,10 +96,10 @@ async def registered(deployment: Deployment, replica: Replica, names: list[str])
 async def connected(replica: Replica, token: str, path: str) -> AsyncIterator[Subscription]:
     """Connect as soon as the connection before has been released."""
     async with AsyncExitStack() as stack:
-        while True:
+        subscription: Subscription | None = None
+        while subscription is None:
             try:
                 subscription = await stack.enter_async_context(replica.connect(token, path=path))
-                break
             except WSServerHandshakeError as exc:
                 if exc.status not in {409, 503}:
                     raise
