@@ -18,6 +18,8 @@ _PAGE = 1000
 CHANNELS_LIMIT = 1000
 CONNECTIONS_LIMIT = 100
 """Each connection beyond the limit of its client asks all others whether they live."""
+SECRET_MINIMUM = 15
+"""Characters of a chosen secret, as OWASP ASVS 5.0 (6.2.1) advises: one that is shorter can be guessed."""
 NOTE_LIMIT = 500
 OVERLAP_LIMIT = 30 * 86_400.0
 """Seconds for which a replaced secret can remain valid."""
@@ -86,6 +88,7 @@ class ClientAdmin:
         check_note(new.note)
         check_channels(new.channels)
         check_max_connections(new.max_connections)
+        check_secret(new.client_id, new.secret)
         secret = await add_client(
             self._store,
             new.client_id,
@@ -111,6 +114,7 @@ class ClientAdmin:
         """
         if not 0 <= overlap <= OVERLAP_LIMIT:  # refuses NaN as well
             raise Malformed(f"overlap: found {overlap:g}; expected 0 to {OVERLAP_LIMIT:.0f} seconds (30 days)")
+        check_secret(client_id, secret)
         chosen = await rotate_secret(self._store, client_id, secret=secret, overlap=overlap, rng=self._rng)
         if chosen is None:
             raise UnknownClient(client_id)
@@ -213,3 +217,18 @@ def check_max_connections(number: int) -> None:
     """
     if not 1 <= number <= CONNECTIONS_LIMIT:
         raise Malformed(f"max_connections: found {number}; expected 1 to {CONNECTIONS_LIMIT}")
+
+
+def check_secret(client_id: str, secret: str | None) -> None:
+    """Check a secret that somebody has chosen; None stands for one that is generated.
+
+    Raises:
+        Malformed: it is too short, or made of the name of the client. The text holds nothing of it.
+    """
+    if secret is None:
+        return
+    advice = "or no secret: then a random one is generated"
+    if len(secret) < SECRET_MINIMUM:
+        raise Malformed(f"secret: found {len(secret)} characters; expected {SECRET_MINIMUM} at least, {advice}")
+    if not secret.casefold().replace(client_id.casefold(), "").strip("0123456789-_. "):
+        raise Malformed(f"secret: found the id of the client and digits; expected one that nobody guesses, {advice}")

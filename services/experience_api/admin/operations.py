@@ -1,7 +1,13 @@
 """What each endpoint of the admin API does, takes and answers."""
 
 from services.experience_api import refusals
-from services.experience_api.admin.clients import CHANNELS_LIMIT, CONNECTIONS_LIMIT, NOTE_LIMIT, OVERLAP_LIMIT
+from services.experience_api.admin.clients import (
+    CHANNELS_LIMIT,
+    CONNECTIONS_LIMIT,
+    NOTE_LIMIT,
+    OVERLAP_LIMIT,
+    SECRET_MINIMUM,
+)
 from services.experience_api.admin.requests import PAGE, PAGE_LIMIT
 from services.experience_api.api import schemas
 from services.experience_api.auth.secrets import CHOSEN_LIMIT
@@ -34,8 +40,9 @@ _OVERLAP: Schema = {"type": "number", "minimum": 0, "maximum": int(OVERLAP_LIMIT
 _SECRET: Schema = {
     "type": ["string", "null"],
     "pattern": schemas.PLAIN_TEXT["pattern"],
+    "minLength": SECRET_MINIMUM,
     "maxLength": CHOSEN_LIMIT,
-    "description": "Chosen, at most 256 bytes; by default a random one is made.",
+    "description": "Chosen, 15 characters at least and 256 bytes at most; by default a random one is made.",
 }
 _SETTABLE: dict[str, Schema] = {
     "channels": _PATTERNS,

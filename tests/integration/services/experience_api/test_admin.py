@@ -83,7 +83,7 @@ async def last_ending(replica: Replica, unlike: int | None = None) -> tuple[int,
 async def test_two_operators_on_two_replicas_at_once(deployment: Deployment) -> None:
     async with deployment.replica(ADMIN) as one, deployment.replica(ADMIN) as other:
         for _ in range(5):
-            new = {"client_id": "shop", "secret": "a secret"}
+            new = {"client_id": "shop", "secret": "a secret of its own"}
             added = await asyncio.gather(*(call(each, "POST", "/clients", new) for each in (one, other)))
             assert sorted(status for status, _ in added) == [201, 409]
             rotate = {"overlap": 60}

@@ -25,9 +25,9 @@ def admin(registry: MemoryRegistry) -> ClientAdmin:
 
 async def test_a_generated_secret_is_shown_once_and_a_given_one_never(admin: ClientAdmin) -> None:
     assert (await admin.add(NewClient("shop")))["client_secret"].startswith("trs_")
-    assert "client_secret" not in await admin.add(NewClient("other", secret="chosen"))
+    assert "client_secret" not in await admin.add(NewClient("other", secret="chosen by its owner"))
     assert (await admin.rotate("shop", 60.0))["client_secret"].startswith("trs_")
-    assert "client_secret" not in await admin.rotate("shop", 0.0, "chosen")
+    assert "client_secret" not in await admin.rotate("shop", 0.0, "chosen by its owner")
     assert "client_secret" not in await admin.show("shop")
 
 
@@ -84,7 +84,10 @@ async def test_an_unknown_client_is_an_error(admin: ClientAdmin, work: Callable[
         (lambda admin: admin.rotate("shop", -1.0), "overlap"),
         (lambda admin: admin.rotate("shop", math.nan), "overlap"),
         (lambda admin: admin.rotate("shop", 1e9), "30 days"),
-        (lambda admin: admin.rotate("shop", 0.0, ""), "secret is invalid"),
+        (lambda admin: admin.rotate("shop", 0.0, "s3cret-of-shop"), "found 14 characters; expected 15 at least"),
+        (lambda admin: admin.add(NewClient("new", "")), "found 0 characters"),
+        (lambda admin: admin.add(NewClient("billing", "Billing-billing-2026")), "the id of the client and digits"),
+        (lambda admin: admin.add(NewClient("new", "long enough\x00\x00\x00\x00")), "secret is invalid"),
         (lambda admin: admin.change("shop", ClientChange(channels=("a..b",))), "a..b"),
         (lambda admin: admin.change("shop", ClientChange(channels=("a",) * 1001)), "1001 patterns"),
         (lambda admin: admin.change("shop", ClientChange(note="x" * 501)), "note"),
@@ -93,7 +96,22 @@ async def test_an_unknown_client_is_an_error(admin: ClientAdmin, work: Callable[
         (lambda admin: admin.add(NewClient("new", note="a\0b")), "NUL"),
         (lambda admin: admin.add(NewClient("new", channels=("a..b",))), "a..b"),
     ],
-    ids=["negative", "nan", "long", "secret", "pattern", "patterns", "note", "none", "many", "nul", "new"],
+    ids=[
+        "negative",
+        "nan",
+        "long",
+        "short",
+        "empty",
+        "name",
+        "control",
+        "pattern",
+        "patterns",
+        "note",
+        "none",
+        "many",
+        "nul",
+        "new",
+    ],
 )
 async def test_what_is_invalid_changes_nothing(
     admin: ClientAdmin, work: Callable[[ClientAdmin], Awaitable[Any]], said: str

@@ -130,7 +130,7 @@ async def test_a_client_from_its_creation_to_its_removal(
 
 async def test_clients_are_listed_page_by_page(admin: Admin) -> None:
     for number in range(4):
-        await admin.call("POST", "/clients", {"client_id": f"c{number}", "secret": "chosen"}, 201)
+        await admin.call("POST", "/clients", {"client_id": f"c{number}", "secret": "chosen by its owner"}, 201)
     names, after = [], ""
     while after is not None:
         page = await admin.call("GET", f"/clients?limit=2{after and f'&after={after}'}")
