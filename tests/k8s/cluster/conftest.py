@@ -1,7 +1,7 @@
 """The cluster, and Trelay on it with a table that is fed."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -35,10 +35,15 @@ def trelay(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Cluste
     return cluster
 
 
-def deploy(cluster: Cluster, folder: Path, version: str = VERSION) -> None:
-    """Run the overlay `local` of a release in an empty namespace."""
+def deploy(cluster: Cluster, folder: Path, version: str = VERSION, certificates: Sequence[Object] = ()) -> None:
+    """Run the overlay `local` of a release in an empty namespace.
+
+    `certificates` are resources of cert-manager, which makes the Secrets that they name; those of tests are left out.
+    """
     cluster.delete_namespace()
-    objects = local(folder, REPLICAS, version)
+    issued = {each["spec"]["secretName"] for each in certificates}
+    objects = [found for found in local(folder, REPLICAS, version) if found["metadata"]["name"] not in issued]
+    objects += certificates
     cluster.run("apply", "-f", "-", given=_namespace_of(objects))
     cluster.create_programs()
     cluster.apply(objects)

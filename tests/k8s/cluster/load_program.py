@@ -60,7 +60,7 @@ def load(
     verdict = Verdict()
     environment = {"RATE": str(rate), "SUBSCRIBERS": str(subscribers), "SETTLE": str(settle)}
     start(cluster, "load.py", version, **environment, **more)
-    until(lambda: "connected" in cluster.log(POD), 120, lambda: cluster.log(POD) + cluster.state())
+    until(lambda: "connected" in cluster.log(POD), 300, lambda: cluster.log(POD) + cluster.state())
     yield verdict
     verdict.found = stop(cluster, settle + 60)
 
@@ -77,6 +77,7 @@ def start(cluster: Cluster, name: str, version: str = VERSION, **environment: st
 
 def stop(cluster: Cluster, timeout: float) -> dict[str, Any]:
     """Stop the program, and return its verdict."""
+    assert _phase(cluster) == "Running", cluster.log(POD) + cluster.state()
     cluster.python(POD, "import os, signal; os.kill(1, signal.SIGTERM)")
     until(lambda: _phase(cluster) in {"Succeeded", "Failed"}, timeout, lambda: cluster.log(POD) + cluster.state())
     lines = [line for line in cluster.log(POD).splitlines() if line.startswith("{")]

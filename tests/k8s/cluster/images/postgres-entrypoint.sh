@@ -7,4 +7,6 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
     PGPASSWORD=$(cat "$POSTGRES_PASSWORD_FILE") createdb --host=/tmp --username="$POSTGRES_USER" "$POSTGRES_DB" || true
     pg_ctl --pgdata="$PGDATA" --wait stop
 fi
+# After SIGKILL the lock files name a process of the container before, whose number another one may have now.
+rm -f "$PGDATA/postmaster.pid" /tmp/.s.PGSQL.*
 exec postgres -D "$PGDATA" -c listen_addresses='*' -c unix_socket_directories=/tmp -c max_connections=300

@@ -6,6 +6,7 @@ It reconnects as the protocol says, with the cursor of its last frame, and repai
 import asyncio
 import json
 import os
+import random
 import signal
 import ssl
 import sys
@@ -32,7 +33,13 @@ SUBSCRIBERS = int(os.environ.get("SUBSCRIBERS", "20"))
 SETTLE = float(os.environ.get("SETTLE", "60"))
 SECRET = "a-secret-of-the-load-program"
 PAUSE = 0.05
+LONGEST_PAUSE = 1.0
+"""Seconds between two attempts to connect: twice as long after each, and by chance up to half less."""
+REGISTERING = asyncio.Semaphore(4)
 PREFIX = os.environ.get("PREFIX", f"load-{time.time_ns()}")
+ACCOUNTS = 50
+OF_ONE_ACCOUNT = bool(os.environ.get("OF_ONE_ACCOUNT"))
+"""Each subscriber asks for the rows of one account, by a filter, instead of all rows."""
 
 
 @dataclass
@@ -40,45 +47,55 @@ class Subscriber:
     """One consumer, and everything that it received."""
 
     name: str
+    account: int | None = None
+    """The only account that it asks for."""
     cursor: str | None = None
     numbers: list[int] = field(default_factory=list)
     gaps: int = 0
     away: list[float] = field(default_factory=list)
     """Seconds from each end of a connection to the next connection."""
+    lost_at: float | None = None
+    """When its last connection ended, while it has none."""
     refused: list[int] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    """What else ended a connection, or prevented it."""
     token: str | None = None
 
     async def run(self, session: aiohttp.ClientSession) -> None:
         """Subscribe until cancelled."""
-        lost_at: float | None = None
+        pause = PAUSE
         while True:
+            connected = len(self.away)
             try:
                 self.token = self.token or await self._register(session)
-                lost_at = await self._listen(session, self.token, lost_at)
+                await self._listen(session, self.token)
             except aiohttp.WSServerHandshakeError as exc:
                 self.refused.append(exc.status)
-            except (aiohttp.ClientError, OSError, TimeoutError):
-                pass
-            if lost_at is None and self.cursor is not None:
-                lost_at = time.monotonic()
-            await asyncio.sleep(PAUSE)
+            except (aiohttp.ClientError, OSError, TimeoutError) as exc:
+                self.failed.append(type(exc).__name__)
+            if self.lost_at is None and self.cursor is not None:
+                self.lost_at = time.monotonic()
+            pause = PAUSE if len(self.away) > connected else min(LONGEST_PAUSE, 2 * pause)
+            await asyncio.sleep(pause * random.uniform(0.5, 1))
 
     async def _register(self, session: aiohttp.ClientSession) -> str:
         headers = {"client_id": self.name, "client_secret": SECRET}
-        async with session.post(f"{URL}/consumers", headers=headers) as answer:
+        async with REGISTERING, session.post(f"{URL}/consumers", headers=headers) as answer:
             answer.raise_for_status()
             return str((await answer.json())["token"])
 
-    async def _listen(self, session: aiohttp.ClientSession, token: str, lost_at: float | None) -> float | None:
+    async def _listen(self, session: aiohttp.ClientSession, token: str) -> None:
         query = {"cursor": self.cursor} if self.cursor else {}
+        if self.account is not None:
+            query |= {"channels": "feed", "filters": json.dumps({"feed": f"account = 's{self.account}'"})}
         headers = {"Authorization": f"Bearer {token}"}
         async with session.ws_connect(f"{URL}/ws/publish?{urlencode(query)}", headers=headers, heartbeat=10) as socket:
-            if lost_at is not None:
-                self.away.append(time.monotonic() - lost_at)
+            if self.lost_at is not None:
+                self.away.append(time.monotonic() - self.lost_at)
+                self.lost_at = None
             async for message in socket:
                 if message.type is aiohttp.WSMsgType.TEXT:
                     self._note(json.loads(message.data))
-        return time.monotonic()
 
     def _note(self, frame: dict[str, object]) -> None:
         if frame["source"] == "/trelay":
@@ -90,11 +107,17 @@ class Subscriber:
         cursor = frame.get("cursor")
         self.cursor = str(cursor) if cursor else self.cursor
 
+    def expected(self, numbers: set[int]) -> set[int]:
+        """Return those of some rows that it must receive."""
+        return numbers if self.account is None else {each for each in numbers if each % ACCOUNTS == self.account}
+
 
 async def main() -> int:
     """Run until SIGTERM, and return 0 if each subscriber got each row once."""
     options = DatabaseOptions.model_validate({"url": DATABASE, "password": {"file": str(PASSWORD)}, **TLS})
-    subscribers = [Subscriber(f"{PREFIX}-{number}") for number in range(SUBSCRIBERS)]
+    subscribers = [
+        Subscriber(f"{PREFIX}-{number}", number % ACCOUNTS if OF_ONE_ACCOUNT else None) for number in range(SUBSCRIBERS)
+    ]
     await _add_clients(options, [subscriber.name for subscriber in subscribers])
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -111,7 +134,8 @@ async def main() -> int:
         numbers = await _feed(stop, trusted)
         seconds = time.monotonic() - began
         deadline = time.monotonic() + SETTLE
-        while time.monotonic() < deadline and any(set(numbers) - set(each.numbers) for each in subscribers):
+        committed = set(numbers)
+        while time.monotonic() < deadline and any(each.expected(committed) - set(each.numbers) for each in subscribers):
             await asyncio.sleep(1)
         for task in running:
             task.cancel()
@@ -144,11 +168,15 @@ async def _feed(stop: asyncio.Event, trusted: ssl.SSLContext) -> list[int]:
                 connection = await asyncpg.connect(
                     DATABASE, password=password, ssl=trusted if TLS else False, timeout=5
                 )
-            rows = [(number, f"s{number % 50}") for number in batch]
+            rows = [(number, f"s{number % ACCOUNTS}") for number in batch]
             await connection.executemany("INSERT INTO feed (number, account) VALUES ($1, $2)", rows, timeout=5)
         except asyncpg.UniqueViolationError:
             pass  # the answer to the commit was lost: they are there
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
+        except (
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, TimeoutError,
+        ):  # fmt: skip
+            if connection is not None:
+                connection.terminate()
             connection = None
             await asyncio.sleep(0.2)
             continue  # the same rows again
@@ -160,20 +188,23 @@ async def _feed(stop: asyncio.Event, trusted: ssl.SSLContext) -> list[int]:
 
 
 def _verdict(numbers: list[int], seconds: float, subscribers: list[Subscriber]) -> dict[str, object]:
-    expected = set(numbers)
+    committed = set(numbers)
     away = sorted(seconds for subscriber in subscribers for seconds in subscriber.away)
+    failed = [error for subscriber in subscribers for error in subscriber.failed]
     refused = [status for subscriber in subscribers for status in subscriber.refused]
     return {
         "rows": len(numbers),
         "rows_per_second": round(len(numbers) / seconds, 1),
         "subscribers": len(subscribers),
-        "lost": sum(len(expected - set(subscriber.numbers)) for subscriber in subscribers),
-        "twice": sum(len(subscriber.numbers) - len(set(subscriber.numbers)) for subscriber in subscribers),
-        "foreign": sum(len(set(subscriber.numbers) - expected) for subscriber in subscribers),
+        "lost": sum(len(each.expected(committed) - set(each.numbers)) for each in subscribers),
+        "twice": sum(len(each.numbers) - len(set(each.numbers)) for each in subscribers),
+        "frames_per_second": round(sum(len(each.numbers) for each in subscribers) / seconds),
+        "foreign": sum(len(set(each.numbers) - each.expected(committed)) for each in subscribers),
         "gaps": sum(subscriber.gaps for subscriber in subscribers),
         "reconnects": len(away),
         "reconnect_p50_s": round(away[len(away) // 2], 2) if away else None,
         "reconnect_p99_s": round(away[min(len(away) - 1, len(away) * 99 // 100)], 2) if away else None,
+        "failed": {error: failed.count(error) for error in sorted(set(failed))},
         "refused": {str(status): refused.count(status) for status in sorted(set(refused))},
     }
 

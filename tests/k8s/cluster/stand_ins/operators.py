@@ -47,13 +47,18 @@ def secrets_of_users() -> list[Object]:
 
 def reconciled(objects: list[Object]) -> list[Object]:
     """Return what the operators make of the custom resources among some objects."""
+    database = [_secret("trelay-postgresql-ca", **_ca()), *postgresql()]
+    return [*reconciled_without_database(objects), *database]
+
+
+def reconciled_without_database(objects: list[Object]) -> list[Object]:
+    """Return the same, where CloudNativePG itself is in the cluster."""
     (pool,) = of_kind(objects, "KafkaNodePool").values()
     (kafka,) = of_kind(objects, "Kafka").values()
     users = of_kind(objects, "KafkaUser")
     return [
         *_secrets(users, of_kind(objects, "Certificate")),
         *kafka_brokers(pool["spec"]["replicas"], kafka["spec"]["kafka"]["config"]),
-        *postgresql(),
         _kafka_operator(
             brokers=pool["spec"]["replicas"],
             topics=[*of_kind(objects, "KafkaTopic").values()],
@@ -63,8 +68,8 @@ def reconciled(objects: list[Object]) -> list[Object]:
 
 
 def _secrets(users: dict[str, Object], certificates: dict[str, Object]) -> list[Object]:
-    ca = {"ca.crt": AUTHORITY.cert_pem.bytes().decode()}
-    made = [_secret("trelay-cluster-ca-cert", **ca), _secret("trelay-postgresql-ca", **ca)]
+    ca = _ca()
+    made = [_secret("trelay-cluster-ca-cert", **ca)]
     for name in users:
         # Java refuses a certificate without any alternative name.
         crt, key = _issued(f"{name}.invalid", common_name=name)
@@ -77,6 +82,10 @@ def _secrets(users: dict[str, Object], certificates: dict[str, Object]) -> list[
     crt, key = _issued("trelay-postgresql-rw")
     made.append(_secret("stand-in-postgresql", **{"tls.crt": crt, "tls.key": key}))
     return made
+
+
+def _ca() -> dict[str, str]:
+    return {"ca.crt": AUTHORITY.cert_pem.bytes().decode()}
 
 
 def _issued(*names: str, common_name: str | None = None) -> tuple[str, str]:
