@@ -13,6 +13,7 @@ ORDER = (
     "bus_kafka",
     "bus_postgres",
     "ndjson",
+    "files",
     "queues",
     "table",
     "replication",

@@ -13,7 +13,7 @@ import json
 import random
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -99,6 +99,11 @@ def bare_lines(path: Path) -> Iterator[BareRecords]:
 
 
 async def bare_kafka(path: Path, events: int, servers: str) -> Cost:
+    return await publish_bare(bare_lines(path), events, servers)
+
+
+async def publish_bare(batches: Iterable[BareRecords], events: int, servers: str) -> Cost:
+    """Write each batch in a transaction, two of them at a time."""
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
         await bus.ensure_topics(TopicsOptions(prefix=topic, partitions=1).all())
@@ -108,7 +113,7 @@ async def bare_kafka(path: Path, events: int, servers: str) -> Cost:
 
         async def work() -> None:
             commits: list[asyncio.Task[None]] = []
-            for turn, batch in enumerate(bare_lines(path)):
+            for turn, batch in enumerate(batches):
                 producer = producers[turn % 2]
                 if len(commits) == 2:
                     await commits.pop(0)
