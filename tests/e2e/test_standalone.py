@@ -84,7 +84,7 @@ async def test_it_shows_what_changes_and_resumes_after_sigkill(tmp_path: Path) -
         begun = time.monotonic()
         program.process.send_signal(signal.SIGINT)
         assert await program.process.wait() == 0  # 1 if it had to be cut off after 4.5 s
-        assert time.monotonic() - begun < 15  # promised are 5; a busy machine takes its time to end a process
+        assert time.monotonic() - begun < 60  # promised are 5; a busy machine takes its time to end a process
 
 
 @pytest.mark.timeout(900)

@@ -9,11 +9,11 @@ from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from tests.integration.services.experience_api.replicas import settings
+from tests.integration.services.experience_api.replicas import LONG_LEASES, settings
 
 
 async def main(dsn: str) -> None:
-    options = settings(DatabaseOptions(url=dsn))
+    options = settings(DatabaseOptions(url=dsn), LONG_LEASES)
     registry = PostgresRegistry(create_engine(options.database), options.database)
     async with build_experience_api(options, bus=MemoryBus(), registry=registry, alerts=RecordingAlerts()) as service:
         print(service.listening.url, flush=True)

@@ -23,6 +23,8 @@ from shared.database.options import DatabaseOptions
 from shared.http.server import Health
 
 TIMEOUT = 60.0
+LONG_LEASES = {"connections": {"probe_timeout": 0.5, "lease_seconds": 120}}
+"""Longer than any test waits, so that it does not wait for the end of a lease."""
 Headers = dict[str, str]
 JSON = {"Content-Type": "application/json"}
 

@@ -12,7 +12,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from services.experience_api.registry.clients import ClientChange, Policy
-from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, ReplicaClient, ready
+from tests.integration.services.experience_api.replicas import LONG_LEASES, TIMEOUT, Deployment, ReplicaClient, ready
 
 
 async def dial(url: str, token: str) -> ClientConnection | int:
@@ -102,7 +102,7 @@ async def replaced_within(seconds: float, url: str, token: str) -> float:
 
 
 async def test_the_clients_of_a_killed_replica_are_admitted_elsewhere(deployment: Deployment) -> None:
-    """Without waiting for its lease of 30 s to expire."""
+    """Without waiting for its lease to expire."""
     async with AsyncExitStack() as stack:
         child, client = await stack.enter_async_context(process(deployment))
         other = await stack.enter_async_context(deployment.replica())
@@ -114,7 +114,7 @@ async def test_the_clients_of_a_killed_replica_are_admitted_elsewhere(deployment
         await child.wait()
         took = await replaced_within(TIMEOUT, other.url, token)
         print(f"admitted elsewhere {took:.2f} s after the kill")
-        assert took < 10  # seconds on a busy machine; the lease would take 30
+        assert took < 60  # seconds on a busy machine; the lease would take 120
 
 
 async def test_the_clients_of_a_paused_replica_are_admitted_elsewhere_and_stay_there(deployment: Deployment) -> None:
@@ -137,14 +137,14 @@ async def test_the_clients_of_a_paused_replica_are_admitted_elsewhere_and_stay_t
 
 
 async def test_a_client_that_does_not_answer_is_replaced_soon(deployment: Deployment) -> None:
-    async with deployment.replica() as one, deployment.replica() as other:
+    async with deployment.replica(LONG_LEASES) as one, deployment.replica(LONG_LEASES) as other:
         token = await one.register()
         for url in (one.url, other.url):
             async with one.connect(token) as silent:  # aiohttp's client answers pings only while it is read from
                 await silent.next()
                 took = await replaced_within(TIMEOUT, url, token)
                 print(f"replaced after {took:.2f} s")
-                assert took < 10  # 0.5 to 0.6, and more on a busy machine; a lease would take 30
+                assert took < 60  # 0.5 to 0.6, and more on a busy machine; a lease would take 120
                 assert (await silent.closed())[0] == 4502
             await deployment.until_no_connection()
 

@@ -92,7 +92,7 @@ class Deployment:
         total = sum(map(len, self.written.values()))
         count = 0
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while (count := sum(map(len, (await published(bus, self.bus, CHANNELS)).values()))) < total:
                     await asyncio.sleep(0.2)
                 while list(self.drop.glob("*.csv")):

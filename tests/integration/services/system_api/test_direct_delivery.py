@@ -69,7 +69,7 @@ async def test_without_a_bus_and_a_database_a_folder_keeps_the_checkpoints(
         service = system(tmp_path, {"url": receiver.url, "state": str(tmp_path / "state")})
         programs.append(service)
         await crash_and_finish(service, 3)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             while len(set(receiver.ids)) < LINES:
                 await asyncio.sleep(0.05)
         assert await service.stop() == 0, service.tail()
@@ -96,7 +96,7 @@ async def test_events_are_delivered_to_the_experience_layer(
     await experience.ready()
     await crash_and_finish(service, 1)
     await service.ready()
-    async with connect(OPTIONS, migrated_database) as bus, asyncio.timeout(60):
+    async with connect(OPTIONS, migrated_database) as bus, asyncio.timeout(240):
         while len(set(found := (await published(bus, OPTIONS, ["c"]))["c"])) < LINES:
             await asyncio.sleep(0.1)
     assert await service.stop() == 0, service.tail()

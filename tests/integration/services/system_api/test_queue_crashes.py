@@ -50,7 +50,7 @@ async def run_and_crash(running: Program, write: Callable[[], Awaitable[None]], 
 async def settle(bus: Bus, options: BusOptions, written: list[str], queue: UpstreamQueue) -> None:
     """Return once all messages are published and none can be delivered again, or after 90 s."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(240):
             while len({event["data"]["id"] for event in await published_events(bus, options)}) < len(written):
                 await asyncio.sleep(0.2)
             while await queue.left():

@@ -106,7 +106,7 @@ class Rotation:
         """Wait until everything is published, and return it."""
         found: dict[str, list[str]] = {}
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while sum(map(len, (found := await published(bus, self.bus, CHANNELS)).values())) < sum(
                     map(len, self.written.values())
                 ):

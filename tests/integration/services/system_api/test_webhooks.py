@@ -85,7 +85,7 @@ class Replicas:
         """Return what is published, once that is so much."""
         found: list[int] = []
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 while len(found) < count:
                     await asyncio.sleep(0.1)
                     self.revive()
