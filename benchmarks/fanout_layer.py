@@ -83,7 +83,7 @@ def _delivering(delivery: Delivery) -> tuple[Handler, Callable[[], int]]:
     async def handle(request: web.Request) -> web.StreamResponse:
         query = request.query
         number = query.get("number", "0")
-        filters = {"one": "data.fill != 'none'", "own": f"data.fill != 'none{number}'"}
+        filters = {"one": "fill != 'none'", "own": f"fill != 'none{number}'"}
         asked = {"bench.fanout": filters[query["filter"]]} if "filter" in query else {}
         interest = interest_in(["bench.fanout"], asked, float(query.get("conflate", 0)))
         subscriber = Subscriber(uuid4(), f"client-{delivery.counts.connections}", interest)

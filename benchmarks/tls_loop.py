@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import sys
 import time
+from typing import cast
 
 import uvloop
 
@@ -19,8 +20,7 @@ class _Taken(asyncio.Protocol):
         self._taken, self._count, self._everybody = taken, count, everybody
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # of uvloop, which derives from no class
 
     def data_received(self, _data: bytes) -> None:
         self._taken.append(self._transport)
