@@ -162,7 +162,7 @@ async def test_sighup_reloads_what_it_can_and_ends_nothing(tmp_path: Path, setti
         assert await program.process.wait() == 0
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 async def test_a_changed_settings_file_is_loaded_without_a_signal(tmp_path: Path) -> None:
     """As Kubernetes changes that of a ConfigMap: it replaces a symbolic link to a folder."""
     for version, level in (("..1", "info"), ("..2", "debug")):
