@@ -115,7 +115,8 @@ clean: ## remove what the other targets made, including the data of `make run`
 # checkov requires old versions of packages that Trelay uses, so it has an environment of its own.
 .venv/checkov/installed: tests/k8s/checkov.lock | .venv
 	@echo 'installing the packages of tests/k8s/checkov.lock …'
-	@$(BIN)/python -m venv --clear .venv/checkov
-	@.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --no-compile \
-		--only-binary :all: --requirement tests/k8s/checkov.lock
+	@unset PIP_PREFIX PIP_TARGET PIP_USER PYTHONHOME PYTHONPATH; \
+	$(BIN)/python -m venv --clear .venv/checkov; \
+	.venv/checkov/bin/python -m pip install --quiet --disable-pip-version-check --retries 10 --timeout 60 --require-hashes \
+		--no-deps --no-compile --only-binary :all: --requirement tests/k8s/checkov.lock
 	@touch $@
