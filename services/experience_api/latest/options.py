@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from services.experience_api.hub.patterns import check_pattern
+from services.experience_api.hub.patterns import LENGTH_LIMIT, PATTERN, check_pattern
 from shared.errors import Malformed
 from shared.settings import Options
 
@@ -16,7 +16,11 @@ def _checked(pattern: str) -> str:
         raise ValueError(str(exc)) from exc
 
 
-ChannelPattern = Annotated[str, AfterValidator(_checked)]
+ChannelPattern = Annotated[
+    str,
+    AfterValidator(_checked),
+    Field(json_schema_extra={"pattern": PATTERN, "maxLength": LENGTH_LIMIT}),
+]
 TypePattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 
