@@ -66,7 +66,7 @@ _reserved: set[int] = set()
 def _reservations() -> int:
     """Return the descriptor of an open file: the lock of its byte N reserves port N until this process ends."""
     path = Path(tempfile.gettempdir()) / f"trelay-ports-{os.geteuid()}"
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def _reserve(port: int) -> bool:
