@@ -236,6 +236,8 @@ WRONG = [
     "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567']}}}}",
     "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: []}}}}",
     "experience: {entity: {producers: {a: {tokens: ['0123456789abcdef01234567'], channels: ['a..b']}}}}",
+    "experience: {latest: {channels: [a..b]}}",
+    "experience: {latest: {}}",
     "experience: {admin: true}",
     "experience: {admin: {operators: {oncall: {certificates: ['a b']}}}}",
     "experience: {admin: {token: '0123456789abcdef01234567'}}",
