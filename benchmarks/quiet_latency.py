@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from benchmarks.latency import percentile
 from benchmarks.measuring import as_services_run
-from benchmarks.process import MAP, STEPS, events
+from benchmarks.process import JSONATA_MAP, STEPS, events
 from services.process_api.pipeline.check import build
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.worker.filler import TransactionOptions
@@ -42,7 +42,7 @@ WARM_UP = 20
 PIPELINES: dict[str, list[Any]] = {
     "no steps": [],
     "filter, set, drop, route": STEPS,
-    "map by JSONata": [{"map": MAP}],
+    "map by JSONata": [{"map": JSONATA_MAP}],
     "dedupe": [{"dedupe": {"by": "id", "within": 60}}],
     "repartition": [{"repartition": "customer"}],
 }

@@ -19,7 +19,7 @@ import uvloop
 
 from benchmarks.enrich import INPUT, PER_BATCH, records
 from benchmarks.measuring import Cost, alternate, as_services_run, measured
-from benchmarks.process import MAP
+from benchmarks.process import JSONATA_MAP
 from services.process_api.pipeline.check import build
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.selection import Selection
@@ -58,7 +58,7 @@ def steps(folder: Path) -> dict[str, list[Any]]:
         "filter": [{"filter": "amount >= 0 and status = 'open'"}],
         "filter, JSONata": [{"filter": "$count(items) > 2"}],
         "map": [{"map": "{'id': id, 'customer': customer, 'amount': amount}"}],
-        "map, JSONata": [{"map": MAP}],
+        "map, JSONata": [{"map": JSONATA_MAP}],
         "set": [set_region],
         "drop": [{"drop": "data.secret"}],
         "rename": [{"rename": {"data.note": "data.text"}}],
