@@ -195,6 +195,8 @@ async def test_the_admin_api(random_requests: int, migrated_database: DatabaseOp
             "POST /clients/{client_id}/rotate": (400,),
             "GET /events": (400,),  # cursors, and filters of channels
             "GET /explain": (400,),  # cursors, and parameters that stand for each other
+            # An extension of a CloudEvent may be 405 and not 405.0, which is an integer for JSON Schema.
+            "POST /events": (400,),
         },
         random_requests=random_requests,
     )
