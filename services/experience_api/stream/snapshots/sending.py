@@ -24,6 +24,7 @@ from services.experience_api.stream.snapshots.paging import Paging, Wanted
 from services.experience_api.wire.cursor import Vector
 from services.experience_api.wire.snapshot_cursor import BEGUN, START, SnapshotCursor
 from shared.errors import Unavailable
+from shared.runtime.failpoints import reach
 from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -184,7 +185,9 @@ class Snapshots:
                 return False
             if frames:
                 self.counts.events += len(frames)
+                reach("snapshot.read")
                 await self._writer.write(connection, running.replay, frames)
+                reach("snapshot.written")
                 running.cursor = paging.cursor
         end = self._control_events.snapshot_ends(connection.subscriber, running.restarts, paging.count, paging.cursor)
         await self._control(connection, running, end, paging)

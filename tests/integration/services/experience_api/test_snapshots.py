@@ -12,11 +12,11 @@ from aiohttp import WSServerHandshakeError
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import Bus, Outgoing
 from shared.bus.topics import TopicsOptions
 from shared.database.engine import create_engine
 from shared.runtime.tasks import Tasks
-from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica, Subscription
+from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica, ReplicaClient, Subscription
 
 PUBLISH = TopicsOptions().publish
 LATEST = {"latest": {"channels": ["orders.*"], "interval": 0.01, "page_bytes": 4096}}
@@ -29,8 +29,10 @@ Events = list[dict[str, Any]]
 class Upstream:
     """Publishes states of subjects, and knows the latest ones."""
 
-    def __init__(self, deployment: Deployment) -> None:
+    def __init__(self, deployment: Deployment, bus: Bus | None = None) -> None:
+        """`bus` is that of replicas in other processes."""
         self.deployment = deployment
+        self.bus: Bus = bus or deployment.bus
         self.latest: dict[tuple[str, str], int] = {}
         self.number = 0
 
@@ -42,7 +44,7 @@ class Upstream:
             self.latest.pop((channel, subject), None)
             if not deleted:
                 self.latest[channel, subject] = self.number
-        async with self.deployment.bus.appender() as appender:
+        async with self.bus.appender() as appender:
             await appender.append(PUBLISH, records)
 
     def _event(self, channel: str, subject: str, *, deleted: bool) -> bytes:
@@ -51,7 +53,7 @@ class Upstream:
         return json.dumps({**event, "subject": subject, "channel": channel, "data": self.number}).encode()
 
     async def until_copied(self) -> None:
-        ends = [end for _, (_, end) in sorted((await self.deployment.bus.bounds(PUBLISH)).items())]
+        ends = [end for _, (_, end) in sorted((await self.bus.bounds(PUBLISH)).items())]
         statement = "SELECT array_agg(position ORDER BY partition) FROM trelay.latest_positions"
         async with self.deployment.sql() as database, asyncio.timeout(TIMEOUT):
             while await database.fetchval(statement) != ends:
@@ -83,7 +85,7 @@ class Copy:
             self.state[subject] = number
 
 
-async def registered(deployment: Deployment, replica: Replica, names: list[str]) -> dict[str, str]:
+async def registered(deployment: Deployment, replica: ReplicaClient, names: list[str]) -> dict[str, str]:
     """Add clients, and return their tokens."""
     engine = create_engine(deployment.database)
     registry = PostgresRegistry(engine, deployment.database)
