@@ -25,6 +25,7 @@ ORDER = (
     "fanout",
     "subscribers",
     "crowd",
+    "snapshots",
     "channels",
     "idle_memory",
     "memory",

@@ -1,11 +1,12 @@
-"""The process under test of `fanout`, `subscribers`, `crowd` and `idle_memory`: delivers a topic to every connection.
+"""The process under test of `fanout`, `subscribers`, `crowd`, `snapshots` and `idle_memory`: delivers a topic to all.
 
 Reads commands as lines on its standard input and answers each with a line: `connected N` once there are N connections;
 `deliver N` with the nanoseconds of CPU that it took until N more deliveries were made; `memory` with its bytes; `cpu`
-with the nanoseconds of CPU that it has taken; `live` once no connection catches up.
+with the nanoseconds of CPU that it has taken; `live` once no connection catches up; `snapshots N` with the events of
+all snapshots once N have begun and none is being sent.
 
 A connection may ask for a filter by `filter=one`, which all share, or `filter=own`, for conflation in seconds by
-`conflate`, and for a place to resume from by `cursor`.
+`conflate`, for a place to resume from by `cursor`, and for the latest events first by `snapshot`.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from services.experience_api.hub.audience import Subscriber, interest_in
+from services.experience_api.latest.opening import Latest, opened
+from services.experience_api.latest.options import LatestOptions
 from services.experience_api.stream.callbacks import Callbacks
 from services.experience_api.stream.control_events import Receipt
 from services.experience_api.stream.delivery import Delivery
@@ -54,6 +57,14 @@ async def _bus(stack: AsyncExitStack, options: str, database: str) -> Bus:
         return bus
     bus_options: BusOptions = TypeAdapter(BusOptions).validate_json(options)
     return await stack.enter_async_context(connect(bus_options, DatabaseOptions.model_validate_json(database)))
+
+
+async def _latest(stack: AsyncExitStack, options: str, database: str) -> Latest | None:
+    """Return the latest events to send snapshots of; None without options. Another process copies them."""
+    if not options:
+        return None
+    found = LatestOptions.model_validate_json(options)
+    return await stack.enter_async_context(opened(found, DatabaseOptions.model_validate_json(database)))
 
 
 async def _ignore(_subscriber: Subscriber, _message: bytes) -> Receipt:
@@ -87,7 +98,10 @@ def _delivering(delivery: Delivery) -> tuple[Handler, Callable[[], int]]:
         asked = {"bench.fanout": filters[query["filter"]]} if "filter" in query else {}
         interest = interest_in(["bench.fanout"], asked, float(query.get("conflate", 0)))
         subscriber = Subscriber(uuid4(), f"client-{delivery.counts.connections}", interest)
-        return (await delivery.serve(request, subscriber, query.get("cursor"))).response
+        cursor = query.get("cursor")
+        if "snapshot" in query:
+            cursor = await delivery.beginning.cursor(cursor, None, interest)
+        return (await delivery.serve(request, subscriber, cursor)).response
 
     return handle, lambda: delivery.counts.connections
 
@@ -95,11 +109,9 @@ def _delivering(delivery: Delivery) -> tuple[Handler, Callable[[], int]]:
 async def _answer(command: str, number: int, connected: Callable[[], int], delivery: Delivery | None) -> int:
     if command == "cpu":
         return time.process_time_ns()
-    if command == "live":
+    if command in {"live", "snapshots"}:
         assert delivery is not None
-        while delivery.counts.catching_up:  # noqa: ASYNC110 -- the same
-            await asyncio.sleep(_POLL_INTERVAL)
-        return 1
+        return await (_live(delivery) if command == "live" else _snapshots(delivery, number))
     if command == "memory":
         gc.collect()
         return int(psutil.Process().memory_full_info().uss)
@@ -119,6 +131,20 @@ async def _answer(command: str, number: int, connected: Callable[[], int], deliv
     return time.process_time_ns() - started
 
 
+async def _live(delivery: Delivery) -> int:
+    while delivery.counts.catching_up:  # noqa: ASYNC110 -- only a benchmark polls it
+        await asyncio.sleep(_POLL_INTERVAL)
+    return 1
+
+
+async def _snapshots(delivery: Delivery, number: int) -> int:
+    counts = delivery.counts
+    while counts.snapshots.begun < number or counts.receiving_snapshots:
+        await asyncio.sleep(_POLL_INTERVAL)
+        counts = delivery.counts
+    return counts.snapshots.events
+
+
 def _tls(certificate: str) -> ssl.SSLContext | None:
     if not certificate:
         return None
@@ -127,15 +153,16 @@ def _tls(certificate: str) -> ssl.SSLContext | None:
     return context
 
 
-async def main(what: str, options: str, database: str, certificate: str = "") -> None:
+async def main(what: str, options: str, database: str, certificate: str = "", latest: str = "") -> None:
     keep_freed_memory()  # as the services do
     async with AsyncExitStack() as stack:
         delivery = None
         if what == "layer":
             bus = await _bus(stack, options, database)
             callbacks = Callbacks(lambda _subscriber: None, _ignore, lambda _source, _seconds: None)
+            kept = await _latest(stack, latest, database)
             delivery = await stack.enter_async_context(
-                Delivery(bus, TOPIC.name, DeliveryOptions(compression=COMPRESSION), callbacks=callbacks)
+                Delivery(bus, TOPIC.name, DeliveryOptions(compression=COMPRESSION), callbacks=callbacks, latest=kept)
             )
             while delivery.problem:  # noqa: ASYNC110 -- the same
                 await asyncio.sleep(_POLL_INTERVAL)

@@ -15,11 +15,11 @@ CHANNEL = b"bench.fanout"
 EVENT_BYTES = 200
 
 
-def stamped(number: int) -> Outgoing:
-    """Return an event of about 200 bytes with the time at which it was made."""
+def stamped(number: int, subjects: int = 100) -> Outgoing:
+    """Return an event of about 200 bytes, of one of the subjects, with the time at which it was made."""
     head = b'{"specversion":"1.0","id":"bench:%08d","source":"/sources/bench","type":"bench","subject":"%d","data":' % (
         number,
-        number % 100,
+        number % subjects,
     )
     head += b'{"at":%d,"number":%d,"fill":"' % (time.monotonic_ns(), number)
     value = head + b"x" * (EVENT_BYTES - len(head) - 3) + b'"}}'

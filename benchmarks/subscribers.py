@@ -56,21 +56,24 @@ KINDS = (
 class Numbers:
     """Numbers the events of a run."""
 
-    def __init__(self) -> None:
+    def __init__(self, subjects: int = 100) -> None:
         self.next = 0
+        self.subjects = subjects
 
     def transaction(self, events: int) -> Transaction:
         transaction = Transaction()
         for _ in range(events):
-            transaction.append(TOPIC.name, *stamped(self.next))
+            transaction.append(TOPIC.name, *stamped(self.next, self.subjects))
             self.next += 1
         return transaction
 
 
 @asynccontextmanager
-async def layer_of(bus: tuple[Bus, str, str], certificate: str = "") -> AsyncIterator[tuple[Child, int]]:
-    """Run the process under test; yield it with its port."""
-    command = (sys.executable, "-m", "benchmarks.fanout_layer", "layer", *bus[1:], certificate)
+async def layer_of(
+    bus: tuple[Bus, str, str], certificate: str = "", latest: str = ""
+) -> AsyncIterator[tuple[Child, int]]:
+    """Run the process under test; yield it with its port. `latest` are settings of the latest events."""
+    command = (sys.executable, "-m", "benchmarks.fanout_layer", "layer", *bus[1:], certificate, latest)
     with child(*command) as layer:
         yield layer, await asyncio.to_thread(layer.hear)
 
