@@ -6,13 +6,13 @@ the lease. One replica copies all partitions: the database limits how fast that 
 """
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from services.experience_api.latest.options import LatestOptions
 from services.experience_api.latest.subjects import Batch, Kept
 from services.experience_api.latest.view import LatestStore, Shorter, Stale, View
-from shared.bus.protocol import Bus, Reader
+from shared.bus.protocol import Bus, Record
 from shared.errors import PositionLost, TrelayError
 from shared.lease import Lease, Leases
 from shared.runtime.clock import Clock
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 LEASE = "latest-events"
 _RECORDS = 2000
+_BACKLOG = _RECORDS // 2
+"""Records of one read that show that there are more: they are read at once. A read may return fewer than it could."""
 _BATCH_BYTES = 8 * 1024 * 1024
 _IDLE = 1.0
 """Seconds after which a read without records returns."""
@@ -98,12 +100,14 @@ class Copier:
                     if await bus.epoch(self._topic) != epoch or len(await bus.bounds(self._topic)) != len(bounds):
                         return
                     check = self._clock.monotonic() + _CHECK
-                async for batch in self._batches(reader, positions):
+                records = await reader.read(_RECORDS, _IDLE)
+                for batch in self._batches(records, positions, reader.positions):
                     if not lease.held:
                         return
                     await self._write(view, batch)
                     positions = self._counts.positions = batch.ends
-                await self._clock.sleep(self._interval)
+                if len(records) < _BACKLOG:
+                    await self._clock.sleep(self._interval)
 
     async def _write(self, view: View, batch: Batch) -> None:
         reach("latest.read")
@@ -114,15 +118,15 @@ class Copier:
             self._failing = False
             logger.info("latest events copied again", extra={"component": "latest_events"})
 
-    async def _batches(self, reader: Reader, positions: dict[int, int]) -> AsyncIterator[Batch]:
-        """Read once, and yield what was read in batches of bounded size."""
-        batch = Batch(positions)
-        for record in await reader.read(_RECORDS, _IDLE):
+    def _batches(self, records: Iterable[Record], before: dict[int, int], after: Mapping[int, int]) -> Iterator[Batch]:
+        """Yield what was read from some positions to others, in batches of bounded size."""
+        batch = Batch(before)
+        for record in records:
             batch.add(record, self._kept.change(record))
             if batch.size >= _BATCH_BYTES:
                 yield batch
                 batch = Batch(batch.ends)
-        batch.advance(reader.positions)
+        batch.advance(after)
         if batch.after:
             yield batch
 

@@ -36,7 +36,7 @@ class LatestOptions(Options):
     characters."""
 
     interval: float = Field(default=0.25, ge=0.01, le=60)
-    """Seconds between two writes to the database."""
+    """Seconds between two writes to the database. A backlog is copied without pauses."""
 
     readers: int = Field(default=4, ge=1, le=100)
     """Connections to the database that snapshots are read with, of one replica. Subscribers wait for their turn; live

@@ -72,6 +72,13 @@ async def test_the_latest_events_and_the_positions_are_copied(replica: Replica) 
     assert replica.counts.positions == {}
 
 
+async def test_a_backlog_is_copied_without_pauses(replica: Replica) -> None:
+    await replica.append(*map(str, range(6000)))
+    async with replica.running(LatestOptions(channels=("**",), interval=60)), asyncio.timeout(60):
+        while replica.counts.written < 6000:  # no time passes
+            await asyncio.sleep(0)
+
+
 async def test_after_an_outage_copying_continues_where_it_was(
     replica: Replica, caplog: pytest.LogCaptureFixture
 ) -> None:
