@@ -34,6 +34,7 @@ class Client:
 
     def __init__(self, name: str, token: str, replicas: list[ReplicaClient]) -> None:
         self.copies = [Copy()]
+        self.interrupted: list[Copy] = []
         self.at: ReplicaClient | None = None
         self.synchronized = False
         self._token = token
@@ -49,29 +50,36 @@ class Client:
         return self.at is replica and self.copy.phases == ["begin"]
 
     async def run(self, done: asyncio.Event) -> None:
-        """Follow the last snapshot to the last events once `done`."""
+        """Follow to the last events once `done`: the last snapshot, and each that a kill has interrupted."""
         while not self.copy.state.keys() >= LAST:
-            if await self._follow(done):
+            another = await self._follow(self.copy, done)
+            if self.copy.phases == ["begin"] and self.copy not in self.interrupted:
+                self.interrupted.append(self.copy)
+            if another:
                 self.copies.append(Copy())
             await asyncio.sleep(0.05)  # before the next attempt to connect
+        for copy in self.interrupted:
+            while not copy.state.keys() >= LAST:
+                await self._follow(copy, done)
+                await asyncio.sleep(0.05)
 
-    async def _follow(self, done: asyncio.Event) -> bool:
+    async def _follow(self, copy: Copy, done: asyncio.Event) -> bool:
         """Go on until the connection breaks; return True once another snapshot is wanted."""
         live = self._rng.randrange(50)
-        async with aclosing(self._events()) as events:
+        async with aclosing(self._events(copy.cursor)) as events:
             async for event in events:
-                self.copy.take(event)
-                if self.copy.state.keys() >= LAST:
+                copy.take(event)
+                if copy.state.keys() >= LAST:
                     return False
-                if self.copy.phases[-1:] == ["end"]:
-                    self.synchronized = done.is_set()
+                if copy.phases[-1:] == ["end"]:
+                    self.synchronized = self.synchronized or done.is_set()
                     live -= 1
                     if live < 0 and not self.synchronized:
                         return True
         return False
 
-    async def _events(self) -> AsyncGenerator[dict[str, object], None]:
-        query = f"channels=orders.*&snapshot=true&cursor={self.copy.cursor}"
+    async def _events(self, cursor: str) -> AsyncGenerator[dict[str, object], None]:
+        query = f"channels=orders.*&snapshot=true&cursor={cursor}"
         replica = self._rng.choice(self._replicas)
         try:
             async with replica.connect(self._token, path=f"/ws/publish?{query}") as subscription:
@@ -164,8 +172,11 @@ async def test_clients_know_the_truth_whatever_is_killed(tmp_path: Path, databas
             one.kill()
             two.kill()
     for client in clients:
-        assert client.copy.state == upstream.latest
+        for copy in [client.copy, *client.interrupted]:
+            assert copy.state == upstream.latest
         for copy in client.copies:
             assert copy.phases == ["begin", "end"]
             assert len(copy.numbers) == len(set(copy.numbers))
-    print("snapshots", sum(len(client.copies) for client in clients))
+    interrupted = sum(len(client.interrupted) for client in clients)
+    print("snapshots", sum(len(client.copies) for client in clients), "of which interrupted", interrupted)
+    assert interrupted
