@@ -39,8 +39,8 @@ class LatestOptions(Options):
     """Seconds between two writes to the database. A backlog is copied without pauses."""
 
     readers: int = Field(default=4, ge=1, le=100)
-    """Connections to the database that snapshots are read with, of one replica. Subscribers wait for their turn; live
-    ones never wait."""
+    """Connections to the database that snapshots are read with, of one replica. Subscribers wait for their turn, and
+    live ones do not wait for them."""
 
     page_bytes: int = Field(default=128 * 1024, ge=1024)
     """Bytes read for one subscriber before the next one's turn, and the memory that one subscriber uses meanwhile. A

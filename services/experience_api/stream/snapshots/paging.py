@@ -18,6 +18,9 @@ from services.experience_api.wire.frames import event_frame, event_payload
 from services.experience_api.wire.snapshot_cursor import INTEREST_BYTES, START, Place, SnapshotEncoder
 from shared.events.event import MalformedEvent
 
+_FEW = 32
+"""Rows whose frames take less than a millisecond, unless they are large."""
+
 
 class Wanted(NamedTuple):
     """The next rows to read."""
@@ -71,13 +74,14 @@ class Paging:
         """Return whether a page belongs to what was read before."""
         return page.version == self.view.version
 
-    def add(self, page: Page) -> list[bytes]:
-        """Take the rows that were wanted; return the frames for the subscriber."""
-        found = list(self._frames(page.rows))
+    def take(self, page: Page) -> Iterator[list[bytes]]:
+        """Take the rows that were wanted, a few at a time; yield the frames for the subscriber."""
+        for start in range(0, len(page.rows), _FEW):
+            found = list(self._frames(page.rows[start : start + _FEW]))
+            self.count += len(found)
+            yield found
         if page.complete:
             del self._left[0]
-        self.count += len(found)
-        return found
 
     def _frames(self, rows: Iterable[Row]) -> Iterator[bytes]:
         for row in rows:

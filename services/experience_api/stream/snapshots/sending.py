@@ -84,6 +84,7 @@ class Snapshots:
         self._page_bytes = page_bytes
         self._pause = pause
         self._turns = asyncio.Semaphore(readers)
+        self._encoding = asyncio.Lock()
         self._tasks = Tasks()
         self._running: dict[Connection, _Running] = {}
 
@@ -201,7 +202,15 @@ class Snapshots:
         """Return the frames of the next page; None if it does not belong to those before."""
         async with self._turns:
             page = await self._latest.page(wanted.within, wanted.after, self._page_bytes)
-        return paging.add(page) if paging.fits(page) else None
+        if not paging.fits(page):
+            return None
+        frames = list[bytes]()
+        # One snapshot at a time, and live subscribers after a few rows of it.
+        async with self._encoding:
+            for few in paging.take(page):
+                frames += few
+                await asyncio.sleep(0)
+        return frames
 
     async def _available(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Return the result of an attempt, however often it takes while the database or the bus does not answer."""

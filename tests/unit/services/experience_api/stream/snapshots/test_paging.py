@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -64,7 +65,7 @@ class Model:
         if (wanted := self.paging.wanted) is not None:
             page = asyncio.run(self.latest.page(*wanted, 1000))
             assert self.paging.fits(page)
-            for frame in self.paging.add(page):
+            for frame in chain.from_iterable(self.paging.take(page)):
                 self._see(event(frame))
 
     def lost(self) -> None:
@@ -135,7 +136,7 @@ def row(channel: str, generation: int = 2, offset: int = 3, event: bytes = b'{"d
 
 
 def frames(paging: Paging, *rows: Row) -> list[int]:
-    found = paging.add(Page(rows, complete=False, version=1))
+    found = chain.from_iterable(paging.take(Page(rows, complete=False, version=1)))
     return [each["data"]["total"] for each in map(event, found)]
 
 
@@ -167,3 +168,10 @@ def test_a_page_of_another_version_does_not_fit() -> None:
     paging = Paging(CODEC, VIEW, VIEW.positions, interest_in(["a"]))
     assert not paging.fits(Page([], complete=True, version=2))
     assert paging.place == START
+
+
+def test_rows_are_taken_a_few_at_a_time() -> None:
+    paging = Paging(CODEC, VIEW, VIEW.positions, interest_in(["a"]))
+    rows = [row("a") for _ in range(70)]
+    assert [len(few) for few in paging.take(Page(rows, complete=True, version=1))] == [32, 32, 6]
+    assert (paging.count, paging.wanted) == (70, None)
