@@ -1,9 +1,10 @@
 // Subscribes to Trelay: yields every event once, across reconnections.
 
-import { Authorization, type Credentials } from "./authorization.js";
+import { Authorization } from "./authorization.js";
 import { Endings, type Ending } from "./endings.js";
 import { cursorOf, isControl, parseEvent, Repeats, type TrelayEvent } from "./events.js";
 import type { Messages } from "./messages.js";
+import { queryOf, type Options } from "./options.js";
 import { readAhead, Sender } from "./sending.js";
 import { memoryStore, type ResumeStore } from "./stores.js";
 import { overEventStream, overWebSocket, type Attempt, type Transport } from "./transports.js";
@@ -13,35 +14,9 @@ export type { Credentials } from "./authorization.js";
 export { TrelayStopped } from "./endings.js";
 export { isControl, type TrelayEvent } from "./events.js";
 export { TrelayQueueFull, TrelayRejected, TrelayUnanswered, type Receipt } from "./messages.js";
+export type { Options } from "./options.js";
 export { Sender, type SendOptions } from "./sending.js";
 export { fileStore, localStorageStore, memoryStore, type ResumeStore } from "./stores.js";
-
-export interface Options {
-  credentials: Credentials;
-  /** Channels or patterns; all that the client may read without them. */
-  channels?: readonly string[];
-  /** Where the cursor is kept; in memory by default. */
-  store?: ResumeStore;
-  /** Where to begin without a cursor: `earliest`, a duration such as `15m`, or a time in RFC 3339; now by default. */
-  since?: string;
-  /** Whether to begin with the latest event of each subject, between two `trelay.snapshot` events; not with `since`. */
-  snapshot?: boolean;
-  /** A duration such as `500ms`: of the events of that time, only the latest one of each subject is received. */
-  conflate?: string;
-  /** Seconds: tells at most so often, by `trelay.watermark` events, up to when each source has been read. */
-  watermarks?: number;
-  /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
-  transport?: "auto" | "websocket" | "sse";
-  /** Sends messages over the connection, a WebSocket then, and receives the answers to them. */
-  sender?: Sender;
-  /** Ends the subscription. */
-  signal?: AbortSignal;
-  /** Told before each pause what happened, and the milliseconds until the next attempt. */
-  onRetry?: (reason: string, pause: number) => void;
-  /** Told of each message that is no JSON object; the ones behind it follow. */
-  onUnreadable?: (text: string) => void;
-  random?: () => number;
-}
 
 const FAILED_SOCKETS = 2;
 const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
@@ -58,6 +33,14 @@ export async function* subscribe(url: string | URL, options: Options): AsyncGene
   yield* subscription.events();
 }
 
+/** A message, with the connection that has received it. */
+interface Received {
+  text: string;
+  /** Undefined if it cannot be read. */
+  event: TrelayEvent | undefined;
+  connection: Watch;
+}
+
 class Subscription {
   readonly #base: URL;
   readonly #options: Options;
@@ -68,7 +51,7 @@ class Subscription {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #messages: Messages | undefined;
-  /** Behind the last event that was taken from a connection. */
+  /** Behind the last event that was handed to the program. */
   #cursor: string | undefined;
   /** What the store holds, unless another tab has gone on. */
   #saved: string | undefined;
@@ -96,20 +79,38 @@ class Subscription {
     }
   }
 
-  /** Yield every event once, and save the cursor of each when the next one is asked for. */
+  /**
+   * Yield every event once, and save the cursor of each when the next one is asked for.
+   *
+   * What a lost connection has received is dropped: another tab may receive it meanwhile. The next connection begins
+   * behind the last event that was yielded.
+   */
   async *events(): AsyncGenerator<TrelayEvent, void> {
     const received = this.#received();
     const messages = this.#messages;
-    const found = messages === undefined ? received : readAhead(received, messages, () => this.#stop.abort("closed"));
-    for await (const event of found) {
-      if (!this.#repeats.isRepeat(event)) {
+    const found = messages === undefined ? received : this.#ahead(received, messages);
+    for await (const { text, event, connection } of found) {
+      if (!connection.live) {
+        continue;
+      }
+      const cursor = event === undefined ? cursorOf(text) : event.cursor;
+      const before = this.#saved;
+      this.#cursor = cursor ?? this.#cursor;
+      if (event === undefined) {
+        this.#options.onUnreadable?.(text);
+      } else if (!this.#repeats.isRepeat(event)) {
         yield event;
       }
-      await this.#processed(event.cursor);
+      await this.#processed(cursor, before, connection);
     }
   }
 
-  async *#received(): AsyncGenerator<TrelayEvent, void> {
+  #ahead(received: AsyncGenerator<Received, void>, messages: Messages): AsyncGenerator<Received, void> {
+    const stop = (): void => this.#stop.abort("closed");
+    return readAhead(received, messages, stop, ({ connection }) => connection.live);
+  }
+
+  async *#received(): AsyncGenerator<Received, void> {
     while (!this.#signal.aborted) {
       // Each time: another tab may have gone on meanwhile.
       if (await this.#goneOn()) {
@@ -128,32 +129,24 @@ class Subscription {
     }
   }
 
-  async *#attempt(): AsyncGenerator<TrelayEvent, Ending> {
-    const query = new URLSearchParams({ heartbeat: "event" });
-    if (this.#options.channels !== undefined) {
-      query.set("channels", this.#options.channels.join(","));
-    }
-    if (this.#options.snapshot === true) {
-      query.set("snapshot", "true"); // a cursor comes before it
-    }
-    if (this.#options.conflate !== undefined) {
-      query.set("conflate", this.#options.conflate);
-    }
-    if (this.#options.watermarks !== undefined) {
-      query.set("watermarks", String(this.#options.watermarks));
-    }
-    if (this.#cursor !== undefined) {
-      query.set("cursor", this.#cursor);
-    } else if (this.#options.since !== undefined) {
-      query.set("since", this.#options.since);
-    }
+  async *#attempt(): AsyncGenerator<Received, Ending> {
+    const query = queryOf(this.#options, this.#cursor);
     const refused = await this.#authorization.add(query);
     if (refused !== undefined) {
       return refused;
     }
     const watch = new Watch(this.#signal);
     const transport = this.#transport();
-    const attempt = { base: this.#base, query, token: this.#authorization.token, signal: watch.signal, onAlive: () => watch.alive(), ...this.#sending() };
+    watch.signal.addEventListener("abort", () => this.#messages?.disconnected());
+    const attempt = {
+      base: this.#base,
+      query,
+      token: this.#authorization.token,
+      signal: watch.signal,
+      onAlive: () => watch.alive(),
+      onEnd: () => watch.stop(),
+      ...this.#sending(),
+    };
     try {
       const ending = yield* this.#read(transport(attempt), watch);
       const failed = transport === overWebSocket && ending.openFor === undefined && ending.code === 1006;
@@ -164,48 +157,49 @@ class Subscription {
     }
   }
 
-  async *#read(texts: AsyncGenerator<string, Ending>, watch: Watch): AsyncGenerator<TrelayEvent, Ending> {
+  async *#read(texts: AsyncGenerator<string, Ending>, connection: Watch): AsyncGenerator<Received, Ending> {
     try {
       for (;;) {
         const found = await texts.next();
         if (found.done === true) {
           return found.value;
         }
-        const event = parseEvent(found.value);
-        if (event === undefined) {
-          this.#options.onUnreadable?.(found.value);
-          this.#cursor = cursorOf(found.value) ?? this.#cursor;
-          if (this.#messages === undefined) {
-            await this.#processed(this.#cursor); // else events before it may not be taken yet
-          }
+        const text = found.value;
+        const event = parseEvent(text);
+        if (event?.source === "/trelay" && event.type === "trelay.heartbeat") {
           continue;
         }
-        if (event.source === "/trelay" && event.type === "trelay.heartbeat") {
-          continue;
-        }
-        if (event.source === "/trelay" && event.type === "trelay.connected") {
+        if (event?.source === "/trelay" && event.type === "trelay.connected") {
           this.#endings.connected();
           // Only now no other tab has the connection: what it has processed since the cursor was read must not come again.
           if (await this.#goneOn()) {
             this.#cursor = this.#saved;
             return { code: 1006, reason: "another tab or program has gone on; resuming from its cursor" };
           }
-          watch.expect((event.data as { heartbeat?: number } | undefined)?.heartbeat);
+          connection.expect((event.data as { heartbeat?: number } | undefined)?.heartbeat);
+          this.#cursor ??= event.cursor; // the stream has begun here, even if the connection is lost at once
         }
-        yield event;
-        this.#cursor = event.cursor ?? this.#cursor;
+        yield { text, event, connection };
       }
     } finally {
-      this.#messages?.disconnected();
       await texts.return({ code: 1000, reason: "" });
     }
   }
 
-  async #processed(cursor: string | undefined): Promise<void> {
+  /**
+   * Save the cursor of a processed event.
+   *
+   * Where its connection was lost meanwhile, another tab may have gone on. The store then holds another cursor than
+   * `before`, the one when the event was yielded, and keeps it.
+   */
+  async #processed(cursor: string | undefined, before: string | undefined, connection: Watch): Promise<void> {
     if (cursor !== undefined) {
       await this.#inTurn(async () => {
-        await this.#store.save(cursor);
-        this.#saved = cursor;
+        const kept = connection.live ? before : await this.#store.load();
+        if (kept === undefined || kept === before) {
+          await this.#store.save(cursor);
+          this.#saved = cursor;
+        }
       });
     }
   }

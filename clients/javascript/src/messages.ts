@@ -63,7 +63,7 @@ export class Messages {
   #count = 0;
   #bytes = 0;
   #connection: { largest: number | undefined; send: (text: string) => void } | undefined;
-  #onAdded: (() => void) | undefined;
+  #onWaiting: (() => void) | undefined;
   #ended: string | undefined;
 
   constructor(limit: number, limitBytes: number) {
@@ -76,22 +76,22 @@ export class Messages {
     return this.#count > 0;
   }
 
-  /** Belong to a subscription, which is told when a message is added. */
-  attach(onAdded: () => void): void {
-    if (this.#onAdded !== undefined) {
+  /** Belong to a subscription. `onWaiting` is called when a message is added, and when one waits for another connection. */
+  attach(onWaiting: () => void): void {
+    if (this.#onWaiting !== undefined) {
       throw new TypeError("the sender belongs to another subscription; expected a sender for each");
     }
-    this.#onAdded = onAdded;
+    this.#onWaiting = onWaiting;
     this.#ended = undefined;
     if (this.waiting) {
-      onAdded();
+      onWaiting();
     }
   }
 
   /** End the subscription: what is not acknowledged is reported, and what is added. */
   end(reason: string): void {
-    this.disconnected();
     this.#ended ??= reason;
+    this.disconnected();
     for (const message of this.#unsent.splice(0)) {
       this.#fail(message, new TrelayUnanswered(message.id, reason));
     }
@@ -100,7 +100,7 @@ export class Messages {
   /** Leave the subscription, as `end` does; what is added waits for the next one. */
   detach(reason: string): void {
     this.end(reason);
-    this.#onAdded = undefined;
+    this.#onWaiting = undefined;
     this.#ended = undefined;
   }
 
@@ -127,7 +127,7 @@ export class Messages {
     this.#bytes += message.size;
     this.#unsent.push(message);
     this.#send();
-    this.#onAdded?.();
+    this.#onWaiting?.();
   }
 
   /** Do not send a message again: its sender does not wait any more. */
@@ -153,6 +153,9 @@ export class Messages {
     this.#connection = undefined;
     this.#unsent = [...this.#sent.values(), ...this.#unsent].filter((message) => message.open);
     this.#sent.clear();
+    if (this.waiting && this.#ended === undefined) {
+      this.#onWaiting?.();
+    }
   }
 
   /** Handle an event; return whether it is the answer to a message. */

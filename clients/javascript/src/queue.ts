@@ -23,6 +23,12 @@ export class Queue<Item, End> {
     this.#wake?.();
   }
 
+  /** Add nothing more, and drop what was not taken. */
+  cut(value: End): void {
+    this.#items.length = 0;
+    this.end(value);
+  }
+
   async *take(): AsyncGenerator<Item, End> {
     for (;;) {
       const item = this.#items.shift();

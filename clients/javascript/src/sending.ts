@@ -65,14 +65,16 @@ export class Sender {
 
 /**
  * Yield what `inner` yields, and read it ahead while a message waits: its answer comes behind other events, and a lost
- * connection has to be opened again while the program is busy. `stop` ends `inner`.
+ * connection has to be opened again while the program is busy. Items that are not `live` any more are dropped when the
+ * room is needed; the program checks again. `stop` ends `inner`.
  */
 export async function* readAhead<Item>(
   inner: AsyncGenerator<Item, void>,
   messages: Messages,
   stop: () => void,
+  live: (item: Item) => boolean = () => true,
 ): AsyncGenerator<Item, void> {
-  const ahead: Promise<IteratorResult<Item, void>>[] = [];
+  const ahead: { next: Promise<IteratorResult<Item, void>>; found?: Item }[] = [];
   let reading = false;
   const take = (): Promise<IteratorResult<Item, void>> => {
     const next = inner.next();
@@ -82,18 +84,27 @@ export async function* readAhead<Item>(
     );
     return next;
   };
+  const hasRoom = (): boolean => {
+    const dead = ({ found }: (typeof ahead)[number]): boolean => found !== undefined && !live(found);
+    if (ahead.length >= AHEAD) {
+      ahead.splice(0, ahead.length, ...ahead.filter((entry) => !dead(entry)));
+    }
+    return ahead.length < AHEAD;
+  };
   const read = async (): Promise<void> => {
     if (reading) {
       return;
     }
     reading = true;
     try {
-      while (messages.waiting && ahead.length < AHEAD) {
-        const next = take();
-        ahead.push(next);
-        if ((await next).done === true) {
+      while (messages.waiting && hasRoom()) {
+        const entry: (typeof ahead)[number] = { next: take() };
+        ahead.push(entry);
+        const { done, value } = await entry.next;
+        if (done === true) {
           return;
         }
+        entry.found = value as Item;
       }
     } catch {
       // The program gets the error when it takes this one.
@@ -104,7 +115,7 @@ export async function* readAhead<Item>(
   messages.attach(() => void read());
   try {
     for (;;) {
-      const { done, value } = await (ahead.shift() ?? take());
+      const { done, value } = await (ahead.shift()?.next ?? take());
       if (done === true) {
         return;
       }

@@ -12,6 +12,8 @@ export interface Attempt {
   signal: AbortSignal;
   /** Called for whatever arrives, heartbeats too. */
   onAlive: () => void;
+  /** Called when the connection has ended. What it has received and was not yielded is dropped: it comes again. */
+  onEnd: () => void;
   /** Called for each message of a WebSocket when it arrives; it is not yielded if this returns true. */
   intercept?: (text: string, send: (text: string) => void) => boolean;
 }
@@ -36,7 +38,8 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
   const openFor = (): { openFor?: number } => (opened === undefined ? {} : { openFor: Date.now() - opened });
   const end = (code: number, reason: string): void => {
     const wait = waitOf(reason);
-    queue.end({ code, reason, ...openFor(), ...(wait === undefined ? {} : { wait }) });
+    queue.cut({ code, reason, ...openFor(), ...(wait === undefined ? {} : { wait }) });
+    attempt.onEnd();
   };
   const abandon = (): void => {
     end(1006, String(attempt.signal.reason ?? "closed"));
@@ -58,8 +61,9 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
     }
     queue.put(message.data);
     if (queue.size > QUEUE_LIMIT) {
-      end(1006, SLOW); // a browser reads on whether the page keeps up or not
-      socket.close();
+      // A browser reads on whether the page keeps up or not. The connection is held until the queue is taken: without it,
+      // another tab could receive the same events.
+      queue.end({ code: 1006, reason: SLOW, ...openFor() });
     }
   };
   socket.onclose = (closed: CloseEvent) => end(closed.code, closed.reason);

@@ -25,6 +25,12 @@ export class Watch {
     return this.#controller.signal;
   }
 
+  /** Whether the connection is open. Until it is lost, no other tab or program of the client has one. */
+  get live(): boolean {
+    this.#check(); // a tab that was asleep takes events before its timers run
+    return !this.signal.aborted;
+  }
+
   alive(): void {
     this.#heard = Date.now();
   }

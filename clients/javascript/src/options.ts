@@ -1,0 +1,55 @@
+// What a subscription is asked for, and its query.
+
+import type { Credentials } from "./authorization.js";
+import type { Sender } from "./sending.js";
+import type { ResumeStore } from "./stores.js";
+
+export interface Options {
+  credentials: Credentials;
+  /** Channels or patterns; all that the client may read without them. */
+  channels?: readonly string[];
+  /** Where the cursor is kept; in memory by default. */
+  store?: ResumeStore;
+  /** Where to begin without a cursor: `earliest`, a duration such as `15m`, or a time in RFC 3339; now by default. */
+  since?: string;
+  /** Whether to begin with the latest event of each subject, between two `trelay.snapshot` events; not with `since`. */
+  snapshot?: boolean;
+  /** A duration such as `500ms`: of the events of that time, only the latest one of each subject is received. */
+  conflate?: string;
+  /** Seconds: tells at most so often, by `trelay.watermark` events, up to when each source has been read. */
+  watermarks?: number;
+  /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
+  transport?: "auto" | "websocket" | "sse";
+  /** Sends messages over the connection, a WebSocket then, and receives the answers to them. */
+  sender?: Sender;
+  /** Ends the subscription. */
+  signal?: AbortSignal;
+  /** Told before each pause what happened, and the milliseconds until the next attempt. */
+  onRetry?: (reason: string, pause: number) => void;
+  /** Told of each message that is no JSON object; the ones behind it follow. */
+  onUnreadable?: (text: string) => void;
+  random?: () => number;
+}
+
+/** Return the query of a connection that resumes behind the cursor. */
+export function queryOf(options: Options, cursor: string | undefined): URLSearchParams {
+  const query = new URLSearchParams({ heartbeat: "event" });
+  if (options.channels !== undefined) {
+    query.set("channels", options.channels.join(","));
+  }
+  if (options.snapshot === true) {
+    query.set("snapshot", "true"); // a cursor comes before it
+  }
+  if (options.conflate !== undefined) {
+    query.set("conflate", options.conflate);
+  }
+  if (options.watermarks !== undefined) {
+    query.set("watermarks", String(options.watermarks));
+  }
+  if (cursor !== undefined) {
+    query.set("cursor", cursor);
+  } else if (options.since !== undefined) {
+    query.set("since", options.since);
+  }
+  return query;
+}
