@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from services.process_api.operations.requests import Rewind
@@ -14,7 +14,7 @@ from services.process_api.worker.poison import Attempts, PoisonTracker
 from services.process_api.worker.routing import Refused, Router
 from shared.bus.protocol import Bus, Reader
 from shared.errors import Malformed, PositionLost, Unavailable
-from shared.runtime.clock import Clock
+from shared.runtime.clock import Clock, parse_time
 
 Place: TypeAlias = datetime | Mapping[int, int] | Literal["beginning"]
 """A time, an offset by partition, or the earliest event that is kept."""
@@ -43,7 +43,7 @@ def parse_place(given: object) -> Place:
         case "beginning":
             return "beginning"
         case {"time": str(text), **rest} if not rest:
-            return _time(text)
+            return parse_time("to.time", text)
         case {"offsets": dict(offsets), **rest} if not rest and offsets:
             return {_partition(number): _offset(offset) for number, offset in offsets.items()}
         case _:
@@ -120,16 +120,6 @@ async def _read(reader: Reader, limit: int) -> Any:
         return await reader.read(limit, _READ_WAIT)
     except PositionLost as exc:
         raise Unavailable(f"{exc}: retention has just deleted events; try again") from exc
-
-
-def _time(text: str) -> datetime:
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError as exc:
-        raise Malformed(f"to.time: found {text[:60]!r}; expected RFC 3339, such as 2026-01-31T12:00:00Z") from exc
-    if time.tzinfo is None:
-        raise Malformed(f"to.time: found {text!r}, which has no time zone; expected one, such as a final Z")
-    return time.astimezone(UTC)
 
 
 def _partition(text: str) -> int:

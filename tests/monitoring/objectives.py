@@ -83,6 +83,9 @@ def _total(*names: str) -> str:
 _DEAD = _total("trelay_system_rejects_total", "trelay_process_rejects_total", "trelay_process_unclaimed_total")
 _READ = _total("trelay_system_events_published_total", "trelay_system_rejects_total")
 
+_WAITING = "sum(trelay_process_lag_records)"
+_TAKEN = _total("trelay_process_events_taken_total", "trelay_pipeline_continued_total").replace("WINDOW", "5m")
+
 OBJECTIVES = (
     Objective(
         name="freshness",
@@ -113,6 +116,24 @@ OBJECTIVES = (
         summary="Events reach subscribers late",
         description="Events were written to connections more than a second after Trelay held them.",
         runbook="docs/runbooks/objectives.md#trelaydeliverybudgetburn",
+    ),
+    Objective(
+        name="lag",
+        alert="TrelayProcessLagBudgetBurn",
+        budget=0.01,
+        ratio="avg_over_time(trelay:process_behind:bool[WINDOW])",
+        by="",
+        summary="The process layer is behind",
+        description="The records that wait on the ingest topic were more than the process layer reads in a minute.",
+        runbook="docs/runbooks/objectives.md#trelayprocesslagbudgetburn",
+        prepare=(
+            {"record": "trelay:process_lag:seconds", "expr": f"{_WAITING} / ({_TAKEN})"},
+            {
+                # The floor is for Kafka, where the markers of transactions count as records that wait.
+                "record": "trelay:process_behind:bool",
+                "expr": f"({_WAITING} > bool 1000) * ({_WAITING} > bool 60 * ({_TAKEN}))",
+            },
+        ),
     ),
     Objective(
         name="connections",

@@ -40,7 +40,7 @@ def _of_trelay(name: str) -> str:
 
 
 _SHARES = (0.5, 0.95, 0.99)
-_OBJECTIVES = ("freshness", "delivery", "connections", "dead_letters")
+_OBJECTIVES = ("freshness", "delivery", "lag", "connections", "dead_letters")
 
 PLATFORM = (
     _stat("Ready replicas", "none", "sum(trelay_ready)"),

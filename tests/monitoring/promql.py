@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from tests.monitoring.exported import samples
 
-_SELECTOR = re.compile(r"\b((?:trelay|process|python)_\w+)\b(?:\{([^}]*)\})?")
+_SELECTOR = re.compile(r"(?<![:\w])((?:trelay|process|python)_\w+)\b(?:\{([^}]*)\})?")
 _MATCHER = re.compile(r'(\w+)\s*(=~|!~|!=|=)\s*"([^"]*)"')
 _OF_TARGETS = {"job", "instance", "namespace", "pod"}
 

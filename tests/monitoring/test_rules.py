@@ -55,6 +55,10 @@ def test_faults_of_a_selection_are_found() -> None:
     ]
 
 
+def test_a_recorded_series_is_no_metric_of_a_service() -> None:
+    assert promql.selected("avg_over_time(trelay:process_behind:bool[1h])") == set()
+
+
 def test_an_alert_says_what_people_need() -> None:
     for alert in alerts():
         assert alert["labels"]["severity"] in {"critical", "warning"}, alert["alert"]

@@ -1,4 +1,4 @@
-"""Tables in MariaDB, by time and as an outbox."""
+"""Tables in MariaDB, in each mode."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -67,7 +67,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[MariaDb]:
 
 
 class TestMariaDb(SourceContract):
-    @pytest.fixture(params=["time", "outbox"])
+    @pytest.fixture(params=["key", "time", "outbox", "diff"])
     async def upstream(
         self, request: pytest.FixtureRequest, server: MariaDb, unique_name: str
     ) -> AsyncIterator[MariaDbTable]:

@@ -37,7 +37,10 @@ def test_a_place_is_the_beginning_a_time_or_offsets(given: Any, place: Any) -> N
     [
         (None, 'to: found null; expected "beginning"'),
         ("end", 'to: found "end"'),
-        ({"time": "noon"}, "to.time: found 'noon'; expected RFC 3339"),
+        ({"time": "noon"}, 'to.time: found "noon"; expected RFC 3339'),
+        # Their years are 0 and 10000 in UTC.
+        ({"time": "0001-01-01T00:00:00+01:00"}, 'to.time: found "0001-01-01T00:00:00+01:00"; expected RFC 3339'),
+        ({"time": "9999-12-31T23:59:59-01:00"}, 'to.time: found "9999-12-31T23:59:59-01:00"; expected RFC 3339'),
         ({"time": "2026-01-31T12:00:00"}, "which has no time zone"),
         ({"time": "2026-01-31T12:00:00Z", "offsets": {}}, "to: found"),
         ({"offsets": {}}, "to: found"),

@@ -15,7 +15,7 @@ from services.system_api.sources.table.generic.values import digest, encoded, ke
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow
 from services.system_api.sources.table.options import TableSourceOptions
-from services.system_api.sources.table.zones import lowest_local
+from services.system_api.sources.table.zones import local_time, lowest_local
 from shared.errors import Malformed
 from shared.runtime.clock import Clock
 
@@ -52,7 +52,7 @@ class GenericReader:
             return self._delayed.observe(None if highest is None else int(highest), self._clock.monotonic())
         ((text,),) = await self._connection.fetch(self._statements.now())
         now = moment_of(order_of(text))
-        self._now = SCALE.micros(of_moment(now.astimezone(self._zone).replace(tzinfo=None)))
+        self._now = SCALE.micros(of_moment(local_time(now, self._zone)))
         return self._order_of(lowest_local(now - timedelta(seconds=self._options.overlap), self._zone))
 
     async def rows(
@@ -90,7 +90,7 @@ class GenericReader:
         """Return the order value of a time; see `TimedReader`."""
         if self._shape.time_kind is None:
             raise Malformed("a table without updated_at_column has no times; expected beginning, end or a position")
-        return self._order_of(time.astimezone(self._zone).replace(tzinfo=None))
+        return self._order_of(local_time(time, self._zone))
 
     async def count_between(self, since: datetime, until: datetime) -> int:
         """Return how many rows have a time within [since, until); see `CountingReader`."""

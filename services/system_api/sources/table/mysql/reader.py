@@ -15,7 +15,7 @@ from services.system_api.sources.table.mysql.shape import MysqlShape
 from services.system_api.sources.table.mysql.table import MysqlTable
 from services.system_api.sources.table.null_key_rows import NullKeyRow
 from services.system_api.sources.table.time_scale import DATE_SPREAD, Microseconds, TimeScale
-from services.system_api.sources.table.zones import lowest_local
+from services.system_api.sources.table.zones import local_time, lowest_local
 from shared.errors import Malformed
 from shared.runtime.clock import Clock
 
@@ -101,7 +101,7 @@ class MysqlReader:
     def _order_at(self, shape: MysqlShape, time: datetime) -> int:
         # Those of a timestamp, and numbers since 1970, are in UTC.
         local = shape.order.type in {"datetime", "date"}
-        there = time.astimezone(self._zone if local else UTC).replace(tzinfo=None)
+        there = local_time(time, self._zone if local else UTC)
         return shape.scale.at((there - _EPOCH) // _MICROSECOND)
 
     def holder(self) -> str | None:
@@ -153,7 +153,7 @@ class MysqlReader:
             self._now = utc
             return self._scale.at(utc - margin)
         then = (_EPOCH + timedelta(microseconds=utc - margin)).replace(tzinfo=UTC)
-        now = (_EPOCH + timedelta(microseconds=utc)).replace(tzinfo=UTC).astimezone(self._zone).replace(tzinfo=None)
+        now = local_time((_EPOCH + timedelta(microseconds=utc)).replace(tzinfo=UTC), self._zone)
         self._now = (now - _EPOCH) // _MICROSECOND
         lowest = (lowest_local(then, self._zone) - _EPOCH) // _MICROSECOND
         if shape.order.type == "date":

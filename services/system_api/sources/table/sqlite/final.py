@@ -12,7 +12,7 @@ from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.local_clock import LocalClock
 from services.system_api.sources.table.sqlite.times import Numbers, Texts
 from services.system_api.sources.table.time_scale import DATE_SPREAD
-from services.system_api.sources.table.zones import lowest_local
+from services.system_api.sources.table.zones import local_time, lowest_local
 from shared.errors import Malformed
 from shared.runtime.clock import Clock
 
@@ -99,7 +99,7 @@ class FinalTexts:
             SettingsError: the value is no time.
         """
         now = self._clock.now()
-        utc, local = _naive(now, UTC), _naive(now, self._zone)
+        utc, local = local_time(now, UTC), local_time(now, self._zone)
         latest = self._texts.parsed(highest)
         if self._texts.is_date(highest):
             then = now - timedelta(seconds=self._age + self._spread)
@@ -114,18 +114,14 @@ class FinalTexts:
 
     def at(self, time: datetime, like: str) -> str:
         """See `Final`."""
-        return self._texts.written(_naive(time, self._zone), like)
+        return self._texts.written(local_time(time, self._zone), like)
 
     def problem(self) -> str | None:
         """Return that the zone of the settings is wrong, if it is."""
         return self._local_clock.problem(str(self._zone))
 
     def _bound(self, then: datetime) -> datetime:
-        return _EPOCH + self._local_clock.bound(_microseconds(_naive(then, UTC))) * _MICROSECOND
-
-
-def _naive(moment: datetime, zone: tzinfo) -> datetime:
-    return moment.astimezone(zone).replace(tzinfo=None)
+        return _EPOCH + self._local_clock.bound(_microseconds(local_time(then, UTC))) * _MICROSECOND
 
 
 def _microseconds(local: datetime) -> int:

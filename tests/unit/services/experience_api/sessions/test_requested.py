@@ -26,6 +26,25 @@ def test_the_conflation_is_read() -> None:
     assert read_requested(CIMultiDict(), MultiDict({"conflate": ""}), now=NOW).conflate == 0.0
 
 
+@pytest.mark.parametrize(("text", "snapshot"), [("", False), ("false", False), ("true", True)])
+def test_the_request_for_a_snapshot_is_read(text: str, snapshot: bool) -> None:
+    assert read_requested(CIMultiDict(), MultiDict({"snapshot": text}), now=NOW).snapshot is snapshot
+
+
+@pytest.mark.parametrize(
+    ("query", "text"),
+    [
+        ({"snapshot": "yes"}, "'snapshot': found 'yes'; expected 'true' or 'false'"),
+        ({"snapshot": "true", "since": "60s"}, "'since' and 'snapshot': found both; expected one of them"),
+    ],
+    ids=["yes", "since"],
+)
+def test_another_snapshot_is_refused(query: dict[str, str], text: str) -> None:
+    with pytest.raises(Refused, match=text) as refused:
+        read_requested(CIMultiDict(), MultiDict(query), now=NOW)
+    assert refused.value.refusal is MALFORMED
+
+
 @pytest.mark.parametrize(
     ("channels", "filters", "text"),
     [

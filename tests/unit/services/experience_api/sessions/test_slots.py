@@ -133,6 +133,14 @@ def test_what_changes_before_the_connection_is_attached_holds_once_it_is() -> No
     assert connection.subscribed == [(("b",), "granted")]
 
 
+def test_a_snapshot_is_of_what_the_connection_receives() -> None:
+    slot = admitted("a")
+    slot.snapshot = False
+    assert slot.snapshot_of is None
+    slot.snapshot = True
+    assert slot.snapshot_of == slot.subscriber.interest
+
+
 def test_a_grant_that_overtakes_the_answer_to_the_claim_counts() -> None:
     slot = ConnectionSlot(uuid.uuid4(), TOKEN)
     slot.grant(("b",))

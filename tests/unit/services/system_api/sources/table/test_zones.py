@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.system_api.sources.table.zones import lowest_local
+from services.system_api.sources.table.zones import local_time, lowest_local
 
 BERLIN = ZoneInfo("Europe/Berlin")
 END = datetime(2026, 10, 25, 1, tzinfo=UTC)
@@ -50,3 +50,18 @@ def test_no_later_moment_shows_a_lower_time(seconds: int, later: int, name: str)
     moment = end + timedelta(seconds=seconds)
     shown = (moment + timedelta(seconds=later)).astimezone(zone).replace(tzinfo=None)
     assert lowest_local(moment, zone) <= shown
+
+
+@pytest.mark.parametrize(
+    ("instant", "zone", "expected"),
+    [
+        (datetime(1, 1, 1, 12, tzinfo=UTC), "America/New_York", "0001-01-01T07:03:58"),
+        (datetime(1, 1, 1, tzinfo=UTC), "America/New_York", "0001-01-01T00:00:00"),
+        (datetime(9999, 12, 31, 12, tzinfo=UTC), "Asia/Tokyo", "9999-12-31T21:00:00"),
+        (datetime(9999, 12, 31, 23, tzinfo=UTC), "Asia/Tokyo", "9999-12-31T23:59:59.999999"),
+    ],
+)
+def test_a_local_time_outside_the_calendar_is_its_first_or_last_time(
+    instant: datetime, zone: str, expected: str
+) -> None:
+    assert local_time(instant, ZoneInfo(zone)).isoformat() == expected
