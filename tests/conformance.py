@@ -16,9 +16,10 @@ import schemathesis
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
-_ACCEPTED = ["2xx", "401", "403", "404", "409", "5xx"]
-"""Statuses of valid requests. What a valid request means to the data at hand may still be refused."""
-_REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "426"]
+_ACCEPTED = ["2xx", "401", "403", "404", "409", "431", "5xx"]
+"""Statuses of valid requests. What a valid request means to the data at hand may still be refused, and several valid
+parameters may be longer than a line of HTTP."""
+_REFUSED = ["400", "401", "403", "404", "405", "409", "413", "415", "422", "426", "431"]
 _METHODS = ["OPTIONS", "PUT"]
 _ALL_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE"]
 _SHOWN = 1200
@@ -33,6 +34,8 @@ class Run:
     """Credentials by security scheme of the document."""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Values that are always sent, by `path.` or `query.` and the name."""
+    created: frozenset[str] = frozenset()
+    """Names of `parameters` that sequences of requests take from the answers before: of what these created."""
     undecidable: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Operations whose schema does not tell which data is valid, such as cursors, and the statuses that refuse it."""
     ambiguous: frozenset[str] = frozenset()
@@ -64,8 +67,16 @@ def findings(url: str, run: Run) -> Found:
     """
     seed = int(os.environ.get("TRELAY_TEST_SEED") or (random.randrange(2**32) if run.random_requests else 0))
     print(f"TRELAY_TEST_SEED={seed}")
-    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=_config(run, seed))
     found = Found()
+    _execute(url, _config(run, seed, dict(run.parameters), sequences=False), found)
+    if run.random_requests:
+        parameters = {name: value for name, value in run.parameters.items() if name not in run.created}
+        _execute(url, _config(run, seed, parameters, sequences=True), found)
+    return found
+
+
+def _execute(url: str, config: SchemathesisConfig, found: Found) -> None:
+    schema = schemathesis.openapi.from_url(f"{url}/openapi.json", config=config)
     for event in from_schema(schema).execute():
         match event:
             case events.ScenarioFinished():
@@ -76,10 +87,9 @@ def findings(url: str, run: Run) -> Found:
                 raise error
             case _:
                 pass
-    return found
 
 
-def _config(run: Run, seed: int) -> SchemathesisConfig:
+def _config(run: Run, seed: int, parameters: dict[str, Any], *, sequences: bool) -> SchemathesisConfig:
     operations: list[dict[str, Any]] = [
         {"include-name": name, "checks": {"positive_data_acceptance": {"expected-statuses": [*_ACCEPTED, *statuses]}}}
         for name, statuses in run.undecidable.items()
@@ -94,7 +104,7 @@ def _config(run: Run, seed: int) -> SchemathesisConfig:
         "continue-on-failure": True,
         "request-timeout": _TIMEOUT,
         "output": {"sanitization": {"enabled": False}},
-        "parameters": dict(run.parameters),
+        "parameters": parameters,
         "generation": {
             "max-examples": max(1, run.random_requests),
             "no-shrink": True,
@@ -102,9 +112,12 @@ def _config(run: Run, seed: int) -> SchemathesisConfig:
         },
         "phases": {
             "examples": {"enabled": False},
-            "coverage": {"enabled": True, "unexpected-methods": _ALL_METHODS if run.random_requests else _METHODS},
-            "fuzzing": {"enabled": run.random_requests > 0},
-            "stateful": {"enabled": run.random_requests > 0},
+            "coverage": {
+                "enabled": not sequences,
+                "unexpected-methods": _ALL_METHODS if run.random_requests else _METHODS,
+            },
+            "fuzzing": {"enabled": run.random_requests > 0 and not sequences},
+            "stateful": {"enabled": sequences},
         },
         "checks": {
             "positive_data_acceptance": {"expected-statuses": _ACCEPTED},

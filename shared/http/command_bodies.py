@@ -42,9 +42,11 @@ def parse_reason(body: Body) -> str:
     """Return the reason that an operator gives in the member `reason`; empty without one.
 
     Raises:
-        Malformed: it is not text, or too long.
+        Malformed: it is not text, too long, or has a NUL character.
     """
     reason = body.get("reason", "")
     if not isinstance(reason, str) or len(reason) > REASON_LIMIT:
         raise Malformed(f"reason: expected text of at most {REASON_LIMIT} characters")
+    if "\0" in reason:
+        raise Malformed("reason: found the character U+0000; expected text without it")
     return reason

@@ -5,9 +5,8 @@ from services.process_api.dead_letters.decisions import Status
 from services.process_api.dead_letters.filters import FILTERS, TEXT_LIMIT
 from services.process_api.dead_letters.requests import PAGE, PAGE_LIMIT
 from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN
-from shared.http.command_bodies import REASON_LIMIT
 from shared.http.openapi.document import JSON, Operation, Problem, Reason, Schema, body_of, object_of, query
-from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, HEALTH, MALFORMED, OPERATED, OPERATOR, READ
+from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, HEALTH, MALFORMED, OPERATED, OPERATOR, READ, REASON
 
 SECURITY = OPERATOR
 
@@ -16,7 +15,6 @@ _NO_LETTER = Reason(404, "not-found", "There is no such letter, or retention has
 _CONFLICT = Reason(409, "conflict", "It cannot be done now")
 _NOT_RELOADED = Reason(422, "unprocessable-entity", "The settings are wrong, and nothing has changed")
 _OPERATOR = tuple(SECURITY)
-_REASON: Schema = {**schemas.TEXT, "maxLength": REASON_LIMIT}
 _FILTER: Schema = {**schemas.TEXT, "maxLength": TEXT_LIMIT}
 _SAID = {
     "pipeline": "The pipeline that refused it, by name or with its version; `*` stands for any characters.",
@@ -93,7 +91,7 @@ def _decide(summary: str, description: str, status: Status, more: dict[str, Sche
         },
         "all": {**schemas.FLAG, "description": "All letters."},
         **{name: {**schema, "description": _SAID[name]} for name, schema in _FILTER_SCHEMAS.items()},
-        "reason": _REASON,
+        "reason": REASON,
         "dry_run": {**schemas.FLAG, "description": "Only say what it would do."},
         "cursor": {"type": ["string", "null"], "description": "The cursor of the last answer, to continue."},
     }
@@ -133,7 +131,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/pipelines/{name}/pause"): _command(
         "Pause a pipeline",
         "On all replicas, at the next record of each partition. Its partitions wait with it.",
-        body_of({"reason": _REASON}),
+        body_of({"reason": REASON}),
         _ACCEPTED,
     ),
     ("POST", "/pipelines/{name}/resume"): _command(

@@ -3,9 +3,8 @@
 from services.system_api.api import schemas
 from services.system_api.operations.windows import HOURS_LIMIT
 from services.system_api.sources.http.webhook import refusals
-from shared.http.command_bodies import REASON_LIMIT
 from shared.http.openapi.document import JSON, Operation, Problem, Reason, Schema, body_of, object_of, query
-from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, HEALTH, MALFORMED, OPERATOR, READ
+from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, HEALTH, MALFORMED, OPERATOR, READ, REASON
 
 SECURITY = OPERATOR
 
@@ -69,7 +68,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/sources/{name}/pause"): _command(
         "Pause a source",
         "It keeps its position, and continues there after `resume`, whatever restarts meanwhile.",
-        body_of({"reason": {**schemas.TEXT, "maxLength": REASON_LIMIT}}),
+        body_of({"reason": REASON}),
     ),
     ("POST", "/sources/{name}/resume"): _command("Resume a source", "Nothing changes if it is not paused."),
     ("POST", "/sources/{name}/poll"): _command(

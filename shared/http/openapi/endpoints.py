@@ -1,5 +1,6 @@
 """What the endpoints that several services have do, take and answer."""
 
+from shared.http.command_bodies import REASON_LIMIT
 from shared.http.openapi.document import JSON, Operation, Problem, Reason, Schema, object_of
 
 OPERATOR: dict[str, Schema] = {
@@ -19,6 +20,9 @@ OPERATED: tuple[Problem, ...] = (UNAUTHORIZED, FORBIDDEN, UNAVAILABLE)
 """Why a request is refused that only operators may send."""
 COMMANDED: tuple[Problem, ...] = (*OPERATED, MALFORMED, TOO_LARGE)
 """Why a request of an operator with a body is refused."""
+
+REASON: Schema = {"type": "string", "maxLength": REASON_LIMIT, "pattern": r"^[^\u0000]*$"}
+"""Why an operator sends a command, in the member `reason` of its body."""
 
 _REASONS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
 READINESS = object_of(

@@ -189,6 +189,7 @@ async def test_the_admin_api(random_requests: int, migrated_database: DatabaseOp
     run = Run(
         auth=OPERATOR,
         parameters={"path.client_id": "demo", "query.channel": "orders", "query.wait": 0},
+        created=frozenset({"path.client_id"}),
         undecidable={
             # A secret is printable, by the tables of Unicode, and at most 256 bytes; and not the same as before.
             "POST /clients": (400,),

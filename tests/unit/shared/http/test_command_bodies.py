@@ -38,3 +38,5 @@ def test_a_reason_is_text_within_its_limit_and_empty_without_one() -> None:
     for given in (None, 1, "r" * 501):
         with pytest.raises(Malformed, match="reason: expected text of at most 500 characters"):
             parse_reason({"reason": given})
+    with pytest.raises(Malformed, match=r"reason: found the character U\+0000"):
+        parse_reason({"reason": "a\0"})
