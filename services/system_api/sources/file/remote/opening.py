@@ -43,7 +43,18 @@ def remote_source(name: str, options: FileSourceOptions, clock: Clock, rng: rand
             stack.enter_context(reading.running())
             stack.enter_context(finishing.running())
             skip = partial(is_archived, options=options)
-            store = await reading.run(RemoteStore, url, options.remote, skip)
+            opened: list[RemoteStore] = []
+
+            def open_store() -> RemoteStore:
+                opened.append(RemoteStore(url, options.remote, skip))
+                return opened[0]
+
+            def close_store() -> None:
+                for each in opened:
+                    each.close()
+
+            stack.callback(reading.submit, close_store)  # behind the opening, even if that is cancelled
+            store = await reading.run(open_store)
             tasks = await stack.enter_async_context(Tasks())
             finisher = RemoteFinisher(name, options, store, finishing, tasks)
             source = RemoteDrop(options, ledger, store, reading, make, finisher, clock)

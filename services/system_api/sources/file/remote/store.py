@@ -5,8 +5,10 @@ Every error of the file system becomes `Unavailable`, except that a file is not 
 
 import errno
 import io
+import threading
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -19,6 +21,7 @@ from shared.runtime.extras import extra
 _BUFFER = 1_048_576
 """Bytes of one request."""
 _CONNECT = 10
+_CLOSE = 5
 
 
 class RemoteListing(NamedTuple):
@@ -44,6 +47,13 @@ class RemoteStore:
         self._scheme = scheme_of(url) or ""
         self._glob = Glob(path_in(url))
         self._skip = skip
+        self._files: dict[int, Any] = {}
+        """Open files by identity: if they were only collected, that would close them in any thread, and wait there."""
+        self._unread: deque[Any] = deque()
+        """Those of them that are to be closed."""
+        self._options = options
+        self._lock = threading.Lock()
+        self._closed = False
         self._fs = self._opened(options)
 
     def _opened(self, options: RemoteOptions) -> Any:
@@ -68,6 +78,43 @@ class RemoteStore:
             except (TypeError, ValueError) as exc:
                 raise SettingsError(f"remote: refused by the file system of {self._scheme}://: {exc}") from exc
 
+    def close(self) -> None:
+        """Close the files and the connection, even if the server does not answer. What is called later fails."""
+        with self._lock:
+            self._closed = True
+            self._hang_up()
+        self._unread.extend(self._files.values())
+        self._close_unread()
+
+    def _connected(self) -> Any:
+        """Return the file system, connected again if the connection was lost, which sshfs does not do."""
+        with self._lock, self._errors():
+            if self._closed:
+                raise Unavailable(f"{self.url}: closed")
+            if self._scheme == "sftp" and self._fs.client.is_closed():
+                self._hang_up()
+                self._fs = self._opened(self._options)
+            return self._fs
+
+    def _hang_up(self) -> None:
+        if self._scheme == "sftp":
+            from fsspec.asyn import sync  # noqa: PLC0415
+
+            with suppress(Exception):  # it is gone already
+                sync(self._fs.loop, self._disconnect, timeout=_CLOSE)
+
+    async def _disconnect(self) -> None:
+        self._fs.client.abort()
+        await self._fs._pool.close()  # noqa: SLF001 -- sshfs has no other way
+        await self._fs._stack.aclose()  # noqa: SLF001
+
+    def _close_unread(self) -> None:
+        while self._unread:
+            file = self._unread.popleft()
+            if self._files.pop(id(file), None) is not None:
+                with suppress(Exception):  # nothing was written
+                    file.close()
+
     def list_files(self) -> RemoteListing:
         """Return the files that are there.
 
@@ -78,9 +125,9 @@ class RemoteStore:
         with self._errors():
             try:
                 if self._glob.recursive:
-                    found = list(self._fs.find(folder, detail=True).values())
+                    found = list(self._connected().find(folder, detail=True).values())
                 else:
-                    found = self._fs.ls(folder, detail=True)
+                    found = self._connected().ls(folder, detail=True)
             except FileNotFoundError:
                 found = self._empty(folder)
         there = [self._file(each) for each in found if each["type"] in {"file", "link"}]
@@ -96,20 +143,20 @@ class RemoteStore:
     def _empty(self, folder: str) -> list[Mapping[str, Any]]:
         """Return no files for a prefix without objects; there are no folders in a bucket."""
         bucket = folder.split("/")[1]
-        if self._scheme in {"sftp", "memory"} or not self._fs.exists(bucket):
+        if self._scheme in {"sftp", "memory"} or not self._connected().exists(bucket):
             raise Unavailable(f"{self.url}: {folder if self._scheme in {'sftp', 'memory'} else bucket} is not there")
         return []
 
     def exists(self, path: str) -> bool:
         """Whether there is a file."""
         with self._errors():
-            return bool(self._fs.exists(path))
+            return bool(self._connected().exists(path))
 
     def current(self, path: str) -> RemoteFile | None:
         """Return a file as it is now; None if it is not there."""
         with self._errors():
             try:
-                found = self._fs.info(path)
+                found = self._connected().info(path)
             except FileNotFoundError:
                 return None
         return self._file(found)
@@ -120,30 +167,32 @@ class RemoteStore:
         Raises:
             FileNotFoundError: it is not there.
         """
+        self._close_unread()
         with self._errors(missing=True):
-            file = self._fs.open(path, "rb")
-        return cast("BinaryIO", io.BufferedReader(_Guarded(file), _BUFFER))
+            file = self._connected().open(path, "rb")
+        self._files[id(file)] = file
+        return cast("BinaryIO", io.BufferedReader(_Guarded(file, self._unread.append), _BUFFER))
 
     def delete(self, path: str) -> None:
         """Delete a file, unless that is done."""
         with self._errors():
             try:
-                self._fs.rm_file(path)
+                self._connected().rm_file(path)
             except FileNotFoundError:
                 return
 
     def move(self, path: str, target: str) -> None:
         """Move a file to a path where there is none."""
         with self._errors():
-            self._fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self._connected().makedirs(target.rpartition("/")[0], exist_ok=True)
             if self._scheme == "sftp":
                 from fsspec.asyn import sync  # noqa: PLC0415
 
                 # The `mv` of sshfs deletes the file even where it could not copy it.
-                sync(self._fs.loop, self._rename, path, target)
+                sync(self._connected().loop, self._rename, path, target)
             else:
-                self._fs.copy(path, target)
-                self._fs.rm_file(path)
+                self._connected().copy(path, target)
+                self._connected().rm_file(path)
 
     async def _rename(self, path: str, target: str) -> None:
         async with self._fs._pool.get() as channel:  # noqa: SLF001 -- sshfs has no other way
@@ -169,10 +218,14 @@ class RemoteStore:
 
 
 class _Guarded(io.RawIOBase):
-    """Turns every error of a remote file into an `OSError` with a number, which no decoder takes for broken data."""
+    """Turns every error of a remote file into an `OSError` with a number, which no decoder takes for broken data.
 
-    def __init__(self, file: Any) -> None:
+    Its end asks for no answer of the server: it can be collected in the event loop.
+    """
+
+    def __init__(self, file: Any, closed: Callable[[Any], None]) -> None:
         self._file = file
+        self._on_close = closed
 
     def readable(self) -> bool:
         return True
@@ -193,7 +246,7 @@ class _Guarded(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
-            self._run(self._file.close)
+            self._on_close(self._file)
         super().close()
 
     @staticmethod
