@@ -15,7 +15,7 @@ from services.experience_api.explain.requests import ID_LIMIT, LIMIT_MIB, MOST_M
 from services.experience_api.explain.verdict import Answer
 from services.experience_api.registry.clients import Policy
 from shared.http.openapi.document import JSON, Operation, Reason, Schema, body_of, object_of, or_null, query
-from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, OPERATED, OPERATOR
+from shared.http.openapi.endpoints import COMMANDED, DOCUMENT, NO_NUL, OPERATED, OPERATOR
 
 SECURITY: dict[str, Schema] = {
     **OPERATOR,
@@ -35,7 +35,7 @@ _PATTERNS: Schema = {
     "maxItems": CHANNELS_LIMIT,
 }
 _ID: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"}
-_NOTE: Schema = {"type": "string", "maxLength": NOTE_LIMIT}
+_NOTE: Schema = {"type": "string", "maxLength": NOTE_LIMIT, "pattern": NO_NUL}
 _OVERLAP: Schema = {"type": "number", "minimum": 0, "maximum": int(OVERLAP_LIMIT)}
 _SECRET: Schema = {
     "type": ["string", "null"],

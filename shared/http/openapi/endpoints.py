@@ -21,7 +21,9 @@ OPERATED: tuple[Problem, ...] = (UNAUTHORIZED, FORBIDDEN, UNAVAILABLE)
 COMMANDED: tuple[Problem, ...] = (*OPERATED, MALFORMED, TOO_LARGE)
 """Why a request of an operator with a body is refused."""
 
-REASON: Schema = {"type": "string", "maxLength": REASON_LIMIT, "pattern": r"^[^\u0000]*$"}
+NO_NUL = r"^[^\u0000]*$"
+"""The pattern of text that PostgreSQL can store."""
+REASON: Schema = {"type": "string", "maxLength": REASON_LIMIT, "pattern": NO_NUL}
 """Why an operator sends a command, in the member `reason` of its body."""
 
 _REASONS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}

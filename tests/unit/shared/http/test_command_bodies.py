@@ -1,9 +1,11 @@
 """Bodies of operators' requests."""
 
+import jsonschema
 import pytest
 
 from shared.errors import Malformed
 from shared.http.command_bodies import parse_body, parse_reason
+from shared.http.openapi.endpoints import REASON
 
 
 def test_a_body_is_a_json_object_of_known_members_and_may_be_empty() -> None:
@@ -40,3 +42,17 @@ def test_a_reason_is_text_within_its_limit_and_empty_without_one() -> None:
             parse_reason({"reason": given})
     with pytest.raises(Malformed, match=r"reason: found the character U\+0000"):
         parse_reason({"reason": "a\0"})
+
+
+@pytest.mark.parametrize(
+    ("reason", "accepted"),
+    [("", True), ("two\nlines", True), ("a\n\0", False), ("\0", False), ("r" * 500, True), ("r" * 501, False)],
+    ids=["empty", "lines", "nul-at-the-end", "nul", "longest", "too-long"],
+)
+def test_the_schema_accepts_the_reasons_that_are_accepted(reason: str, accepted: bool) -> None:
+    assert jsonschema.Draft202012Validator(REASON).is_valid(reason) is accepted
+    if accepted:
+        assert parse_reason({"reason": reason}) == reason
+    else:
+        with pytest.raises(Malformed):
+            parse_reason({"reason": reason})
