@@ -15,7 +15,8 @@ from services.experience_api.refusals import MALFORMED, ORIGIN_NOT_ALLOWED, Refu
 from shared.settings import Form
 
 ANY = "*"
-ORIGIN_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#@*]+$"
+# Which control characters `\s` matches depends on the dialect of regular expressions, so they are listed.
+ORIGIN_PATTERN = r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s\u0000-\u001f\u007f-\u00a0\ufeff/?#@*]+$"
 _ORIGIN = re.compile(ORIGIN_PATTERN)
 PageOrigin = Annotated[
     str, Form(r"^(\*|https?://[^\s/?#@*]+)$", "an origin, such as 'https://app.example.com', or '*'")

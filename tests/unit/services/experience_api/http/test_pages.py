@@ -1,8 +1,11 @@
+import re
+
+import jsonschema_rs
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from services.experience_api.http.pages import Pages
+from services.experience_api.http.pages import ORIGIN_PATTERN, Pages
 from services.experience_api.refusals import Refusal, Refused
 
 APP, EVIL = "https://app.example.com", "https://evil.example"
@@ -70,3 +73,10 @@ def test_a_ticket_is_for_the_page_that_is_named_or_asks(path: str, header: str |
         return
     with pytest.raises(Refused):
         Pages(None).bound(asking(header, path))
+
+
+@pytest.mark.parametrize("code", [*range(0x21), *range(0x7F, 0xA1), 0x2028, 0x3000, 0xFEFF], ids=hex)
+def test_each_dialect_of_regular_expressions_refuses_white_space_in_an_origin(code: int) -> None:
+    origin = f"https://app{chr(code)}.example.com"
+    assert re.search(ORIGIN_PATTERN, origin) is None
+    assert not jsonschema_rs.is_valid({"type": "string", "pattern": ORIGIN_PATTERN}, origin)
