@@ -150,7 +150,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             header(
                 "Idempotency-Key",
                 "The same for each repetition of a push.",
-                {"type": "string", "pattern": '^("[!#-~]{1,255}"|[!#-~]{1,255})$'},
+                {"type": "string", "pattern": '^("[!#-~]([ !#-~]{0,253}[!#-~])?"|[!#-~]([ !#-~]{0,253}[!#-~])?)$'},
             ),
             query("channel", "The channel of events that have none.", schemas.CHANNEL),
             query("subject", "The subject of plain JSON.", schemas.PLAIN_TEXT),
