@@ -154,6 +154,11 @@ def test_a_connection_of_aiokafka_prepares_any_request() -> None:
     assert "build_request_header(" in source
 
 
+@pytest.mark.parametrize("part", ["self._pool = ", "self._pool.get()", "self._stack = "])
+def test_a_file_system_of_sshfs_has(part: str) -> None:
+    assert part in inspect.getsource(resolved("sshfs:SSHFileSystem"))
+
+
 @pytest.mark.parametrize("field", SYNTAX_TREE.split())
 def test_a_node_of_the_syntax_tree_has(field: str) -> None:
     parser = resolved("jsonata:Parser")
