@@ -105,7 +105,7 @@ def test_what_cannot_be_done_is_an_error(service: Service, capsys: pytest.Captur
         (["show", "order"], 1, "answered 404: there is no pipeline 'order'"),
         (["rewind", "orders"], 2, "expected --to or --offset"),
         (["rewind", "orders", "--offset", "0:1"], 2, "found '0:1'; expected PARTITION=OFFSET, such as 0=4711"),
-        (["rewind", "orders", "--to", "noon", "--dry-run"], 1, "to.time: found 'noon'"),
+        (["rewind", "orders", "--to", "noon", "--dry-run"], 1, 'to.time: found "noon"'),
         (["rewind", "totals", "--to", "beginning", "--yes"], 1, "totals: expected --reset-state"),
     ):
         assert main(["pipelines", *arguments]) == status
