@@ -13,6 +13,7 @@ The file's language:
 
 from shared.settings.document import KeyPath
 from shared.settings.fields import (
+    Checked,
     FileSecret,
     FollowedSecret,
     Form,
@@ -29,6 +30,7 @@ from shared.settings.schema import json_schema
 
 __all__ = [
     "SECTIONS",
+    "Checked",
     "FileSecret",
     "Finding",
     "FollowedSecret",

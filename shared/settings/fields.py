@@ -1,7 +1,7 @@
 """Types for the fields of options: secrets, paths beside the file, and the class that options derive from."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,6 +19,8 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from shared.errors import Malformed
 
 _SECRET_LIMIT = 65_536
 
@@ -99,6 +101,31 @@ class Form:
         if self._matches(text) is None:
             raise PydanticCustomError(FORM_MISMATCH, "expected {expected}", {"expected": self._expected})
         return text
+
+
+class Checked:
+    """Beside `str` in an annotation: text that a function checks, which returns it or raises `Malformed`.
+
+    Editors know the pattern that it has, and the maximum number of characters.
+    """
+
+    def __init__(self, check: Callable[[str], str], pattern: str, limit: int) -> None:
+        self._check_text = check
+        self._described = {"pattern": pattern, "maxLength": limit}
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the text after what the type itself checks."""
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Let editors know the pattern and the limit."""
+        return {**handler(schema), **self._described}
+
+    def _check(self, text: str) -> str:
+        try:
+            return self._check_text(text)
+        except Malformed as exc:
+            raise ValueError(str(exc)) from exc
 
 
 Name = Annotated[

@@ -2,25 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from services.experience_api.hub.patterns import LENGTH_LIMIT, PATTERN, check_pattern
-from shared.errors import Malformed
-from shared.settings import Options
+from shared.settings import Checked, Options
 
-
-def _checked(pattern: str) -> str:
-    try:
-        return check_pattern(pattern)
-    except Malformed as exc:
-        raise ValueError(str(exc)) from exc
-
-
-ChannelPattern = Annotated[
-    str,
-    AfterValidator(_checked),
-    Field(json_schema_extra={"pattern": PATTERN, "maxLength": LENGTH_LIMIT}),
-]
+ChannelPattern = Annotated[str, Checked(check_pattern, PATTERN, LENGTH_LIMIT)]
 TypePattern = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 
 

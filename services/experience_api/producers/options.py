@@ -4,18 +4,10 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from services.experience_api.hub.patterns import check_pattern
-from shared.errors import Malformed
-from shared.settings import Form, Options, Secret
+from services.experience_api.hub.patterns import LENGTH_LIMIT, PATTERN, check_pattern
+from shared.settings import Checked, Form, Options, Secret
 
 _MIN_TOKEN = 24
-
-
-def _pattern(text: str) -> str:
-    try:
-        return check_pattern(text)
-    except Malformed as exc:
-        raise ValueError(str(exc)) from exc
 
 
 def _long(token: SecretStr) -> SecretStr:
@@ -25,16 +17,7 @@ def _long(token: SecretStr) -> SecretStr:
     return token
 
 
-ChannelPattern = Annotated[
-    str,
-    AfterValidator(_pattern),
-    Field(
-        json_schema_extra={
-            "pattern": r"^(([A-Za-z0-9_-]+|\*)(\.([A-Za-z0-9_-]+|\*))*(\.\*\*)?|\*\*)$",
-            "maxLength": 200,
-        }
-    ),
-]
+ChannelPattern = Annotated[str, Checked(check_pattern, PATTERN, LENGTH_LIMIT)]
 """A channel, or a pattern of channels."""
 
 

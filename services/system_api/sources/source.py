@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Protocol, runtime_checkable
 
 import msgspec
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
@@ -32,25 +32,14 @@ from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.retry import RetryOptions
 from shared.runtime.trace import current_span
-from shared.settings import Options
+from shared.settings import Checked, Options
 
 Checkpoint = Mapping[str, bytes]
 """A saved position: small JSON values by part. `""` is the part of the source itself. A source of many files has one
 part a file, so that a batch saves only the parts that moved."""
 
 
-def _channel(name: Channel) -> Channel:
-    try:
-        return checked(name)
-    except Malformed as exc:
-        raise ValueError(str(exc)) from exc
-
-
-ChannelName = Annotated[
-    Channel,
-    AfterValidator(_channel),
-    Field(json_schema_extra={"pattern": CHANNEL_PATTERN, "maxLength": CHANNEL_LIMIT}),
-]
+ChannelName = Annotated[Channel, Checked(checked, CHANNEL_PATTERN, CHANNEL_LIMIT)]
 """Dotted words."""
 
 

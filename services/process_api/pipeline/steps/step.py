@@ -12,7 +12,7 @@ from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.scope import Scope
 from shared.errors import Malformed, Unavailable
 from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, channel
-from shared.settings import Options
+from shared.settings import Checked, Options
 
 
 @runtime_checkable
@@ -140,22 +140,11 @@ def _removable(written: str) -> str:
     return written
 
 
-def _channel(written: str) -> str:
-    try:
-        return channel(written)
-    except Malformed as exc:
-        raise ValueError(str(exc)) from None
-
-
 PathText = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": PATTERN})]
 """A path to something in an event that may be changed; see `paths`."""
 
 RemovablePath = Annotated[str, AfterValidator(_removable), Field(json_schema_extra={"pattern": REMOVABLE_PATTERN})]
 """A path to something that an event can be without."""
 
-ChannelName = Annotated[
-    str,
-    AfterValidator(_channel),
-    Field(json_schema_extra={"pattern": CHANNEL_PATTERN, "maxLength": CHANNEL_LIMIT}),
-]
+ChannelName = Annotated[str, Checked(channel, CHANNEL_PATTERN, CHANNEL_LIMIT)]
 """Dotted words."""

@@ -1,9 +1,11 @@
 from pathlib import Path
+from typing import Annotated
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from shared.settings import FileSecret, FollowedSecret, Options, RelativePath, Secret
+from shared.errors import Malformed
+from shared.settings import Checked, FileSecret, FollowedSecret, Options, RelativePath, Secret
 
 
 class Account(Options):
@@ -139,3 +141,16 @@ def test_settings_with_another_secret_in_the_same_file_are_the_same(tmp_path: Pa
     assert len({first.password, second.password}) == 1
     assert first != Followed.model_validate({"password": "one"})
     assert Followed.model_validate({"password": "one"}) != first
+
+
+def test_a_function_checks_text_and_its_pattern_is_known() -> None:
+    def no_dash(text: str) -> str:
+        if "-" in text:
+            raise Malformed(f"found {text!r}; expected no dash")
+        return text
+
+    checked = TypeAdapter(Annotated[str, Checked(no_dash, "^[^-]*$", 9)])
+    assert checked.validate_python("a.b") == "a.b"
+    with pytest.raises(ValidationError, match="found 'a-b'; expected no dash"):
+        checked.validate_python("a-b")
+    assert checked.json_schema() == {"type": "string", "pattern": "^[^-]*$", "maxLength": 9}
