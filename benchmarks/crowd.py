@@ -12,7 +12,6 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable
 from pathlib import Path
 
 import uvloop
@@ -20,11 +19,9 @@ import uvloop
 from benchmarks.children import Child, child
 from benchmarks.fanout import real_bus
 from benchmarks.native import compiled
-from benchmarks.probing import Probe, percentile, probes
-from benchmarks.subscribers import Numbers, layer_of
+from benchmarks.probing import delays_during, percentile, probes
+from benchmarks.subscribers import Numbers, layer_of, live_events
 from shared.bus.protocol import Bus
-
-BEATS = 0.02
 
 
 async def arrivals(layer: Child, port: int, peers: Path, count: int, before: int = 0) -> float:
@@ -62,26 +59,17 @@ async def idle(bus: tuple[Bus, str, str], peers: Path, count: int, seconds: floa
 async def resumes(bus: tuple[Bus, str, str], peers: Path, count: int, rate: int, behind: int) -> None:
     """Print the delays of a live subscriber without and with a crowd that resumes `behind` events back."""
     async with layer_of(bus) as (layer, port), probes(port, 1) as [probe], bus[0].writer("bench") as writer:
-        numbers, loop, enough = Numbers(), asyncio.get_running_loop(), asyncio.Event()
+        numbers = Numbers()
         cursor = probe.cursor
         for _ in range(behind // 100):
             await writer.commit(numbers.transaction(100))
         await probe.reached(numbers.next - 1)
-
-        async def live() -> None:
-            began, first = loop.time(), numbers.next
-            while not enough.is_set():
-                await writer.commit(numbers.transaction(max(1, int(rate * BEATS))))
-                await asyncio.sleep(max(0.0, began + (numbers.next - first) / rate - loop.time()))
-
-        task = asyncio.ensure_future(live())
-        quiet = await _delays_during(probe, asyncio.sleep(10))
-        began = time.perf_counter()
-        with child(str(peers), str(port), str(count), "", f"/?cursor={cursor}&number="):
-            crowded = await _delays_during(probe, _all_caught_up(layer, count))
-            took = time.perf_counter() - began
-        enough.set()
-        await task
+        async with live_events(writer, numbers, rate):
+            quiet = await delays_during(probe, asyncio.sleep(10))
+            began = time.perf_counter()
+            with child(str(peers), str(port), str(count), "", f"/?cursor={cursor}&number="):
+                crowded = await delays_during(probe, _all_caught_up(layer, count))
+                took = time.perf_counter() - began
     for name, found in (("quiet", quiet), (f"{count:,} resume, {behind:,} events each, in {took:.1f} s", crowded)):
         p50, p99 = (percentile(found, share) for share in (0.5, 0.99))
         print(f"resumes   live events at {rate}/s: p50 {p50:.1f} ms, p99 {p99:.1f} ms ({name})", flush=True)
@@ -90,12 +78,6 @@ async def resumes(bus: tuple[Bus, str, str], peers: Path, count: int, rate: int,
 async def _all_caught_up(layer: Child, count: int) -> None:
     await asyncio.to_thread(layer.ask, f"connected {count + 1}")
     await asyncio.to_thread(layer.ask, "live")
-
-
-async def _delays_during(probe: Probe, work: Awaitable[None]) -> list[float]:
-    probe.delays.clear()
-    await work
-    return list(probe.delays)
 
 
 async def _cpu(layer: Child, seconds: float) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
@@ -72,6 +72,13 @@ async def probes(port: int, count: int, query: str = "") -> AsyncIterator[list[P
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def delays_during(probe: Probe, work: Awaitable[object]) -> list[float]:
+    """Return the delays, in milliseconds, of the events that come while something is done."""
+    probe.delays.clear()
+    await work
+    return list(probe.delays)
 
 
 def percentile(values: list[float], share: float) -> float:

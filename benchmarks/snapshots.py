@@ -11,7 +11,7 @@ import argparse
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from benchmarks.children import child
 from benchmarks.fanout import real_bus
 from benchmarks.fanout_layer import TOPIC
 from benchmarks.native import compiled
-from benchmarks.probing import Probe, percentile, probes
-from benchmarks.subscribers import BEATS, Numbers, layer_of
+from benchmarks.probing import delays_during, percentile, probes
+from benchmarks.subscribers import Numbers, layer_of, live_events
 from services.experience_api.latest.copying import Copier
 from services.experience_api.latest.opening import Latest, opened
 from services.experience_api.latest.options import LatestOptions
@@ -78,30 +78,20 @@ async def copied(bus: Ready, name: str, numbers: Numbers, count: int) -> None:
 
 async def crowd(bus: Ready, peers: Path, count: int, numbers: Numbers, rate: int, rest: float) -> None:
     """Print the snapshots a second, and the delays of a live subscriber without and with the crowd."""
-    loop, enough = asyncio.get_running_loop(), asyncio.Event()
     async with (
         copying(bus),
         layer_of(bus, latest=OPTIONS.model_dump_json()) as (layer, port),
         probes(port, 1) as [probe],
         bus[0].writer("bench") as writer,
+        live_events(writer, numbers, rate),
     ):
-
-        async def live() -> None:
-            began, first = loop.time(), numbers.next
-            while not enough.is_set():
-                await writer.commit(numbers.transaction(max(1, int(rate * BEATS))))
-                await asyncio.sleep(max(0.0, began + (numbers.next - first) / rate - loop.time()))
-
-        task = asyncio.ensure_future(live())
-        quiet = await _delays_during(probe, asyncio.sleep(rest))
+        quiet = await delays_during(probe, asyncio.sleep(rest))
         began, cpu = time.perf_counter(), await asyncio.to_thread(layer.ask, "cpu")
         with child(str(peers), str(port), str(count), "", "/?snapshot=true&number="):
             sending = asyncio.ensure_future(asyncio.to_thread(layer.ask, f"snapshots {count}"))
-            crowded = await _delays_during(probe, sending)
+            crowded = await delays_during(probe, sending)
             took = time.perf_counter() - began
             cpu = await asyncio.to_thread(layer.ask, "cpu") - cpu
-        enough.set()
-        await task
     sent = sending.result()
     what = f"{count:,} at once, {sent / count:,.0f} events each, in {took:.1f} s"
     each = f"{sent / took:,.0f} events/s, CPU {cpu / sent / 1000:.1f} µs an event"
@@ -109,12 +99,6 @@ async def crowd(bus: Ready, peers: Path, count: int, numbers: Numbers, rate: int
     for name, found in (("quiet", quiet), ("beside the snapshots", crowded)):
         p50, p99 = (percentile(found, share) for share in (0.5, 0.99))
         print(f"snapshots  live events at {rate}/s: p50 {p50:.1f} ms, p99 {p99:.1f} ms ({name})", flush=True)
-
-
-async def _delays_during(probe: Probe, work: Awaitable[object]) -> list[float]:
-    probe.delays.clear()
-    await work
-    return list(probe.delays)
 
 
 async def main() -> None:

@@ -25,7 +25,7 @@ from benchmarks.fanout import BUSES, Size, bare_turn, frame_bytes, real_bus
 from benchmarks.fanout_layer import TOPIC
 from benchmarks.native import compiled
 from benchmarks.probing import Probe, percentile, probes, stamped
-from shared.bus.protocol import Bus, Transaction
+from shared.bus.protocol import Bus, Transaction, Writer
 
 PAUSE = 0.03
 """Seconds between events, as in `fanout`."""
@@ -66,6 +66,25 @@ class Numbers:
             transaction.append(TOPIC.name, *stamped(self.next, self.subjects))
             self.next += 1
         return transaction
+
+
+@asynccontextmanager
+async def live_events(writer: Writer, numbers: Numbers, rate: int) -> AsyncIterator[None]:
+    """Write events at a rate, in events a second, for as long as the context lasts."""
+    loop, enough = asyncio.get_running_loop(), asyncio.Event()
+
+    async def write() -> None:
+        began, first = loop.time(), numbers.next
+        while not enough.is_set():
+            await writer.commit(numbers.transaction(max(1, int(rate * BEATS))))
+            await asyncio.sleep(max(0.0, began + (numbers.next - first) / rate - loop.time()))
+
+    task = asyncio.ensure_future(write())
+    try:
+        yield
+    finally:
+        enough.set()
+        await task
 
 
 @asynccontextmanager
