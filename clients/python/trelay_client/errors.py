@@ -28,4 +28,4 @@ class MessageUnanswered(TrelayClientError):
 
 
 class SendQueueFull(TrelayClientError):
-    """Too many messages wait for their acknowledgement. This one was not sent."""
+    """The queue of messages without an acknowledgement is full. This message was not sent."""
