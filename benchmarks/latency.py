@@ -28,7 +28,6 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.bus.topics import TopicsOptions
-from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import three_processes
@@ -63,9 +62,8 @@ async def relay(
     writer = await asyncpg.connect(dsn)
     await writer.execute(DDL)
     await writer.execute(TRIGGER)
-    engine = create_engine(database)
-    await add_client(PostgresRegistry(engine, database), CLIENT, secret=SECRET)
-    await engine.dispose()
+    async with PostgresRegistry.opened(database) as registry:
+        await add_client(registry, CLIENT, secret=SECRET)
     prefix = f"bench-{uuid.uuid4().hex[:8]}"
     deployment = three_processes(folder, feed, dsn, bootstrap, prefix, notify=notify)
     arrived: dict[int, float] = {}

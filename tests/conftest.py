@@ -7,6 +7,8 @@ import hypothesis
 import pytest
 from blockbuster import blockbuster_ctx
 
+from tests.servers import open_connections
+
 # In this order: what the second imports of the first must be known as a plugin by then.
 pytest_plugins = [
     "tests.hangs",
@@ -22,6 +24,11 @@ hypothesis.settings.register_profile(
     "coverage", hypothesis.settings.get_profile("trelay"), max_examples=15, derandomize=True
 )
 hypothesis.settings.load_profile("trelay")
+
+
+def pytest_configure() -> None:
+    """Watch connections from the first one on."""
+    open_connections.watch()
 
 
 def pytest_collection_finish() -> None:

@@ -15,7 +15,6 @@ from services.experience_api.admin.views import View, ending_text
 from services.experience_api.auth.clients import EVERY_CHANNEL
 from services.experience_api.registry.clients import ClientChange, Policy
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.database.engine import create_engine
 from shared.errors import Malformed, TrelayError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -208,13 +207,8 @@ def _done(config: Path, data: Path | None, work: Callable[[ClientAdmin], Awaitab
     options = database(config, data)
 
     async def connected() -> R:
-        engine = create_engine(options)
-        registry = PostgresRegistry(engine, options)
-        try:
+        async with PostgresRegistry.opened(options) as registry:
             return await work(ClientAdmin(registry))
-        finally:
-            registry.close()
-            await engine.dispose()
 
     try:
         return asyncio.run(connected())

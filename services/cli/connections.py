@@ -10,7 +10,6 @@ from services.cli.configuration import config_option, data_option, database
 from services.experience_api.admin.views import View, ending_text, ending_view, time_view
 from services.experience_api.registry.clients import Consumer
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 
 _HEAD = ("CLIENT", "SINCE", "FROM", "NODE", "CONNECTION", "LAST ENDING")
@@ -44,13 +43,8 @@ def connections(*, everyone: bool, as_json: bool, config: Path, data: Path | Non
 
 
 async def _read(options: DatabaseOptions) -> list[Consumer]:
-    engine = create_engine(options)
-    registry = PostgresRegistry(engine, options)
-    try:
+    async with PostgresRegistry.opened(options) as registry:
         return await registry.consumers()
-    finally:
-        registry.close()
-        await engine.dispose()
 
 
 def _shown(consumer: Consumer) -> list[View]:

@@ -40,7 +40,6 @@ from services.experience_api.wire.cursor import Vector
 from shared.bus.protocol import Bus
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
-from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.pool import ConnectionPool
 from shared.http.health import NotYet
@@ -79,11 +78,8 @@ async def build_experience_api(
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(opened_parts("experience_api", settings, **given))
         if registry is None:
-            if engine is None:
-                engine = create_engine(settings.database)
-                stack.push_async_callback(engine.dispose)
-            registry = made = PostgresRegistry(engine, settings.database, parts.clock)
-            stack.callback(made.close)
+            opened = PostgresRegistry.opened(settings.database, parts.clock, engine)
+            registry = await stack.enter_async_context(opened)
         if leases is None:
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
         signing = await Signing.loaded(settings.experience.tokens, parts.clock)

@@ -62,7 +62,7 @@ async def make_table(dsn: str, script: str) -> None:
         async with connections.use() as connection:
             await connection.execute(script)
     finally:
-        connections.drop_idle()
+        connections.close()
 
 
 async def grow_feed(feed: Path, clock: Clock, rng: random.Random) -> None:
@@ -93,7 +93,7 @@ async def take_orders(dsn: str, clock: Clock, rng: random.Random) -> None:
                 async with connections.use() as connection:
                     await _order(connection, rng)
     finally:
-        connections.drop_idle()
+        connections.close()
 
 
 async def _order(connection: asyncpg.Connection, rng: random.Random) -> None:

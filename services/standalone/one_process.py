@@ -28,7 +28,6 @@ from services.standalone.data import EXAMPLES
 from services.standalone.servers import need_port, own_postgres
 from services.standalone.settings import StandaloneSettings
 from services.standalone.terminal import DEMO, as_typed, say, welcome
-from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.errors import SettingsError, Unavailable
@@ -191,16 +190,12 @@ async def prepare(command: Command, database: DatabaseOptions, dsn: str, data: P
         await migrate(database)
     except Unavailable as exc:
         raise SettingsError(f"the database must be reachable at the start: {exc}") from exc
-    engine = create_engine(database)
-    try:
-        registry = PostgresRegistry(engine, database)
+    async with PostgresRegistry.opened(database) as registry:
         if command.settings is not None:
             await _disable_demo_clients(registry)
             return None
         await demo.make_table(dsn, (EXAMPLES / "orders.sql").read_text())
         return await _add_demo_clients(registry, data / f"{SUBSCRIBER}.secret")
-    finally:
-        await engine.dispose()
 
 
 def show(tasks: Tasks, examples: Path, dsn: str) -> None:

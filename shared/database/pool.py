@@ -42,6 +42,7 @@ class ConnectionPool:
         self._on_use = on_use or ignore
         self._free = asyncio.Semaphore(size)
         self._idle: list[asyncpg.Connection] = []
+        self._closed = False
 
     @classmethod
     @asynccontextmanager
@@ -54,12 +55,12 @@ class ConnectionPool:
         settings: Mapping[str, str] | None = None,
         on_use: OnUse | None = None,
     ) -> AsyncIterator[Self]:
-        """Open a pool, which connects at its first use; leaving the context closes idle connections."""
+        """Open a pool, which connects at its first use, and close it at the end."""
         pool = cls(options, size=size, purpose=purpose, settings=settings, on_use=on_use)
         try:
             yield pool
         finally:
-            pool.drop_idle()
+            pool.close()
 
     @asynccontextmanager
     async def use(self) -> AsyncIterator[asyncpg.Connection]:
@@ -91,6 +92,11 @@ class ConnectionPool:
                 raise error from exc
             self._on_use(None)
 
+    def close(self) -> None:
+        """Close idle connections now, and each that is in use at the end of its use. Does not wait for the server."""
+        self._closed = True
+        self.drop_idle()
+
     def drop_idle(self) -> None:
         """Close idle connections without waiting for the server."""
         while self._idle:
@@ -105,7 +111,7 @@ class ConnectionPool:
 
     def _release(self, connection: asyncpg.Connection) -> None:
         # In a transaction, its user was interrupted. Closing the connection rolls back, and always works.
-        if connection.is_closed() or connection.is_in_transaction():
+        if self._closed or connection.is_closed() or connection.is_in_transaction():
             connection.terminate()
         else:
             self._idle.append(connection)

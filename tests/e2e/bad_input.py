@@ -18,7 +18,6 @@ from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.standalone.embedded.process import free_port
 from shared.bus.connect import BusOptions, connect
-from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import Placed, one_process_of
@@ -189,11 +188,8 @@ def _table(url: str, table: str, channel: str) -> dict[str, Any]:
 async def _prepare(dsn: str) -> None:
     options = DatabaseOptions(url=dsn)
     await migrate(options)
-    engine = create_engine(options)
-    registry = PostgresRegistry(engine, options)
-    await add_client(registry, CLIENT, secret=SECRET)
-    registry.close()
-    await engine.dispose()
+    async with PostgresRegistry.opened(options) as registry:
+        await add_client(registry, CLIENT, secret=SECRET)
 
 
 async def _feed(folder: Path, dsn: str) -> None:

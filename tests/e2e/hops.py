@@ -8,7 +8,6 @@ import asyncpg
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.bus.protocol import Bus, Record
-from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from tests.e2e.audit import Sighting
@@ -25,10 +24,9 @@ async def prepare(dsn: str, statements: Sequence[str], clients: Sequence[str]) -
     for statement in statements:
         await connection.execute(statement)
     await connection.close()
-    engine = create_engine(options)
-    for client in clients:
-        await add_client(PostgresRegistry(engine, options), client, secret=SECRET)
-    await engine.dispose()
+    async with PostgresRegistry.opened(options) as registry:
+        for client in clients:
+            await add_client(registry, client, secret=SECRET)
 
 
 async def sightings(bus: Bus, topic: str) -> dict[str, list[Sighting]]:

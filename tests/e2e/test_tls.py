@@ -19,7 +19,6 @@ from cryptography import x509
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.standalone.embedded.process import free_port
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.e2e.deployments import write_settings
 from tests.e2e.programs import Program
@@ -76,11 +75,8 @@ async def deployment(tmp_path: Path, migrated_database: DatabaseOptions) -> Asyn
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     issue(authority, tmp_path)
-    engine = create_engine(migrated_database)
-    registry = PostgresRegistry(engine, migrated_database)
-    await add_client(registry, CLIENT, secret=SECRET)
-    registry.close()
-    await engine.dispose()
+    async with PostgresRegistry.opened(migrated_database) as registry:
+        await add_client(registry, CLIENT, secret=SECRET)
     found = Deployment(tmp_path, migrated_database, authority)
     try:
         for program in found.programs:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
+from tests.servers.open_connections import close_all
 from tests.servers.postgres import Postgres
 
 Prepare = Callable[[str], Awaitable[None]]
@@ -28,7 +29,9 @@ class Databases:
         try:
             yield self._server.dsn(name)
         finally:
+            left_open = close_all(name)
             await self._execute(f"DROP DATABASE {name} WITH (FORCE)")
+        assert not left_open, f"left open: connections to PostgreSQL of {left_open}"
 
     async def drop_slots(self, dsn: str) -> None:
         """Drop the replication slots of a database, which keep it from being dropped."""

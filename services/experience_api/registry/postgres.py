@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from operator import itemgetter
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from services.experience_api import refusals
 from services.experience_api.refusals import Refusal, Refused
@@ -23,10 +24,13 @@ from services.experience_api.registry.rows import consumers_of, refusal_of, verd
 from services.experience_api.registry.stored_clients import StoredClients
 from services.experience_api.registry.stored_notices import CHANNEL, decoded, leave, lock_consumer, revoke_claim
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
+from shared.database.engine import create_engine
 from shared.database.engine_errors import engine_errors
 from shared.database.listener import Listener
+from shared.database.options import DatabaseOptions
 from shared.database.tables import clients, consumers, signing_keys
 from shared.errors import Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 _TRIES = 3
 _KEY = "database"
@@ -35,6 +39,21 @@ _KEY = "database"
 
 class PostgresRegistry(StoredClients):
     """A `Registry` in the tables of `shared.database`."""
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, options: DatabaseOptions, clock: Clock = SYSTEM_CLOCK, engine: AsyncEngine | None = None
+    ) -> AsyncIterator[Self]:
+        """Open a registry, which connects at its first use; without an engine it has one of its own."""
+        own = engine or create_engine(options)
+        registry = cls(own, options, clock)
+        try:
+            yield registry
+        finally:
+            registry.close()
+            if engine is None:
+                await own.dispose()
 
     async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
         values: dict[str, Any] = {
@@ -186,8 +205,8 @@ class PostgresRegistry(StoredClients):
         return len(released)
 
     def close(self) -> None:
-        """Drop idle connections. The engine belongs to the caller."""
-        self._pool.drop_idle()
+        """Close its own connections. The engine belongs to the caller."""
+        self._pool.close()
 
     @property
     def problem(self) -> str | None:

@@ -55,7 +55,7 @@ class Pools:
             yield pools
         finally:
             for pool in (pools.writing, pools.reading, pools.control, pools.leases):
-                pool.drop_idle()
+                pool.close()
 
     def report(self, problem: str | None) -> None:
         """Note how the last use of the database went."""

@@ -29,13 +29,8 @@ class PostgresDeployment:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Registry]:
-        engine = create_engine(self._options)
-        registry = PostgresRegistry(engine, self._options)
-        try:
+        async with PostgresRegistry.opened(self._options) as registry:
             yield registry
-        finally:
-            registry.close()
-            await engine.dispose()
 
     async def pass_days(self, days: float) -> None:
         engine = create_engine(self._options)

@@ -13,7 +13,6 @@ from services.standalone.embedded.binaries import postgres_binaries
 from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.postgres import PostgresBusOptions, connect_postgres
 from shared.bus.protocol import TopicOptions, TopicPartition
-from shared.database.engine import create_engine
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from tests.contracts.bus.records import outgoing, owning, writing
@@ -46,22 +45,16 @@ async def _age(dsn: str) -> None:
 
 
 async def _clients(options: DatabaseOptions) -> list[str]:
-    engine = create_engine(options)
-    registry = PostgresRegistry(engine, options)
-    try:
+    async with PostgresRegistry.opened(options) as registry:
         return [client.client_id for client in await registry.page()]
-    finally:
-        registry.close()
-        await engine.dispose()
 
 
 async def test_a_restored_database_has_everything_and_goes_on(
     migrated_database: DatabaseOptions, own_postgres: PostgresServer, tmp_path: Path
 ) -> None:
     await _age(migrated_database.url)
-    engine = create_engine(migrated_database)
-    await add_client(PostgresRegistry(engine, migrated_database), "billing", secret=None)
-    await engine.dispose()
+    async with PostgresRegistry.opened(migrated_database) as registry:
+        await add_client(registry, "billing", secret=None)
     async with connect_postgres(PostgresBusOptions(), migrated_database) as bus:
         await bus.ensure_topics([TOPIC])
         async with owning(bus, "w") as writer:

@@ -7,6 +7,9 @@ from tests.servers.postgres import GivenPostgres, Postgres
 pytestmark = pytest.mark.every_postgres
 
 
+COUNT = "SELECT count(*) FROM pg_database"
+
+
 async def fetch(dsn: str, statement: str) -> object:
     connection = await asyncpg.connect(dsn)
     try:
@@ -32,12 +35,18 @@ async def test_a_template_is_prepared_once_and_its_copies_are_apart(databases: D
     assert len(prepared) == 1
 
 
-async def test_a_database_is_dropped_under_open_connections(postgres: Postgres, databases: Databases) -> None:
+async def leave_open(databases: Databases) -> None:
     async with databases.fresh() as dsn:
-        connection = await asyncpg.connect(dsn)
-        name = await connection.fetchval("SELECT current_database()")
-    assert await fetch(postgres.dsn(), f"SELECT count(*) FROM pg_database WHERE datname = '{name}'") == 0
-    connection.terminate()
+        await asyncpg.connect(dsn, server_settings={"application_name": "trelay forgotten"})
+
+
+async def test_a_connection_that_is_left_open_is_named_and_its_database_is_dropped(
+    postgres: Postgres, databases: Databases
+) -> None:
+    databases_before = await fetch(postgres.dsn(), COUNT)
+    with pytest.raises(AssertionError, match=r"left open: connections to PostgreSQL of \['trelay forgotten'\]"):
+        await leave_open(databases)
+    assert await fetch(postgres.dsn(), COUNT) == databases_before
 
 
 def test_a_given_server_keeps_its_login_and_options_in_every_dsn() -> None:

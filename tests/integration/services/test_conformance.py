@@ -23,7 +23,6 @@ from services.system_api.settings import SystemSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.composition.serving import RunningService
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.conformance import Found, Run, findings
 from tests.servers.webhook_senders import SECRET
@@ -74,10 +73,9 @@ async def process_layer() -> AsyncIterator[RunningService]:
 
 @asynccontextmanager
 async def experience_layer(database: DatabaseOptions) -> AsyncIterator[RunningService]:
-    engine = create_engine(database)
-    for client in ("demo", "reader"):
-        await add_client(PostgresRegistry(engine, database), client, secret=client)
-    await engine.dispose()
+    async with PostgresRegistry.opened(database) as registry:
+        for client in ("demo", "reader"):
+            await add_client(registry, client, secret=client)
     experience = {
         "listen": {"port": 0},
         "drain_delay": 0,

@@ -12,7 +12,6 @@ from services.experience_api.registry.clients import Client, Ending
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Claim, Node
 from services.experience_api.registry.tokens import TokenClaims
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.lease import Granted, PostgresLeaseStore
 
@@ -22,23 +21,20 @@ async def config(migrated_database: DatabaseOptions, tmp_path: Path) -> Path:
     """Settings with a database in which `on` is connected, `off` is registered, and `new` is neither."""
     path = tmp_path / "trelay.yaml"
     path.write_text(f"database: {{url: '{migrated_database.url}'}}\n")
-    engine = create_engine(migrated_database)
-    registry = PostgresRegistry(engine, migrated_database)
     async with PostgresLeaseStore.opened(migrated_database) as leases:
         granted = await leases.acquire("node/one", "one", 600.0)
     assert isinstance(granted, Granted)
-    for name in ("new", "off", "on"):
-        await registry.add(Client(name, "hash", ("a.*",), note="a note"))
-    on = TokenClaims("on", b"1" * 32)
-    await registry.register(TokenClaims("off", b"0" * 32))
-    await registry.register(on)
-    claim = await registry.claim(
-        on, uuid.UUID(int=7), Node("one", granted.epoch), remote="192.0.2.1", loopback=False, good_for_days=1
-    )
-    assert isinstance(claim, Claim)
-    await registry.note_ending("off", Ending(4002, "no pong", 90.0))
-    registry.close()
-    await engine.dispose()
+    async with PostgresRegistry.opened(migrated_database) as registry:
+        for name in ("new", "off", "on"):
+            await registry.add(Client(name, "hash", ("a.*",), note="a note"))
+        on = TokenClaims("on", b"1" * 32)
+        await registry.register(TokenClaims("off", b"0" * 32))
+        await registry.register(on)
+        claim = await registry.claim(
+            on, uuid.UUID(int=7), Node("one", granted.epoch), remote="192.0.2.1", loopback=False, good_for_days=1
+        )
+        assert isinstance(claim, Claim)
+        await registry.note_ending("off", Ending(4002, "no pong", 90.0))
     return path
 
 

@@ -4,7 +4,6 @@ import pytest
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.replicas import Deployment, Replica
 
@@ -12,10 +11,8 @@ from tests.integration.services.experience_api.replicas import Deployment, Repli
 @pytest.fixture
 async def deployment(migrated_database: DatabaseOptions) -> Deployment:
     """A database with the client `demo`, whose secret is `demo`, and a bus."""
-    engine = create_engine(migrated_database)
-    registry = PostgresRegistry(engine, migrated_database)
-    await add_client(registry, "demo", secret="demo")
-    await engine.dispose()
+    async with PostgresRegistry.opened(migrated_database) as registry:
+        await add_client(registry, "demo", secret="demo")
     return Deployment(migrated_database)
 
 

@@ -7,15 +7,16 @@ from services.experience_api.app import build_experience_api
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.replicas import LONG_LEASES, settings
 
 
 async def main(dsn: str) -> None:
     options = settings(DatabaseOptions(url=dsn), LONG_LEASES)
-    registry = PostgresRegistry(create_engine(options.database), options.database)
-    async with build_experience_api(options, bus=MemoryBus(), registry=registry, alerts=RecordingAlerts()) as service:
+    async with (
+        PostgresRegistry.opened(options.database) as registry,
+        build_experience_api(options, bus=MemoryBus(), registry=registry, alerts=RecordingAlerts()) as service,
+    ):
         print(service.listening.url, flush=True)
         await asyncio.Event().wait()
 

@@ -18,7 +18,6 @@ from services.experience_api.settings import ExperienceSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.composition.serving import RunningService
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.http.server import Health
 
@@ -173,9 +172,9 @@ class Deployment:
     async def replica(self, experience: dict[str, Any] | None = None, **given: Any) -> AsyncIterator[Replica]:
         """Run a replica, and yield it once it is ready."""
         async with AsyncExitStack() as stack:
-            engine = create_engine(self.database)
-            stack.push_async_callback(engine.dispose)
-            registry = given.pop("registry", None) or PostgresRegistry(engine, self.database)
+            registry = given.pop("registry", None) or await stack.enter_async_context(
+                PostgresRegistry.opened(self.database)
+            )
             alerts, health = RecordingAlerts(), Health("test")
             options = settings(self.database, experience)
             service = await stack.enter_async_context(

@@ -14,7 +14,6 @@ from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.topics import TopicsOptions
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.test_pushes_killed import replica
 from tests.servers.databases import Databases
@@ -25,12 +24,8 @@ SEED = 20261129
 
 
 async def secret_of(dsn: str) -> str:
-    database = DatabaseOptions(url=dsn)
-    engine = create_engine(database)
-    try:
-        return await add_client(PostgresRegistry(engine, database), "board")
-    finally:
-        await engine.dispose()
+    async with PostgresRegistry.opened(DatabaseOptions(url=dsn)) as registry:
+        return await add_client(registry, "board")
 
 
 async def events(http: aiohttp.ClientSession, url: str, token: str, cursor: str) -> AsyncIterator[dict[str, object]]:

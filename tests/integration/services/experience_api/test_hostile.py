@@ -15,7 +15,6 @@ from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.clients import Client, Ending
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Claim, Held
-from shared.database.engine import create_engine
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica
 
 UPGRADE = (
@@ -137,10 +136,9 @@ class CountingRegistry(PostgresRegistry):
 
 async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscribers(deployment: Deployment) -> None:
     """The flood, the subscriber and those that connect meanwhile all have one address."""
-    engine = create_engine(deployment.database)
-    registry = CountingRegistry(engine, deployment.database)
     options: dict[str, Any] = {"handshakes": {"failures": 50, "failures_per_second": 5}}
     async with AsyncExitStack() as stack:
+        registry = await stack.enter_async_context(CountingRegistry.opened(deployment.database))
         replica = await stack.enter_async_context(deployment.replica(options, registry=registry))
         subscription = await stack.enter_async_context(replica.connect(await replica.register()))
         await subscription.next()
@@ -173,7 +171,6 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
         assert set(responses) <= {b"401", b"429"}
         assert int(responses[b"429"]) > int(responses[b"401"])
         assert len(delays) >= 10
-    await engine.dispose()
 
 
 async def test_an_address_that_fails_excludes_no_client_behind_it(deployment: Deployment) -> None:
@@ -233,9 +230,10 @@ class BlockingRegistry(PostgresRegistry):
 async def test_a_peer_that_disconnects_before_the_upgrade_leaves_no_claim_and_no_error_in_the_log(
     deployment: Deployment, caplog: pytest.LogCaptureFixture
 ) -> None:
-    engine = create_engine(deployment.database)
-    registry = BlockingRegistry(engine, deployment.database)
-    async with deployment.replica(registry=registry) as replica:
+    async with (
+        BlockingRegistry.opened(deployment.database) as registry,
+        deployment.replica(registry=registry) as replica,
+    ):
         token = (await replica.register()).encode()
         host, _, port = replica.url.removeprefix("http://").rpartition(":")
         _, writer = await asyncio.open_connection(host, int(port))
@@ -248,5 +246,4 @@ async def test_a_peer_that_disconnects_before_the_upgrade_leaves_no_claim_and_no
         await deployment.until_no_connection()
         async with replica.connect(token.decode()) as subscription:
             await subscription.next()
-    await engine.dispose()
     assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []

@@ -11,7 +11,6 @@ from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.settings import ExperienceSettings
 from services.standalone.embedded.postgres import PostgresServer
 from shared.bus.memory import MemoryBus
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from shared.runtime.clock import SystemClock
 from tests.integration.services.experience_api.cutting import linked
@@ -59,9 +58,8 @@ async def test_the_service_waits_for_an_unavailable_database_and_migrates_it(own
             assert int(response.headers["Retry-After"]) >= 1
         await asyncio.to_thread(own_postgres.start)
         await ready(client)
-        engine = create_engine(options)
-        await add_client(PostgresRegistry(engine, options), "demo", secret="demo")
-        await engine.dispose()
+        async with PostgresRegistry.opened(options) as registry:
+            await add_client(registry, "demo", secret="demo")
         async with client.connect(await client.register()) as subscription:
             assert (await subscription.next())["type"] == "trelay.connected"
 
@@ -71,10 +69,9 @@ async def test_a_restart_of_the_database_does_not_affect_connections(own_postgre
     options = DatabaseOptions(url=own_postgres.dsn())
     async with running(settings(options)) as client:
         await ready(client)
-        engine = create_engine(options)
-        registry = PostgresRegistry(engine, options)
-        await add_client(registry, "demo", secret="demo")
-        await add_client(registry, "other", secret="other")
+        async with PostgresRegistry.opened(options) as registry:
+            await add_client(registry, "demo", secret="demo")
+            await add_client(registry, "other", secret="other")
         other = await client.register("other", "other")
         async with client.connect(await client.register()) as subscription:
             await subscription.next()
@@ -90,7 +87,6 @@ async def test_a_restart_of_the_database_does_not_affect_connections(own_postgre
                     await asyncio.sleep(0.02)
             await client.push("orders", 2)
             assert (await subscription.next())["data"] == {"number": 2}
-        await engine.dispose()
 
 
 async def test_connections_outlive_an_outage_of_the_database(own_postgres: PostgresServer) -> None:
@@ -98,10 +94,9 @@ async def test_connections_outlive_an_outage_of_the_database(own_postgres: Postg
     options = DatabaseOptions(url=own_postgres.dsn())
     async with running(settings(options, QUICK)) as client:
         await ready(client)
-        engine = create_engine(options)
-        for name in ("demo", "other"):
-            await add_client(PostgresRegistry(engine, options), name, secret=name)
-        await engine.dispose()
+        async with PostgresRegistry.opened(options) as registry:
+            for name in ("demo", "other"):
+                await add_client(registry, name, secret=name)
         other = await client.register("other", "other")
         async with client.connect(await client.register()) as subscription:
             await subscription.next()

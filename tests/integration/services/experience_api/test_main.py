@@ -8,7 +8,6 @@ from pathlib import Path
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.standalone.embedded.process import free_port
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.replicas import TIMEOUT, ReplicaClient, ready
 
@@ -44,9 +43,8 @@ async def test_it_starts_with_an_empty_database_and_drains_on_sigterm(database: 
                     await asyncio.sleep(0.05)
             await ready(client)
             options = DatabaseOptions(url=database)
-            engine = create_engine(options)
-            await add_client(PostgresRegistry(engine, options), "demo", secret="demo", loopback_only=True)
-            await engine.dispose()
+            async with PostgresRegistry.opened(options) as registry:
+                await add_client(registry, "demo", secret="demo", loopback_only=True)
             token = await client.register()
             async with client.connect(token) as subscription:
                 await subscription.next()

@@ -8,7 +8,6 @@ from services.experience_api.admin.clients import ClientAdmin
 from services.experience_api.auth.clients import ClientExists, add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import OnNotice
-from shared.database.engine import create_engine
 from tests.integration.services.experience_api.replicas import Deployment, Replica, Subscription
 
 DEMO = {"Client-Id": "demo", "Client-Secret": "demo"}
@@ -24,9 +23,11 @@ class Deaf(PostgresRegistry):
 
 
 async def test_a_connection_is_revoked_within_two_seconds_without_notifications(deployment: Deployment) -> None:
-    engine = create_engine(deployment.database)
-    deaf = Deaf(engine, deployment.database)
-    async with deployment.replica() as one, deployment.replica(registry=deaf) as holder:
+    async with (
+        Deaf.opened(deployment.database) as deaf,
+        deployment.replica() as one,
+        deployment.replica(registry=deaf) as holder,
+    ):
 
         async def register() -> None:
             await one.register()
@@ -58,8 +59,6 @@ async def test_a_connection_is_revoked_within_two_seconds_without_notifications(
                 assert code == code_expected
             for replica in (one, holder):
                 assert (await replica.upgrade(token)).code == refusal
-    deaf.close()
-    await engine.dispose()
 
 
 async def test_a_replaced_token_stays_good_for_the_overlap(deployment: Deployment) -> None:

@@ -10,7 +10,6 @@ import pytest
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.bus.connect import BusOptions
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.e2e.programs import Program
 from tests.integration.services.experience_api.test_pushes_killed import options_of, replica, stored
@@ -100,9 +99,5 @@ def _replica(folder: Path, name: str, dsn: str, options: BusOptions) -> tuple[Pr
 
 async def _sender(dsn: str) -> str:
     """Add a client that may send, and return its secret."""
-    database = DatabaseOptions(url=dsn)
-    engine = create_engine(database)
-    try:
-        return await add_client(PostgresRegistry(engine, database), "sensor", may_send=True)
-    finally:
-        await engine.dispose()
+    async with PostgresRegistry.opened(DatabaseOptions(url=dsn)) as registry:
+        return await add_client(registry, "sensor", may_send=True)

@@ -14,7 +14,6 @@ from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.bus.protocol import Bus, Outgoing
 from shared.bus.topics import TopicsOptions
-from shared.database.engine import create_engine
 from shared.runtime.tasks import Tasks
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica, ReplicaClient, Subscription
 
@@ -87,11 +86,8 @@ class Copy:
 
 async def registered(deployment: Deployment, replica: ReplicaClient, names: list[str]) -> dict[str, str]:
     """Add clients, and return their tokens."""
-    engine = create_engine(deployment.database)
-    registry = PostgresRegistry(engine, deployment.database)
-    tokens = {name: await replica.register(name, await add_client(registry, name)) for name in names}
-    await engine.dispose()
-    return tokens
+    async with PostgresRegistry.opened(deployment.database) as registry:
+        return {name: await replica.register(name, await add_client(registry, name)) for name in names}
 
 
 @asynccontextmanager

@@ -31,6 +31,7 @@ async def test_a_server_that_is_stopped_is_unavailable(own_postgres: PostgresSer
     with pytest.raises(Unavailable, match=options.address), engine_errors(options.address):
         async with engine.connect():
             pass
+    await engine.dispose()
 
 
 async def test_a_refused_privilege_is_unauthorized(database: str) -> None:

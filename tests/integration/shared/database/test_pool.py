@@ -95,3 +95,13 @@ async def test_a_server_that_is_stopped_is_unavailable(own_postgres: PostgresSer
             await backend(pool)
         await asyncio.to_thread(own_postgres.start)
         await backend(pool)
+
+
+async def test_a_connection_in_use_at_the_end_of_the_pool_is_closed_after_its_use(database: str) -> None:
+    async with ConnectionPool.opened(DatabaseOptions(url=database), size=2, purpose="test") as pool:
+        await backend(pool)
+        use = pool.use()
+        connection = await use.__aenter__()
+    assert await connection.fetchval("SELECT 1") == 1
+    await use.__aexit__(None, None, None)
+    assert connection.is_closed()

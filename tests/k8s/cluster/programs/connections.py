@@ -12,7 +12,6 @@ import aiohttp
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 
 URL = os.environ.get("URL", "https://experience-api:8080")
@@ -85,12 +84,9 @@ async def main() -> int:
 
 async def _add_clients(names: list[str]) -> None:
     options = DatabaseOptions.model_validate({"url": DATABASE, "password": {"file": PASSWORD}})
-    engine = create_engine(options)
-    registry = PostgresRegistry(engine, options)
-    for name in names:
-        await add_client(registry, name, secret=SECRET, max_connections=A_CLIENT)
-    registry.close()
-    await engine.dispose()
+    async with PostgresRegistry.opened(options) as registry:
+        for name in names:
+            await add_client(registry, name, secret=SECRET, max_connections=A_CLIENT)
 
 
 async def _register(session: aiohttp.ClientSession, name: str) -> str:

@@ -20,7 +20,6 @@ import asyncpg
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 
 URL = os.environ.get("URL", "https://experience-api:8080")
@@ -146,12 +145,9 @@ async def main() -> int:
 
 
 async def _add_clients(options: DatabaseOptions, names: list[str]) -> None:
-    engine = create_engine(options)
-    registry = PostgresRegistry(engine, options)
-    for name in names:
-        await add_client(registry, name, secret=SECRET)
-    registry.close()
-    await engine.dispose()
+    async with PostgresRegistry.opened(options) as registry:
+        for name in names:
+            await add_client(registry, name, secret=SECRET)
 
 
 async def _feed(stop: asyncio.Event, trusted: ssl.SSLContext) -> list[int]:

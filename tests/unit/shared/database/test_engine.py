@@ -21,6 +21,7 @@ def executed(*statements: str) -> list[ReadableSpan]:
         with spans.tracing().following([PARENT], {}):
             for statement in statements:
                 connection.execute(text(statement), {"key": "s3cret"})
+    engine.dispose()
     return spans.ended
 
 
@@ -52,6 +53,7 @@ def test_a_statement_that_fails_names_the_kind_of_its_error() -> None:
         pytest.raises(OperationalError),
     ):
         connection.execute(text("SELECT * FROM s3cret"))
+    engine.dispose()
     (span,) = spans.ended
     assert (span.attributes or {})["error.type"] == "OperationalError"
     assert "s3cret" not in span.to_json()

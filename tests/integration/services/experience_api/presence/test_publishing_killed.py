@@ -11,7 +11,6 @@ import pytest
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.bus.connect import BusOptions, connect
-from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
 from tests.integration.services.experience_api.test_pushes_killed import options_of, replica
 from tests.servers.databases import Databases
@@ -30,12 +29,8 @@ FAILPOINTS = [
 
 
 async def secret_of(dsn: str, name: str) -> str:
-    database = DatabaseOptions(url=dsn)
-    engine = create_engine(database)
-    try:
-        return await add_client(PostgresRegistry(engine, database), name)
-    finally:
-        await engine.dispose()
+    async with PostgresRegistry.opened(DatabaseOptions(url=dsn)) as registry:
+        return await add_client(registry, name)
 
 
 async def connected_until_killed(http: aiohttp.ClientSession, url: str, name: str, secret: str) -> str:
