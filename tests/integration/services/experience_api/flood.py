@@ -1,12 +1,12 @@
-"""Connects with invalid tokens as fast as possible: `python -m … URL SECONDS`. Prints the count of each status.
+"""Connects with invalid tokens as fast as possible: `python -m … URL COUNT`. Prints the count of each status.
 
-Every second request is an upgrade, the others are those of browsers.
+Every second request is an upgrade, the others are those of browsers. It ends when its standard input has ended and this
+many requests were sent.
 """
 
 import asyncio
 import sys
 from collections import Counter
-from time import monotonic
 
 SOCKETS = 20
 _TOKEN = b"Authorization: Bearer eyJhbGciOiJIUzI1NiJ9.e30.%d\r\n\r\n"
@@ -25,24 +25,37 @@ REQUESTS = (
 )
 
 
-async def flood(host: str, port: int, until: float, responses: Counter[str]) -> None:
-    number = 0
-    while monotonic() < until:
-        reader, writer = await asyncio.open_connection(host, port)
-        writer.write(REQUESTS[number % len(REQUESTS)] % number)
-        head = await reader.readuntil(b"\r\n\r\n")
-        responses[head.split()[1].decode()] += 1
-        number += 1
-        writer.close()
+class Flood:
+    """The requests of all sockets."""
+
+    def __init__(self, host: str, port: int, count: int) -> None:
+        self._host, self._port, self._left = host, port, count
+        self._told = False
+        self.responses: Counter[str] = Counter()
+
+    async def until_told(self) -> None:
+        await asyncio.to_thread(sys.stdin.buffer.read)
+        self._told = True
+
+    async def send(self) -> None:
+        number = 0
+        while self._left > 0 or not self._told:
+            reader, writer = await asyncio.open_connection(self._host, self._port)
+            writer.write(REQUESTS[number % len(REQUESTS)] % number)
+            head = await reader.readuntil(b"\r\n\r\n")
+            self.responses[head.split()[1].decode()] += 1
+            self._left -= 1
+            number += 1
+            writer.close()
 
 
-async def main(url: str, seconds: float) -> None:
+async def main(url: str, count: int) -> None:
     host, _, port = url.removeprefix("http://").rpartition(":")
-    responses: Counter[str] = Counter()
+    flood = Flood(host, int(port), count)
     print("started", flush=True)
-    await asyncio.gather(*(flood(host, int(port), monotonic() + seconds, responses) for _ in range(SOCKETS)))
-    print(" ".join(f"{status}={count}" for status, count in responses.items()))
+    await asyncio.gather(flood.until_told(), *(flood.send() for _ in range(SOCKETS)))
+    print(" ".join(f"{status}={count}" for status, count in flood.responses.items()))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], float(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -145,13 +145,15 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
         secret = await add_client(registry, "shop")
         token = await replica.register("shop", secret)
         before = registry.queries
-        program = [sys.executable, "-m", "tests.integration.services.experience_api.flood", replica.url, "3"]
-        flood = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+        program = [sys.executable, "-m", "tests.integration.services.experience_api.flood", replica.url, "1000"]
+        flood = await asyncio.create_subprocess_exec(
+            *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
         assert flood.stdout is not None
         assert await flood.stdout.readline() == b"started\n"
         delays: list[float] = []
         handshakes: list[float] = []
-        while flood.returncode is None and len(delays) < 100:
+        while len(delays) < 50:
             began = monotonic()
             await replica.push("orders", len(delays))
             assert (await subscription.next())["data"] == {"number": len(delays)}
@@ -170,7 +172,6 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
         assert registry.queries == before + 2 * len(handshakes)  # a claim and a release each, and none for the flood
         assert set(responses) <= {b"401", b"429"}
         assert int(responses[b"429"]) > int(responses[b"401"])
-        assert len(delays) >= 10
 
 
 async def test_an_address_that_fails_excludes_no_client_behind_it(deployment: Deployment) -> None:
