@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import pickle
 import sys
-from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from asyncio.subprocess import Process
 from collections.abc import Mapping
 from typing import Self
 
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.shadow.messages import HEAD, Given, Verdict, framed, pack, unpack_verdict
 from shared.errors import Unavailable
+from shared.runtime.processes import start_piped
 
 _RUNNER = "services.process_api.shadow.runner"
 
@@ -38,7 +39,7 @@ class ShadowProcess:
             Unavailable: it cannot be started, or cannot build the pipelines.
         """
         try:
-            made = cls(await create_subprocess_exec(sys.executable, "-m", _RUNNER, stdin=PIPE, stdout=PIPE))
+            made = cls(await start_piped(sys.executable, "-m", _RUNNER))
         except OSError as exc:
             raise Unavailable(f"no process can be started: {exc}") from exc
         try:

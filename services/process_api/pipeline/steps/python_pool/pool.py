@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import json
 import sys
-from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from asyncio.subprocess import Process
 from collections.abc import Mapping
 from typing import Any
 
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.python_pool.frames import HEAD, Kind, frame
 from shared.errors import Unavailable
+from shared.runtime.processes import start_piped
 
 _WORKER = "services.process_api.pipeline.steps.python_pool.worker"
 
@@ -58,7 +59,7 @@ class Pool:
 
     async def _started(self) -> Process:
         try:
-            process = await create_subprocess_exec(*self._command, stdin=PIPE, stdout=PIPE)
+            process = await start_piped(*self._command)
         except OSError as exc:
             raise Unavailable(f"{self._function}: no process can be started: {exc}") from exc
         self._all.add(process)

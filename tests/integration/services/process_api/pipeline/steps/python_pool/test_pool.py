@@ -1,17 +1,30 @@
 """`python` with asynchronous functions, and in processes."""
 
+import asyncio
 import re
+import sys
 from typing import Any
 
 import pytest
 
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.outcome import Blocked, Rejected
+from services.process_api.pipeline.steps.python_pool.frames import HEAD, Kind, frame
 from services.process_api.pipeline.steps.python_pool.pool import Pool
 from shared.errors import Unavailable
 from tests.integration.services.process_api.pipeline.steps.running import running
 
 HERE = "tests.unit.services.process_api.pipeline.steps.functions"
+ANSWERING_ON_AND_ON = f"""
+import sys, time
+sys.stdout.buffer.write({frame(Kind.READY)!r})
+sys.stdout.flush()
+sys.stdin.buffer.read({HEAD.size})
+sys.stdout.buffer.write({HEAD.pack(Kind.RETURNED, 2**32 - 1)!r})
+while True:
+    sys.stdout.buffer.write(bytes(65536))
+    time.sleep(0.0005)
+"""
 
 
 def python(name: str, **more: Any) -> Any:
@@ -52,3 +65,12 @@ async def test_a_process_that_cannot_start_is_waited_for() -> None:
     with pytest.raises(Unavailable, match="its process did not start"):
         await pool.call(b"[null,{}]", 60)
     await pool.close()
+
+
+async def test_a_process_that_is_killed_while_it_answers_is_waited_for() -> None:
+    pool = Pool(f"{HERE}:plainly", {}, 1, StepContext())
+    pool._command = [sys.executable, "-c", ANSWERING_ON_AND_ON]
+    async with asyncio.timeout(240):
+        with pytest.raises(TimeoutError):
+            await pool.call(b"[null,{}]", 0.3)
+        await pool.close()

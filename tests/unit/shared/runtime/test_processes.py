@@ -1,0 +1,36 @@
+import asyncio
+import sys
+
+import pytest
+
+from shared.runtime.processes import start_piped
+
+MEGABYTE = 1024 * 1024
+
+
+async def test_what_is_written_comes_back() -> None:
+    process = await start_piped(sys.executable, "-c", "import sys; sys.stdout.write(sys.stdin.read().upper())")
+    async with asyncio.timeout(60):
+        assert await process.communicate(b"abc") == (b"ABC", None)
+    assert process.returncode == 0
+
+
+async def test_the_end_of_a_killed_process_is_seen_while_nothing_reads_what_it_has_written() -> None:
+    program = f"import sys; sys.stdout.buffer.write(bytes({MEGABYTE})); sys.stdout.flush(); sys.stdin.read()"
+    process = await start_piped(sys.executable, "-c", program)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(60):
+            while len(process.stdout._buffer) < MEGABYTE:  # type: ignore[attr-defined] # not in the stubs
+                await asyncio.sleep(0.001)
+            process.kill()
+            assert await process.wait() == -9
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
+
+
+async def test_a_program_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        await start_piped("/nowhere/at/all")
