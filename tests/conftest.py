@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
-from blockbuster import blockbuster_ctx
+from blockbuster import BlockBuster
 
 from tests.servers import open_connections
 
@@ -46,15 +46,25 @@ SQS_CLIENT = "services.system_api.sources.queue.sqs.client"
 """It opens its client in a thread, which has a loop of its own for that."""
 
 
+@pytest.fixture(scope="session")
+def _blocking_calls() -> BlockBuster:
+    """Prepare the watch once: that takes longer than most of the tests."""
+    watch = BlockBuster(
+        ["services", "shared", "trelay_client"],
+        excluded_modules=["services.standalone.embedded", "services.system_api.contract", SQS_CLIENT],
+    )
+    watch.functions["io.TextIOWrapper.write"].can_block_in("logging/__init__.py", "emit")
+    return watch
+
+
 @pytest.fixture(autouse=True)
-def _nothing_blocks_the_loop() -> Iterator[None]:
+def _nothing_blocks_the_loop(_blocking_calls: BlockBuster) -> Iterator[None]:
     """Fail a test in which our code makes a blocking call on the event loop, where it would stop every other task.
 
     The servers for one machine are synchronous on purpose, and so are the handlers of logs.
     """
-    with blockbuster_ctx(
-        ["services", "shared", "trelay_client"],
-        excluded_modules=["services.standalone.embedded", "services.system_api.contract", SQS_CLIENT],
-    ) as watch:
-        watch.functions["io.TextIOWrapper.write"].can_block_in("logging/__init__.py", "emit")
+    _blocking_calls.activate()
+    try:
         yield
+    finally:
+        _blocking_calls.deactivate()
