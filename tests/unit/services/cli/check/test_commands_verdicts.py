@@ -18,6 +18,7 @@ from services.standalone.settings import WholeSettings
 from shared.errors import SettingsError
 from shared.settings import document, json_schema
 from shared.settings.loading import parse_placed
+from tests.unit.services.cli.beyond_a_schema import BEYOND_A_SCHEMA
 from tests.unit.services.cli.settings_files import EMPTY, RIGHT, WHOLE, WRONG
 
 REFERENCES = ("${X}", "x${X:-5}")
@@ -29,73 +30,6 @@ ENVIRONMENT = {"X": "1"}
 
 INDEPENDENT = {"the file", "database", "logs", "system", "sources", "process", "pipelines", "experience", "delivery"}
 """Where what stands side by side has nothing to do with one another."""
-
-BEYOND_A_SCHEMA = (
-    "does not compile",
-    "cannot be read",
-    "does not appear to be",
-    "JSON Schema",
-    "the key is too short",
-    "the token is too short",
-    "belong together",
-    "headers are not sent without TLS",
-    "needs `user`",
-    "needs `cert_file`",
-    "needs `access_key_id`",
-    "needs `secret_access_key`",
-    "the host of `url` does not name it",
-    "needs `client_ca_file`",
-    "or no request could come from this",
-    "smtp needs at least one address",
-    "there is no column",
-    "there is no encoding",
-    "is no encoding of text",
-    "can only be read as a whole",
-    "expected the path of the elements",
-    "or set format",
-    "required with format",
-    "there is no field",
-    "files do not have",
-    "there is no group",
-    "no named group",
-    "which is the delimiter or the escape",
-    "expected names of members",
-    "attribute '",
-    "longest_wait",
-    "required with changes.kind",
-    "if it is intended, add it to network.allow",
-    "needs a channel",
-    "expected one of them",
-    "a stream does not have this",
-    "a queue is read from its head",
-    "found no host",
-    "the scheme ",
-    "names no user",
-    "required with verify.kind",
-    "is not base64 after the prefix",
-    "expected JSON, such as",
-    "to resume after it, and they need it",
-    "the path is local",
-    "this is the unit of",
-    "expected exactly one of `table` and `query`",
-    "expected a SELECT",
-    "found no list",
-    "expected one of hash, redact",
-    "expected at least 16 characters",
-    "expected exactly one of sql, http and file",
-    "expected postgresql://",
-    "found no ':keys'",
-    "found no '{key",
-    "key_column: found no",
-    "expected one only beside `into`",
-    "expected one of tumbling, sliding and session",
-    "`every` is longer than `sliding`",
-    "or the word count",
-    "expected dotted words",
-    "expected an absolute URL",
-    "does not see the open transactions of",
-)
-"""Parts of the sentences about what JSON Schema cannot say: what concerns several keys, files and expressions."""
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +51,12 @@ def odd(folder: Path) -> list[tuple[tuple[Any, ...], Any, Any, str | None]]:
     """Each place of the whole example with each odd value: the settings around it, and what is wrong with them."""
     whole = document.read(WHOLE).value
     found = [(path, value, _alone(whole, path, value)) for path in _places(whole) for value in ODD]
-    return [(path, value, settings, _fault(folder, settings)) for path, value, settings in found]
+    everything = json.dumps([whole, *ODD])
+    assert json.dumps(document.read(everything).value) == everything
+    with pytest.MonkeyPatch.context() as patch:
+        # Each of them is JSON. As YAML, which other tests read, it has the same value, and takes as long as the checks.
+        patch.setattr(document, "read", _read_json)
+        return [(path, value, settings, _fault(folder, settings)) for path, value, settings in found]
 
 
 Validator = Callable[[Any], bool]
@@ -133,7 +72,8 @@ def validator(request: pytest.FixtureRequest, schema: dict[str, Any]) -> Validat
     if request.param == "jsonschema-rs":
         return jsonschema_rs.validator_for(schema).is_valid
     made = jsonschema.validators.extend(
-        jsonschema.Draft202012Validator, {"pattern": _pattern, "patternProperties": _pattern_properties}
+        jsonschema.Draft202012Validator,
+        {"pattern": _pattern, "patternProperties": _pattern_properties, "$ref": _remembering()},
     )
     made.check_schema(schema)
 
@@ -162,6 +102,21 @@ def _pattern_properties(
         for key, value in instance.items() if isinstance(instance, dict) else ():
             if _matches(pattern, key):
                 yield from validator.descend(value, below, path=key, schema_path=pattern)
+
+
+def _remembering() -> Callable[..., Iterator[jsonschema.ValidationError]]:
+    """Make the keyword `$ref`, which validates an object once: the files have most of their objects in common."""
+    follow = jsonschema.Draft202012Validator.VALIDATORS["$ref"]
+    verdicts: dict[tuple[str, int], tuple[Any, bool]] = {}
+
+    def reference(validator: Any, to: str, instance: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
+        key = to, id(instance)
+        if key not in verdicts:  # with the object, so that no other one gets its id
+            verdicts[key] = instance, next(iter(follow(validator, to, instance, schema)), None) is None
+        if not verdicts[key][1]:
+            yield jsonschema.ValidationError(f"{instance!r} is not valid under {to}")
+
+    return reference
 
 
 @pytest.mark.parametrize("text", [WHOLE, *RIGHT])
@@ -271,6 +226,11 @@ def _fault(folder: Path, value: Any) -> str | None:
     except SettingsError as exc:
         return str(exc)
     return None
+
+
+def _read_json(text: str) -> document.Document:
+    value = json.loads(text)
+    return document.Document(value, dict.fromkeys(_places(value), document.Place(1, 1)))
 
 
 def _nodes(node: Any) -> Iterator[dict[str, Any]]:
