@@ -18,7 +18,17 @@ import yaml
 
 from services.standalone.embedded.process import ServerMissing
 from tests.k8s.helm import helm
-from tests.k8s.rendering import MANIFESTS, OVERLAYS, ROOT, Object, components, of_kind, overlay, with_components
+from tests.k8s.rendering import (
+    MANIFESTS,
+    OVERLAYS,
+    ROOT,
+    Object,
+    components,
+    documents,
+    of_kind,
+    overlay,
+    with_components,
+)
 
 _CHECKOV = Path(sys.prefix) / "checkov" / "bin" / "checkov"
 _EXCEPTIONS = MANIFESTS / "checkov.yaml"
@@ -92,7 +102,7 @@ def _chart() -> list[Object]:
     done = subprocess.run(
         [helm(), "template", "trelay", chart], capture_output=True, text=True, check=True, timeout=_TIMEOUT
     )
-    found = [each for each in yaml.safe_load_all(done.stdout) if each]
+    found = documents(done.stdout)
     for each in found:  # `helm install --namespace` does so
         each["metadata"].setdefault("namespace", "trelay")
     return found

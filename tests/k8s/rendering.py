@@ -31,7 +31,12 @@ def _rendered(folder: Path) -> str:
 
 def rendered(folder: Path) -> list[Object]:
     """Return the objects of a kustomization."""
-    return [found for found in yaml.safe_load_all(_rendered(folder)) if found]
+    return documents(_rendered(folder))
+
+
+def documents(text: str) -> list[Object]:
+    """Read the YAML that a tool has written, with the parser in C: the manifests are long."""
+    return [found for found in yaml.load_all(text, yaml.CSafeLoader) if found]
 
 
 def overlay(name: str) -> list[Object]:

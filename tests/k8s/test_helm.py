@@ -10,7 +10,7 @@ import yaml
 
 from services.standalone.embedded.process import ServerMissing
 from tests.k8s.helm import helm
-from tests.k8s.rendering import ROOT, Object, overlay, with_components
+from tests.k8s.rendering import ROOT, Object, documents, overlay, with_components
 
 CHART = ROOT / "deploy" / "helm" / "trelay"
 HASH = re.compile(r"-settings-[a-z0-9]{10}$")
@@ -27,7 +27,7 @@ def program() -> Path:
 def _rendered(program: Path, *more: str) -> list[Object]:
     command = [str(program), "template", "trelay", str(CHART), "--namespace", "trelay", *more]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
-    return [found for found in yaml.safe_load_all(done.stdout) if found]
+    return documents(done.stdout)
 
 
 def _comparable(objects: list[Object]) -> dict[tuple[str, str], Object]:

@@ -1,5 +1,6 @@
 """Writes the rules of Prometheus to each place that ships them: `python -m tests.monitoring.rules`."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ FOLDER = ROOT / "deploy" / "prometheus"
 _WRITTEN = "# Written by `python -m tests.monitoring.rules`"
 
 
+@cache
 def groups() -> list[dict[str, Any]]:
     """Return all groups of rules."""
-    return [*_objectives(), *yaml.safe_load((FOLDER / "alerts.yaml").read_text())["groups"]]
+    return [*_objectives(), *yaml.load((FOLDER / "alerts.yaml").read_text(), yaml.CSafeLoader)["groups"]]
 
 
 def rules() -> list[dict[str, Any]]:
@@ -27,6 +29,7 @@ def alerts() -> list[dict[str, Any]]:
     return [rule for rule in rules() if "alert" in rule]
 
 
+@cache
 def files() -> dict[Path, str]:
     """Return the content of each file."""
     resource = {
