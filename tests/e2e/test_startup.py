@@ -109,30 +109,34 @@ def lines(program: Program) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("service", SERVICES)
-async def test_a_waiting_service_names_the_missing_part_and_stops_on_sigterm(tmp_path: Path, service: str) -> None:
+async def test_waiting_services_name_the_missing_parts_and_stop_on_sigterm(tmp_path: Path) -> None:
     ports = {name: free_port() for name in ("database", "kafka", "mail")}
-    async with running(tmp_path, (service,), ports) as (program,):
-        expected = WAITS_FOR[service]
-        begun, said = time.monotonic(), dict[str, str]()
-        while time.monotonic() - begun < WHILE:
-            said = await waiting(program, *expected)
-            await asyncio.sleep(0.2)
-        for part, reason in expected.items():
-            assert reason.format(**ports) in said[part]
-        assert f"127.0.0.1:{ports['mail']}: connection refused" in said["mail"]
-        begun = time.monotonic()
-        assert await program.stop() == 0
-        assert time.monotonic() - begun < 60
-        logged = lines(program)
-        assert {(line["service"], line["version"]) for line in logged} == {(f"{service}_api", version("trelay"))}
-        assert len({line["node"] for line in logged}) == 1
-        told = [line for line in logged if "component" in line]
-        assert sorted(line["component"] for line in told) == LOGGED[service]
-        for line in told:
-            assert (line["message"], line["error"]) == ("unavailable", said[line["component"]])
-        rest = [line["message"] for line in logged if "component" not in line]
-        assert rest == ["started", "shutdown requested", "stopping"]
+    async with running(tmp_path, SERVICES, ports) as programs, asyncio.TaskGroup() as tasks:
+        for program in programs:
+            tasks.create_task(names_the_missing_parts_and_stops(program, ports))
+
+
+async def names_the_missing_parts_and_stops(program: Program, ports: Mapping[str, int]) -> None:
+    expected = WAITS_FOR[program.name]
+    begun, said = time.monotonic(), dict[str, str]()
+    while time.monotonic() - begun < WHILE:
+        said = await waiting(program, *expected)
+        await asyncio.sleep(0.2)
+    for part, reason in expected.items():
+        assert reason.format(**ports) in said[part]
+    assert f"127.0.0.1:{ports['mail']}: connection refused" in said["mail"]
+    begun = time.monotonic()
+    assert await program.stop() == 0
+    assert time.monotonic() - begun < 60
+    logged = lines(program)
+    assert {(line["service"], line["version"]) for line in logged} == {(f"{program.name}_api", version("trelay"))}
+    assert len({line["node"] for line in logged}) == 1
+    told = [line for line in logged if "component" in line]
+    assert sorted(line["component"] for line in told) == LOGGED[program.name]
+    for line in told:
+        assert (line["message"], line["error"]) == ("unavailable", said[line["component"]])
+    rest = [line["message"] for line in logged if "component" not in line]
+    assert rest == ["started", "shutdown requested", "stopping"]
 
 
 @pytest.mark.timeout(900)
