@@ -1,10 +1,12 @@
 """An SFTP server for tests: OpenSSH of Debian, on the loopback, for the user that runs the tests."""
 
 import getpass
+import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from services.standalone.embedded.process import ServerProcess, free_port, port_is_free
@@ -65,6 +67,25 @@ class SftpServer:
     def kill(self) -> None:
         """Send SIGKILL."""
         self._process.kill()
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop the server and the process of each connection, for as long as the context lasts: nothing answers."""
+        stopped = _descendants(self._process.pid)
+        for process in stopped:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGCONT)
+
+
+def _descendants(process: int) -> list[int]:
+    """Return a process, its children, and theirs."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(each for child in children for each in _descendants(int(child)))]
 
 
 @starting_again

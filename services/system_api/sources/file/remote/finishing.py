@@ -90,7 +90,7 @@ def finish(store: RemoteStore, options: FileSourceOptions, file_id: str, progres
     folder = f"{folder}/{_ARCHIVE}" if options.remote.archive is None else path_in(options.remote.archive).rstrip("/")
     target = f"{folder}/{name}"
     # The id distinguishes two files of the same name.
-    store.move(progress.path, f"{target}.{file_id}" if store.exists(target) else target)
+    store.move(progress.path, f"{target}.{file_id}" if store.exists(target) else target, progress.version)
 
 
 def is_archived(path: str, options: FileSourceOptions) -> bool:

@@ -39,11 +39,18 @@ def remote_source(name: str, options: FileSourceOptions, clock: Clock, rng: rand
         make = DocumentMaker(name, options, record_opener(options), builder, clock)
         async with AsyncExitStack() as stack:
             url, timeout = options.path, options.remote.timeout
-            reading, finishing = (RemoteThread(f"source {name}{more}", url, timeout) for more in ("", ", finisher"))
-            stack.enter_context(reading.running())
-            stack.enter_context(finishing.running())
             skip = partial(is_archived, options=options)
             opened: list[RemoteStore] = []
+
+            def hang_up() -> None:
+                for each in opened:
+                    each.hang_up()
+
+            reading, finishing = (
+                RemoteThread(f"source {name}{more}", url, timeout, hang_up) for more in ("", ", finisher")
+            )
+            stack.enter_context(reading.running())
+            stack.enter_context(finishing.running())
 
             def open_store() -> RemoteStore:
                 opened.append(RemoteStore(url, options.remote, skip))

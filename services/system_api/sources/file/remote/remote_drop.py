@@ -8,6 +8,8 @@ from its beginning, record by record, up to the position that was saved.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal, NamedTuple
 
@@ -21,7 +23,7 @@ from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.file.reading.file_problems import shown
 from services.system_api.sources.file.reading.recounting import RecountedFiles
 from services.system_api.sources.file.remote.finishing import RemoteFinisher
-from services.system_api.sources.file.remote.ledger import Ledger
+from services.system_api.sources.file.remote.ledger import Ledger, RemoteProgress
 from services.system_api.sources.file.remote.remote_thread import RemoteThread
 from services.system_api.sources.file.remote.store import RemoteListing, RemoteStore
 from services.system_api.sources.source import Batch, Checkpoint
@@ -35,8 +37,12 @@ _SHOWN = 20
 
 
 class _Open(NamedTuple):
+    """The file that is read on."""
+
     file_id: str
     reader: DocumentReader
+    known: RemoteProgress
+    """What was known of it before it was opened."""
 
 
 class RemoteDrop(RecountedFiles):
@@ -65,8 +71,6 @@ class RemoteDrop(RecountedFiles):
         self._open: _Open | None = None
         self._unusable: dict[str, str] = {}
         """By id of a file: why nothing more of it can be read."""
-        self._before = (0, 0, False)
-        """Of the open file: rows, rejects and whether some are truncated, before it was opened."""
         self._uncommitted: dict[str, bytes] = {}
         """Files that were read to their end, each with the part of the checkpoint that says so."""
 
@@ -152,7 +156,10 @@ class RemoteDrop(RecountedFiles):
         known, read = self._ledger.files[file_id], Batch()
         room = limit - len(batch.records) - len(batch.rejects)
         try:
-            more = await self._thread.run(self._read, file_id, read, room)
+            if self._open is None or self._open.file_id != file_id:
+                # Set here, not in the thread: one that had no answer in time may end much later.
+                self._open = await self._thread.run(self._opened, file_id, known)
+            more = await self._thread.run(self._read, self._open, read, room)
             error = None
         except FileNotFoundError:
             return False  # it was deleted after it was listed
@@ -171,16 +178,22 @@ class RemoteDrop(RecountedFiles):
             self._uncommitted[file_id] = part
         return more
 
-    def _read(self, file_id: str, batch: Batch, limit: int) -> bool:
+    def _opened(self, file_id: str, known: RemoteProgress) -> _Open:
+        """Open a file where it is to be read on. Blocking."""
+        place = (known.part, known.position, known.line)
+        with self._os_errors(known):
+            file = self._store.open(known.path)
+            return _Open(file_id, self._make(file_id, self._store.url_of(known.path), file, place), known)
+
+    def _read(self, opened: _Open, batch: Batch, limit: int) -> bool:
         """Read a part of a file. Blocking."""
-        known = self._ledger.files[file_id]
+        with self._os_errors(opened.known):
+            return opened.reader.read(batch, limit)
+
+    @contextmanager
+    def _os_errors(self, known: RemoteProgress) -> Iterator[None]:
         try:
-            if self._open is None or self._open.file_id != file_id:
-                file = self._store.open(known.path)
-                place = (known.part, known.position, known.line)
-                self._open = _Open(file_id, self._make(file_id, self._store.url_of(known.path), file, place))
-                self._before = (known.rows, known.rejects, known.truncated)
-            return self._open.reader.read(batch, limit)
+            yield
         except FileNotFoundError:
             raise
         except OSError as exc:
@@ -190,15 +203,15 @@ class RemoteDrop(RecountedFiles):
         known = self._ledger.files[file_id]
         if self._open is None or self._open.file_id != file_id:
             return self._ledger.update(file_id, known)
-        reader, (rows, rejects, truncated) = self._open.reader, self._before
+        reader, before = self._open.reader, self._open.known
         moved = msgspec.structs.replace(
             known,
             part=reader.part,
             position=reader.position,
             line=reader.line,
-            rows=rows + reader.rows,
-            rejects=rejects + reader.rejects,
-            truncated=truncated or reader.truncated,
+            rows=before.rows + reader.rows,
+            rejects=before.rejects + reader.rejects,
+            truncated=before.truncated or reader.truncated,
             done=done,
         )
         return self._ledger.update(file_id, moved)

@@ -15,11 +15,15 @@ T = TypeVar("T")
 class RemoteThread:
     """The thread of one source."""
 
-    def __init__(self, name: str, url: str, timeout: float) -> None:
-        """`timeout` is in seconds."""
+    def __init__(self, name: str, url: str, timeout: float, on_timeout: Callable[[], object] = lambda: None) -> None:
+        """`timeout` is in seconds. `on_timeout` is to end the request that has no answer; it must not raise.
+
+        It is called in the thread that replaces the one that hangs.
+        """
         self._name = name
         self._url = url
         self._timeout = timeout
+        self._on_timeout = on_timeout
         self._thread = IoThread(name)
 
     @contextmanager
@@ -44,6 +48,7 @@ class RemoteThread:
             self._thread.stop()
             self._thread = IoThread(self._name)
             self._thread.start()
+            self._thread.submit(self._on_timeout)
             raise Unavailable(f"{self._url}: no answer within {self._timeout:g} s") from exc
 
     def submit(self, work: Callable[[], object]) -> None:

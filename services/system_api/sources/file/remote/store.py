@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from services.system_api.sources.file.folders.globbing import Glob
+from services.system_api.sources.file.remote import sftp
 from services.system_api.sources.file.remote.ledger import RemoteFile
 from services.system_api.sources.file.remote_options import RemoteOptions, path_in, scheme_of
 from shared.errors import SettingsError, TrelayError, Unavailable
@@ -21,7 +22,6 @@ from shared.runtime.extras import extra
 _BUFFER = 1_048_576
 """Bytes of one request."""
 _CONNECT = 10
-_CLOSE = 5
 
 
 class RemoteListing(NamedTuple):
@@ -66,13 +66,7 @@ class RemoteStore:
                 limits = {"connect_timeout": _CONNECT, "read_timeout": options.timeout, "retries": {"max_attempts": 1}}
                 given = {"config_kwargs": limits, "default_cache_type": "none", "use_listings_cache": False} | given
             if self._scheme == "sftp":
-                from sshfs import SSHFileSystem  # noqa: PLC0415
-
-                host, _, port = self.url.partition("://")[2].partition("/")[0].partition(":")
-                given |= {"port": int(port)} if port else {}
-                # Without known_hosts, sshfs accepts any host; () stands for the files of the user.
-                given = {"known_hosts": (), "connect_timeout": _CONNECT, "keepalive_interval": 15} | given
-                return SSHFileSystem(host, timeout=options.timeout, **given)
+                return sftp.connect(self.url, given, timeout=options.timeout, connect_timeout=_CONNECT)
             try:
                 return fsspec.filesystem(self._scheme, **given)
             except (TypeError, ValueError) as exc:
@@ -82,7 +76,7 @@ class RemoteStore:
         """Close the files and the connection, even if the server does not answer. What is called later fails."""
         with self._lock:
             self._closed = True
-            self._hang_up()
+            self.hang_up()
         self._unread.extend(self._files.values())
         self._close_unread()
 
@@ -91,22 +85,18 @@ class RemoteStore:
         with self._lock, self._errors():
             if self._closed:
                 raise Unavailable(f"{self.url}: closed")
-            if self._scheme == "sftp" and self._fs.client.is_closed():
-                self._hang_up()
+            if self._scheme == "sftp" and sftp.is_closed(self._fs):
+                self.hang_up()
                 self._fs = self._opened(self._options)
             return self._fs
 
-    def _hang_up(self) -> None:
+    def hang_up(self) -> None:
+        """End a connection of SFTP: each request that waits for its server fails, and the next one connects again.
+
+        It waits for no other request: one that is connecting goes on.
+        """
         if self._scheme == "sftp":
-            from fsspec.asyn import sync  # noqa: PLC0415
-
-            with suppress(Exception):  # it is gone already
-                sync(self._fs.loop, self._disconnect, timeout=_CLOSE)
-
-    async def _disconnect(self) -> None:
-        self._fs.client.abort()
-        await self._fs._pool.close()  # noqa: SLF001 -- sshfs has no other way
-        await self._fs._stack.aclose()  # noqa: SLF001
+            sftp.hang_up(self._fs)
 
     def _close_unread(self) -> None:
         while self._unread:
@@ -181,22 +171,17 @@ class RemoteStore:
             except FileNotFoundError:
                 return
 
-    def move(self, path: str, target: str) -> None:
-        """Move a file to a path where there is none."""
+    def move(self, path: str, target: str, version: str) -> None:
+        """Move a file of this version to a path where there is none; one that replaces it meanwhile stays."""
         with self._errors():
             self._connected().makedirs(target.rpartition("/")[0], exist_ok=True)
             if self._scheme == "sftp":
-                from fsspec.asyn import sync  # noqa: PLC0415
-
-                # The `mv` of sshfs deletes the file even where it could not copy it.
-                sync(self._connected().loop, self._rename, path, target)
+                sftp.rename(self._connected(), path, target)
             else:
                 self._connected().copy(path, target)
-                self._connected().rm_file(path)
-
-    async def _rename(self, path: str, target: str) -> None:
-        async with self._fs._pool.get() as channel:  # noqa: SLF001 -- sshfs has no other way
-            await channel.rename(path, target)
+                current = self.current(path)  # the copy of a large object takes minutes
+                if current is not None and current.version == version:
+                    self._connected().rm_file(path)
 
     def _file(self, info: Mapping[str, Any]) -> RemoteFile:
         time = next((info[key] for key in ("LastModified", "mtime", "created") if info.get(key) is not None), None)

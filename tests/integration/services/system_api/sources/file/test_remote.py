@@ -1,8 +1,12 @@
 """Whole files on S3 and SFTP; tests/unit/services/system_api/sources/file/remote tests what both have in common."""
 
+import asyncio
+import contextlib
 import gzip
 import io
+import logging
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from services.system_api.sources.file.options import FileSourceOptions
 from shared.errors import Unavailable
 from shared.settings import parse
 from tests.integration.services.system_api.sources.file.conftest import RemoteFolder
-from tests.servers.sftp import SftpServer
+from tests.servers.sftp import SftpServer, sftp_server
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, lines, until
 
 ROOT = Path(__file__).parents[6]
@@ -102,6 +106,42 @@ async def test_a_server_that_is_away_and_returns(sftp: SftpServer, sftp_folder: 
         sftp.start()
     await poller.drain_reopened()
     assert ids(poller.data) == list(range(100))
+
+
+async def test_a_frozen_server_delays_no_other_source_and_is_read_on(
+    sftp_folder: RemoteFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connections stay open and nothing answers, in the middle of a file."""
+    async with contextlib.AsyncExitStack() as stack:
+        server = stack.enter_context(sftp_server())
+        (server.folder / "in").mkdir()
+        (server.folder / "in/a.csv").write_text(csv(*range(100_000)))
+        remote = {"options": server.options, "timeout": 60}
+        url = f"sftp://127.0.0.1:{server.port}{server.folder}/in/*.csv"
+        hanging = FilePoller(url, mode="drop", drop={"stable_seconds": 0}, remote=remote)
+        healthy = sftp_folder.poller("*.csv")
+        await stack.enter_async_context(hanging.opened())
+        await stack.enter_async_context(healthy.opened())
+        await hanging.poll(1000)
+        with server.frozen():
+            requests: Any = hanging.source.__dict__["_thread"]
+            requests._timeout = 1.0
+            with pytest.raises(Unavailable, match="no answer within 1 s"):
+                await hanging.drain(50_000)
+            again = asyncio.create_task(hanging.poll(1000))
+            for number in range(3):
+                sftp_folder.write(f"{number}.csv", csv(number))
+                await healthy.drain()
+            with pytest.raises(Unavailable, match="no answer within 1 s"):
+                await again
+            assert ids(healthy.data) == [0, 1, 2]
+            requests._timeout = 60
+        await hanging.drain(5000)
+        assert ids(hanging.data) == list(range(100_000))
+        # The threads that hung have ended: those of the two sources are left, and of their finishers.
+        await until(lambda: sum(each.name.startswith("source files") for each in threading.enumerate()) == 4)
+    noise = [each for each in caplog.records if each.name.startswith("asyncssh") and each.levelno > logging.INFO]
+    assert [each for each in caplog.records if each.name == "asyncio"] + noise == []
 
 
 async def test_an_unknown_host_is_refused(sftp: SftpServer, sftp_folder: RemoteFolder) -> None:

@@ -61,6 +61,29 @@ async def test_finishing_that_was_interrupted_is_repeated(folder: MemoryFolder) 
     assert poller.data == lines(1)
 
 
+async def test_a_file_that_is_replaced_while_it_is_archived_is_read(
+    folder: MemoryFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy of a large object takes minutes, and only then is it deleted."""
+    folder.write("a.ndjson", 1)
+    copy = type(folder.fs).copy
+
+    def slow(self: Any, path: str, target: str) -> None:
+        copy(self, path, target)
+        if "a.ndjson" in folder.names() and len(poller.data) == 1:
+            folder.write("a.ndjson", 2)
+
+    monkeypatch.setattr(type(folder.fs), "copy", slow)
+    poller = folder.poller(drop={"after": "archive"})
+    async with poller.opened():
+        assert await poller.drain() == lines(1)
+        await until(lambda: "archive/a.ndjson" in folder.names())
+        assert await poller.drain() == lines(2)
+        await until(lambda: "a.ndjson" not in folder.names())
+    assert len(folder.names()) == 2
+    assert poller.data == lines(1, 2)
+
+
 async def _nothing(_batch: object) -> None:
     return
 

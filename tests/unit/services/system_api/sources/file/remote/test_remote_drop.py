@@ -1,10 +1,13 @@
 """Whole files of a remote file system: read once, in bounded memory, and finished after they are committed."""
 
 import asyncio
+import io
 import random
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -12,8 +15,19 @@ from services.system_api.sources.capabilities import Rewinding
 from services.system_api.sources.file.remote import store as store_module
 from services.system_api.sources.file.remote.store import RemoteStore
 from shared.errors import SettingsError, Unavailable
-from tests.unit.services.system_api.sources.file.file_poller import ManualClock, lines, until
+from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, lines, until
 from tests.unit.services.system_api.sources.file.remote.remote_files import MemoryFolder, rows
+
+
+@contextmanager
+def limit_of(poller: FilePoller, seconds: float) -> Iterator[None]:
+    """Limit the requests of an open source, for as long as the context lasts."""
+    thread: Any = poller.source.__dict__["_thread"]
+    before, thread._timeout = thread._timeout, seconds
+    try:
+        yield
+    finally:
+        thread._timeout = before
 
 
 async def test_files_are_read_once_oldest_first(folder: MemoryFolder) -> None:
@@ -126,14 +140,41 @@ async def test_a_request_that_hangs_is_given_a_limit(folder: MemoryFolder, monke
             released.wait(20)
         return listing(self)
 
-    async with folder.poller(remote={"timeout": 0.05}).opened() as poller:
+    async with folder.poller().opened() as poller:
         monkeypatch.setattr(RemoteStore, "list_files", hanging)
         started = asyncio.get_running_loop().time()
-        with pytest.raises(Unavailable, match=r"memory://.*: no answer within 0\.05 s"):
+        with limit_of(poller, 0.05), pytest.raises(Unavailable, match=r"memory://.*: no answer within 0\.05 s"):
             await poller.poll()
         assert asyncio.get_running_loop().time() - started < 10
         released.set()
         assert await poller.drain() == lines(1)
+
+
+async def test_a_file_that_is_opened_too_late_is_not_read_from(
+    folder: MemoryFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request was made again meanwhile, and the file was read on: what opened late would read that again."""
+    folder.write("a.ndjson", *range(9))
+    released = threading.Event()
+    late: list[threading.Thread] = []
+    content = folder.fs.cat_file(f"/{folder.name}/a.ndjson")
+
+    def hanging(_store: RemoteStore, _path: str) -> BinaryIO:
+        if not late:
+            late.append(threading.current_thread())
+            released.wait(60)
+        return io.BytesIO(content)  # files in memory share one position
+
+    monkeypatch.setattr(RemoteStore, "open", hanging)
+    async with folder.poller().opened() as poller:
+        while not late:  # the listing may take too long as well
+            with limit_of(poller, 0.05), pytest.raises(Unavailable, match="no answer"):
+                await poller.poll(3)
+        await poller.poll(5)
+        released.set()
+        await asyncio.to_thread(late[0].join, 60)
+        await poller.drain(3)
+        assert poller.data == lines(*range(9))
 
 
 async def test_a_file_is_not_read_until_it_is_complete(folder: MemoryFolder) -> None:
