@@ -67,7 +67,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[MariaDb]:
 
 
 class TestMariaDb(SourceContract):
-    @pytest.fixture(params=["key", "time", "outbox", "diff"])
+    @pytest.fixture(params=MODES)
     async def upstream(
         self, request: pytest.FixtureRequest, server: MariaDb, unique_name: str
     ) -> AsyncIterator[MariaDbTable]:

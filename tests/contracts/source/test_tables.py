@@ -133,6 +133,6 @@ class TestReplication(SourceContract):
 
 
 class TestSqlite(SourceContract):
-    @pytest.fixture(params=["key", "time", "outbox", "diff"])
+    @pytest.fixture(params=MODES)
     def upstream(self, request: pytest.FixtureRequest, tmp_path: Path) -> SqliteTable:
         return SqliteTable(tmp_path / "numbers.db", MODES[request.param])
