@@ -12,6 +12,7 @@ from shared.settings.document import Document, Fault, KeyPath
 from shared.settings.fields import FORM_MISMATCH
 from shared.settings.quantities import example, unit_of
 from shared.settings.schema import Keys
+from shared.settings.suggestions import keys_around, unknown_key
 
 _SHOWN = 60
 """Characters of a wrong value that are shown: enough to recognise it."""
@@ -88,14 +89,16 @@ def faults(error: ValidationError, document: Document, keys: Keys, hidden: set[K
     never shown, not even where a validator's own sentence quotes them.
     """
     found: dict[KeyPath, list[str]] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    for detail in details:
         kind, context = detail["type"], detail.get("ctx", {})
         path = _path(detail["loc"], document.value, missing=kind == "missing")
         value = _value(document.value, path)
+        if kind == "too_short" and _has_wrong_entries(detail["loc"], value, context["min_length"], details):
+            continue  # Pydantic counts the entries that it accepts
         secret = any(path[:length] in hidden for length in range(len(path) + 1)) or keys.secret(path, document.value)
         if kind == "extra_forbidden":
-            known = keys.at(path[:-1], document.value)
-            sentence = unknown_key(str(path[-1]), known)
+            sentence = unknown_key(str(path[-1]), *keys_around(path, document.value, keys))
         elif kind == "missing":
             sentence = "is required"
         elif kind in {"union_tag_invalid", "union_tag_not_found"}:
@@ -160,17 +163,12 @@ def _types(value: Any) -> set[str]:
     return {"string"}
 
 
-def unknown_key(name: str, known: Iterable[str]) -> str:
-    """Return the sentence for an unknown key, with the most similar known key."""
-    known = list(known)
-    return f"unknown key {name[:_SHOWN]!r}{_suggestion(name, known)}"
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known here: {', '.join(known)}" if known else ""
+def _has_wrong_entries(
+    location: tuple[str | int, ...], value: Any, least: int, details: Iterable[Mapping[str, Any]]
+) -> bool:
+    """Return whether a value has enough entries, and some of them are refused."""
+    enough = isinstance(value, list | dict) and len(value) >= least
+    return enough and any(each["loc"][:-1] == location for each in details)
 
 
 def _path(location: tuple[str | int, ...], value: Any, *, missing: bool) -> KeyPath:

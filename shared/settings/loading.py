@@ -14,6 +14,7 @@ from shared.settings.document import Document, Fault, KeyPath
 from shared.settings.environment import Expansion
 from shared.settings.findings import Finding
 from shared.settings.schema import Keys
+from shared.settings.suggestions import keys_around, unknown_key
 
 SECTIONS = ("database", "bus", "alerts", "logs", "telemetry", "reload", "system", "process", "experience")
 """The top-level keys of the file. A model declares those that it needs; other services read the others."""
@@ -125,7 +126,7 @@ def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, co
     if not isinstance(found.value, dict):
         raise SettingsError(f"{name}:1:1: expected sections ({', '.join(SECTIONS)}) as keys at the top")
     keys = Keys(model)
-    mine = _sections(found, keys.at((), found.value))
+    mine = _sections(found, keys)
     expansion = Expansion(found, env)
     found.value = {section: expansion.expand((section,), value) for section, value in mine.items()}
     settings = _validated(found, model, keys, expansion, context)
@@ -134,12 +135,13 @@ def _parsed(text: str, model: type[Model], env: Mapping[str, str], name: str, co
     return Loaded(settings, name, found, expansion.variables)
 
 
-def _sections(found: Document, known: list[str]) -> dict[str, Any]:
+def _sections(found: Document, keys: Keys) -> dict[str, Any]:
     """Return the sections that the model declares, and note the keys that are no section of any service."""
+    known, below = keys_around(("",), found.value, keys)
     all_known = sorted({*known, *SECTIONS})
     for key in found.value:
         if key not in all_known:
-            found.faults.append(Fault((key,), found.place((key,)), explain.unknown_key(key, all_known)))
+            found.faults.append(Fault((key,), found.place((key,)), unknown_key(key, all_known, below)))
     # An empty section means the same as one that is absent.
     return {key: value for key, value in found.value.items() if key in known and value is not None}
 

@@ -34,7 +34,7 @@ from services.process_api.pipeline.steps.stateful.schedule import ScheduleOption
 from services.process_api.pipeline.steps.stateful.table import TableOptions
 from services.process_api.pipeline.steps.step import StepOptions
 from services.process_api.pipeline.steps.validate import ValidateOptions
-from shared.settings.explain import unknown_key
+from shared.settings.suggestions import unknown_key
 
 STEPS: tuple[type[StepOptions], ...] = (
     FilterOptions,

@@ -5,7 +5,7 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from services.system_api.sources.file.documents.content import Compression
 from services.system_api.sources.file.parsing.columns import ColumnType
@@ -51,6 +51,8 @@ _STATEFUL = ("hz", "iso2022", "utf-7")
 """Encodings in which the same byte means another character after a shift sequence."""
 _TRAILING_ASCII = ("big5", "cp932", "cp949", "cp950", "gb", "johab", "shift_jis")
 """Encodings in which ASCII from `@` on can be the second byte of a character."""
+_GROUP_ELSEWHERE = re.compile(r"\(\?<[A-Za-z_]")
+"""The beginning of a named group in other languages than Python."""
 _NO_ENCODINGS = ("idna", "punycode")
 _EXPECTED = "expected one such as 'latin-1', 'cp1252' or 'utf-16'"
 
@@ -64,6 +66,17 @@ def _encoding(name: str) -> str:
     if not text or found.name in _NO_ENCODINGS:
         raise ValueError(f"{name[:40]!r} is no encoding of text; {_EXPECTED}")
     return "utf-8" if found.name == "utf-8-sig" else found.name
+
+
+def _compiled(text: object) -> object:
+    """Compile a pattern, because Pydantic would not say what is wrong with it."""
+    if not isinstance(text, str):
+        return text
+    try:
+        return re.compile(text)
+    except re.error as exc:
+        hint = "; a named group is written (?P<name>…)" if _GROUP_ELSEWHERE.search(text) else ""
+        raise ValueError(f"found {text[:80]!r}; expected a regular expression of Python: {exc}{hint}") from exc
 
 
 def _with_groups(pattern: re.Pattern[str]) -> re.Pattern[str]:
@@ -89,7 +102,7 @@ class CsvOptions(Options):
     """How rows are read; the rest is RFC 4180."""
 
     delimiter: Annotated[
-        str, Form(r"^([\x09\x20-\x7e]|auto)$", "one ASCII character, such as ';' or a tab, or 'auto'")
+        str, Form(r"^([\x09\x20-\x7e]|auto)$", "one ASCII character, such as ';' or a tab (\"\\t\"), or 'auto'")
     ] = ","
     """The ASCII character between fields; of files with the extension .tsv or .tab, a tab. `auto` finds a comma,
     semicolon, tab or bar in the first row of each file; a file where that is not clear is not read."""
@@ -133,7 +146,7 @@ class CsvOptions(Options):
 class TextOptions(Options):
     """How lines of text become fields."""
 
-    pattern: Annotated[re.Pattern[str], AfterValidator(_with_groups)]
+    pattern: Annotated[re.Pattern[str], BeforeValidator(_compiled), AfterValidator(_with_groups)]
     """A regular expression of Python that a whole line matches; its named groups, such as `(?P<level>\\w+)`, are the
     fields. A line that does not match goes to the dead letter topic."""
     types: dict[str, ColumnType] = Field(default_factory=dict)

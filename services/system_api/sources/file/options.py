@@ -37,7 +37,8 @@ from shared.settings import Form, Options, RelativePath, beside_file
 
 _CLASS = re.compile(r"\[!?+\]?+[^\]]*\]")
 """What `fnmatch` takes for one: a `]` that comes first is in the class and does not close it."""
-
+_BRACES = re.compile(r"(?<!\[)\{[^{}/]*,[^{}/]*\}")
+"""What some shells take for several names."""
 
 _SECTIONS = {
     "csv": ("csv",),
@@ -52,6 +53,15 @@ _SECTIONS = {
 
 
 def _glob_beside_file(pattern: str, info: ValidationInfo) -> str:
+    if pattern.endswith("/"):
+        raise ValueError(f"found the folder {pattern}; expected its files, such as {pattern}*.csv")
+    if re.match("~[^/]*/", pattern):
+        raise ValueError(f"found {pattern!r}; expected a path, because '~' is no folder here; write './~' for the name")
+    if _BRACES.search(pattern):
+        raise ValueError(
+            f"found braces in {pattern!r}, which are no wildcard; expected *, ? or […]; to mean the character itself,"
+            " write '[{]'"
+        )
     for part in Path(pattern).parts:
         if "[" in _CLASS.sub("", part):
             raise ValueError(f"'[' is not closed in {part!r}; to mean the character itself, write '[[]'")
@@ -223,7 +233,7 @@ class FileSourceOptions(SourceOptions):
             return f"records: found {records or ''!r}; expected the path of the elements, such as '/orders/order'"
         if kind == "json" and records is not None and records.startswith("/"):
             return f"records: found {records!r}; expected names of members with dots between, such as 'data.items'"
-        if kind in {"text", "fixed"}:
+        if kind in {"text", "fixed"} or (kind == "csv" and self.csv.columns is not None):
             return self._unnamed(kind)
         if kind in SEEKING_FORMATS and self.known_compression is not Compression.NONE:
             return f"compression: {kind} files are compressed inside; remove compression, or set compression: none"
@@ -234,9 +244,11 @@ class FileSourceOptions(SourceOptions):
     def _unnamed(self, kind: str) -> str | None:
         """Return what the settings of a line format lack: themselves, or a field that is named."""
         if kind == "text":
-            fields = None if self.text is None else self.text.pattern.groupindex.keys()
+            fields = None if self.text is None else tuple(self.text.pattern.groupindex)
+        elif kind == "fixed":
+            fields = None if self.fixed is None else tuple(self.fixed.columns)
         else:
-            fields = None if self.fixed is None else self.fixed.columns.keys()
+            fields = self.csv.columns
         if fields is None:
             return f"{kind}: required with format: {kind}"
         missing = [name for name in (self.subject, self.time) if name is not None and name not in fields]

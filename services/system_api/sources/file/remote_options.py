@@ -10,6 +10,8 @@ from shared.settings import Options, Secret
 SCHEMES = ("s3", "sftp", "memory", "gs", "abfs")
 """File systems that can be read. The last two need packages that no extra installs, and are not tested."""
 
+_PORTS = 65_536
+
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL)
 
 
@@ -42,11 +44,16 @@ def check_url(url: str) -> str:
     scheme = scheme_of(url)
     if scheme not in SCHEMES:
         found = url if scheme is None else f"{scheme}://"
-        raise ValueError(f"found {found}; expected a local path, or a URL of {', '.join(SCHEMES)}")
-    if scheme != "memory" and (not url.partition("://")[2].partition("/")[0]):
+        expected = "a URL" if scheme is None else "a local path, or a URL"
+        raise ValueError(f"found {found}; expected {expected} of {', '.join(SCHEMES)}")
+    place = url.partition("://")[2].partition("/")[0]
+    if scheme != "memory" and not place:
         raise ValueError(f"found no {'host' if scheme == 'sftp' else 'bucket'} in {url!r}")
-    if "@" in url.partition("://")[2].partition("/")[0]:
+    if "@" in place:
         raise ValueError("found a user in the URL; set remote.options.username instead")
+    port = place.partition(":")[2]
+    if scheme == "sftp" and ":" in place and not (port.isascii() and port.isdigit() and 0 < int(port) < _PORTS):
+        raise ValueError(f"found port {port!r} in {url!r}; expected a number, as in sftp://host:22/in/*.csv")
     return url
 
 

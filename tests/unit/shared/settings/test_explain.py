@@ -63,6 +63,7 @@ class System(Options):
     token: Secret | None = None
     times: Times | None = None
     pair: Pair | None = None
+    names: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)] = ("a",)
     pairs: dict[str, int] = Field(default={}, min_length=2)
     named: Annotated[str, Form("^[a-z]+$", "a name of lower-case letters")] | None = None
     by_name: dict[Annotated[str, Form("^[a-z]+$", "a name of lower-case letters")], int] = Field(default_factory=dict)
@@ -151,6 +152,11 @@ def refused(yaml: str, **env: str) -> str:
         ('named: "a\\n"', "system.named: expected a name of lower-case letters, found 'a\\n'"),
         ("by_name: {Clicks_1: 1}", "the key itself: expected a name of lower-case letters, found 'Clicks_1'"),
         ("sources: {o: {kind: table, columns: [a, 1]}}", "system.sources.o.columns.1: expected text"),
+        ("names: [1]", "f.yaml:2:11: system.names.0: expected text"),
+        ("cert: x", "system.cert: unknown key 'cert'; did you mean 'pair.cert'?"),
+        ("batch: 1", "system.batch: unknown key 'batch'; did you mean 'limits.batch'?"),
+        ("mod: x", "system.mod: unknown key 'mod'; did you mean 'mode'?"),
+        ("key: x", "system.key: unknown key 'key'; did you mean 'pair.key'?"),
         ("limits: {kind: table, batsch: 1}", "system.limits.batsch: unknown key 'batsch'; did you mean 'batch'?"),
         (
             "sources: {Or: {kind: table}}",

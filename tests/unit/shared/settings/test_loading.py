@@ -72,6 +72,11 @@ def test_all_faults_are_reported_in_the_order_of_the_file() -> None:
     ]
 
 
+def test_a_key_that_belongs_into_a_section_is_told_so() -> None:
+    with pytest.raises(SettingsError, match=r"limits: unknown key 'limits'; did you mean 'system\.limits'\?$"):
+        parse("database: {url: x}\nlimits: {}\n", Settings, {})
+
+
 def test_a_required_section_that_is_missing_is_named() -> None:
     with pytest.raises(SettingsError, match=r"^settings:1:1: database: is required$"):
         parse("", Settings, {})

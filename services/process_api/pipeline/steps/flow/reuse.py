@@ -7,7 +7,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, JsonValue
 
-from shared.settings import KeyPath, Options
+from shared.settings import Form, KeyPath, Options
 
 _PARAMETER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
@@ -15,9 +15,10 @@ _PARAMETER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 class ListOptions(Options):
     """A named list of steps."""
 
-    parameters: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], JsonValue] = Field(
-        default_factory=dict
-    )
+    parameters: dict[
+        Annotated[str, Form(r"^[A-Za-z_][A-Za-z0-9_]*$", "a name of letters, digits and '_', such as region")],
+        JsonValue,
+    ] = Field(default_factory=dict)
     """The parameters by name, each with the value that it has where `with` gives none; null: it has to be given."""
 
     steps: Annotated[list[Any], Field(min_length=1)]

@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -11,9 +11,10 @@ from services.system_api.sources.queue.address import TlsOptions
 from services.system_api.sources.queue.options import QueueSourceOptions
 from shared.http.client.addresses import NetworkRules
 from shared.http.client.options import NetworkOptions
-from shared.settings import Secret
+from shared.settings import Form, Secret
 
 _URL = r"^https?://[^/?#\s@]+/[^?#\s]+$"
+_EXAMPLE = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
 _AMAZON = re.compile(
     r"(?:^|\.)(?:sqs(?:-fips)?\.([a-z0-9-]+)|([a-z0-9-]+)\.queue)\.(?:vpce\.)?(?:amazonaws\.com(?:\.cn)?|api\.aws)$"
 )
@@ -36,7 +37,7 @@ class SqsSourceOptions(QueueSourceOptions):
     kind: Literal["sqs"]
     """A queue of Amazon SQS, standard or FIFO."""
 
-    url: str = Field(pattern=_URL)
+    url: Annotated[str, Form(_URL, f"the URL of a queue, such as {_EXAMPLE}")]
     """The URL of the queue, such as `https://sqs.eu-central-1.amazonaws.com/123456789012/orders`."""
 
     region: str | None = Field(default=None, min_length=1)

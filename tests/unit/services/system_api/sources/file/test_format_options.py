@@ -1,10 +1,18 @@
 """What extensions and names of encodings stand for."""
 
+import re
+
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from services.system_api.sources.file.documents.content import Compression
-from services.system_api.sources.file.format_options import Encoding, compression_of, format_of, keeps_ascii
+from services.system_api.sources.file.format_options import (
+    Encoding,
+    TextOptions,
+    compression_of,
+    format_of,
+    keeps_ascii,
+)
 
 encoding = TypeAdapter(Encoding).validate_python
 
@@ -40,6 +48,23 @@ def test_an_encoding_has_one_name(written: str, name: str) -> None:
 def test_what_is_no_encoding_of_text_is_an_error(written: str) -> None:
     with pytest.raises(ValidationError, match="expected one such as 'latin-1', 'cp1252' or 'utf-16'"):
         encoding(written)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "error"),
+    [
+        ("(?P<id>x", "found '\\(\\?P<id>x'; expected a regular expression of Python: missing \\)"),
+        ("(?<id>x)", "unknown extension \\?<i at position 1; a named group is written \\(\\?P<name>…\\)"),
+        ("(?P<id>x)(?<=", "missing \\), unterminated subpattern at position 9$"),
+        ("x", "found no named group"),
+        (7, "expected|should be"),
+    ],
+)
+def test_a_pattern_that_is_none_says_why(pattern: object, error: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TextOptions.model_validate({"pattern": pattern})
+    (found,) = caught.value.errors()
+    assert re.search(error, found["msg"])
 
 
 @pytest.mark.parametrize(

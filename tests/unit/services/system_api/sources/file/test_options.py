@@ -27,6 +27,16 @@ def test_four_settings_are_enough() -> None:
         ({"path": "in/[]/x.csv"}, "is not closed"),
         ({"path": "in/[!]/x.csv"}, "is not closed"),
         ({"path": "in/[a/b].csv"}, "is not closed"),
+        (
+            {"path": "/srv/in/", "format": "csv"},
+            r"found the folder /srv/in/; expected its files, such as .*\*\.csv",
+        ),
+        ({"rotated": "/srv/old/"}, "found the folder /srv/old/"),
+        ({"path": "~/in/*.csv"}, "'~' is no folder here; write './~' for the name"),
+        ({"path": "~shop/in/*.csv"}, "'~' is no folder here"),
+        ({"path": "in/*.{csv,tsv}", "format": "csv"}, r"found braces in 'in/\*\.{csv,tsv}', which are no wildcard"),
+        ({"path": "in/a.csv", "csv": {"columns": ["n", "t"]}}, "csv: there is no field 'id'; found n, t"),
+        ({"path": "in/a.csv", "csv": {"columns": ["id"]}, "time": "at"}, "csv: there is no field 'at'; found id"),
         ({"csv": {"delimiter": ";"}}, "csv: the format is ndjson"),
         ({"drop": {"after": "delete"}}, "the mode is tail; set mode: drop"),
         (
@@ -51,10 +61,27 @@ def test_invalid_settings_are_refused(given: dict[str, object], error: str) -> N
 
 
 @pytest.mark.parametrize(
-    "path", ["[ab].csv", "[!ab].csv", "[]].csv", "[!]].csv", "[[].csv", "a]b.csv", "[a-c]/[x].csv"]
+    "path",
+    [
+        "[ab].csv",
+        "[!ab].csv",
+        "[]].csv",
+        "[!]].csv",
+        "[[].csv",
+        "a]b.csv",
+        "[a-c]/[x].csv",
+        "~$a.csv",
+        "{a}.csv",
+        "[{]a,b}.csv",
+        "{a/b,c}.csv",
+    ],
 )
-def test_a_class_that_is_closed_is_fine(path: str) -> None:
+def test_a_class_that_is_closed_and_a_name_that_only_looks_special_are_fine(path: str) -> None:
     assert FileSourceOptions.model_validate(MINIMUM | {"path": path}).path == path
+
+
+def test_a_folder_whose_name_is_a_tilde_can_be_named() -> None:
+    assert FileSourceOptions.model_validate(MINIMUM | {"path": "./~/a.csv"}).path == "~/a.csv"
 
 
 def test_the_folder_of_the_settings_is_not_checked_as_a_pattern(tmp_path: Path) -> None:

@@ -43,6 +43,12 @@ def test_a_local_path_has_no_scheme() -> None:
         ({"path": "s3:///in.csv"}, "found no bucket in 's3:///in.csv'"),
         ({"path": "sftp:///in.csv"}, "found no host"),
         ({"path": "sftp://me:secret@host/in.csv"}, "found a user in the URL; set remote.options.username instead"),
+        ({"path": "sftp://host:ssh/in.csv"}, "found port 'ssh' in 'sftp://host:ssh/in.csv'; expected a number"),
+        ({"path": "sftp://host:/in.csv"}, "found port ''"),
+        ({"path": "sftp://host:0/in.csv"}, "found port '0'"),
+        ({"path": "sftp://host:65536/in.csv"}, "found port '65536'"),
+        ({"path": "s3://bucket/in/", "format": "csv"}, "found the folder s3://bucket/in/"),
+        ({"remote": {"archive": "/done"}}, "found /done; expected a URL of s3, sftp"),
         ({"path": "s3://bucket/[in.csv"}, "is not closed"),
         ({"path": "in.csv", "remote": {}}, "remote: the path is local"),
         ({"drop": {"receipt": True}}, "drop.receipt: the path is a URL; remove drop.receipt"),
@@ -52,7 +58,7 @@ def test_a_local_path_has_no_scheme() -> None:
             "remote.archive: found another file system; expected",
         ),
         ({"remote": {"archive": "s3://bucket/in/"}}, "remote.archive: found the folder of path"),
-        ({"remote": {"archive": "done"}}, "found done; expected a local path, or a URL"),
+        ({"remote": {"archive": "done"}}, "found done; expected a URL of s3, sftp"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(given: dict[str, Any], error: str) -> None:

@@ -54,14 +54,15 @@ def test_a_server_of_ones_own_has_an_address_that_is_allowed() -> None:
         ({"url": "https://sqs.example.com/1/q"}, "region: the host of `url` does not name it"),
         ({"url": "http://127.0.0.1:9324/queue/q", "region": "r"}, "url: 127.0.0.1 is a loopback address"),
         ({"url": "http://169.254.169.254/queue/q", "region": "r"}, "url: 169.254.169.254 is a cloud metadata address"),
-        ({"url": "sqs://q"}, "url"),
+        ({"url": "sqs://q"}, "the URL of a queue, such as https://sqs.eu-central-1.amazonaws.com/123456789012/orders"),
+        ({"url": "arn:aws:sqs:eu-central-1:123456789012:q"}, "the URL of a queue"),
         ({"url": "https://host"}, "url"),
         ({"access_key_id": "k"}, "access_key_id: needs `secret_access_key`"),
         ({"session_token": "t"}, "session_token: needs `access_key_id`"),
         ({"url": "http://sqs.example.com/1/q", "region": "r", "tls": {}}, "tls: the scheme http:// does not use it"),
         ({"visibility_timeout": 1}, "visibility_timeout"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_settings_that_do_not_fit_are_refused(given: dict[str, Any], fault: str) -> None:
     with pytest.raises(ValidationError, match=fault):
