@@ -104,12 +104,20 @@ class DropSource(RecountedFiles):
         batch.taken_early, self._new_early = tuple(self._new_early), []
         keep = self._options.forget_hours * 3600
         self._early = {key: (since, text) for key, (since, text) in self._early.items() if now - since <= keep}
-        unread = self._problems.texts
-        problems = [*unread, *self._finalizer.problems.values(), *self._lost.values(), *self._losses.problems(now)]
-        batch.problems = shown([*problems, *(text for _, text in self._early.values())])
+        unread, closed = self._problems.texts, self._view.unreadable
+        problems = [
+            *unread,
+            *closed,
+            *self._finalizer.problems.values(),
+            *self._lost.values(),
+            *self._losses.problems(now),
+        ]
+        batch.problems = shown([*problems, *closed, *(text for _, text in self._early.values())])
         waiting = self._readiness.waiting(now)
         if unread:
             waiting.append(f"{len(unread)} files that cannot be read; see problems")
+        if closed:
+            waiting.append(f"{len(closed)} folders that cannot be read; see problems")
         batch.waiting = tuple(waiting)
 
     async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:

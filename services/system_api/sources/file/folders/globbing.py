@@ -8,10 +8,12 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 _ANY_FOLDERS = "**"
+OnError = Callable[[str, OSError], object]
+"""Is called with a folder that cannot be read, and why."""
 _ESCAPED = re.compile(r"\[([*?[])\]")
 """A character that `glob.escape` has escaped."""
 
@@ -76,10 +78,10 @@ class Glob:
         """Whether the name of a file matches, whatever its folder."""
         return self._name.matches(name)
 
-    def folders(self) -> Iterator[str]:
+    def folders(self, on_error: OnError = lambda _folder, _error: None) -> Iterator[str]:
         """Yield the existing folders in which files can match. Blocking."""
         seen = set[str]()
-        for folder in _descend(self.folder, self._below):
+        for folder in _descend(self.folder, self._below, on_error):
             if folder not in seen:
                 seen.add(folder)
                 yield folder
@@ -127,31 +129,31 @@ def _match(folders: Sequence[str], parts: Sequence[_Part]) -> bool:
     return bool(folders) and first.matches(folders[0]) and _match(folders[1:], rest)
 
 
-def _descend(folder: str, parts: Sequence[_Part]) -> Iterator[str]:
+def _descend(folder: str, parts: Sequence[_Part], on_error: OnError) -> Iterator[str]:
     if not parts:
         yield folder
         return
     first, rest = parts[0], parts[1:]
-    for below in _folders(folder) if first.any_folders else _matching(folder, first):
-        yield from _descend(below, rest)
+    for below in _folders(folder, on_error) if first.any_folders else _matching(folder, first, on_error):
+        yield from _descend(below, rest, on_error)
 
 
-def _matching(folder: str, part: _Part) -> Iterator[str]:
+def _matching(folder: str, part: _Part, on_error: OnError) -> Iterator[str]:
     """Yield the folders in a folder that match one part."""
-    if part.literal is not None:
-        path = os.path.join(folder, part.literal)  # noqa: PTH118 -- a Path for each costs more than all the rest
-        if Path(path).is_dir():
-            yield path
-        return
     try:
-        with os.scandir(folder) as entries:
-            found = sorted(entry.path for entry in entries if part.matches(entry.name) and _is_folder(entry))
-    except OSError:
+        if part.literal is not None:
+            path = os.path.join(folder, part.literal)  # noqa: PTH118 -- a Path for each costs more than all the rest
+            found = [path] if Path(path).is_dir() else []
+        else:
+            with os.scandir(folder) as entries:
+                found = sorted(entry.path for entry in entries if part.matches(entry.name) and _is_folder(entry))
+    except OSError as exc:
+        on_error(folder, exc)
         return
     yield from found
 
 
-def _folders(begin: str) -> Iterator[str]:
+def _folders(begin: str, on_error: OnError) -> Iterator[str]:
     """Yield a folder and all folders below it, through links, without hidden ones, each once."""
     waiting, seen = [begin], set[tuple[int, int]]()
     while waiting:
@@ -163,7 +165,8 @@ def _folders(begin: str) -> Iterator[str]:
             seen.add((status.st_dev, status.st_ino))
             with os.scandir(path) as entries:
                 below = sorted(entry.path for entry in entries if not entry.name.startswith(".") and _is_folder(entry))
-        except OSError:
+        except OSError as exc:
+            on_error(path, exc)
             continue
         yield path
         waiting += reversed(below)

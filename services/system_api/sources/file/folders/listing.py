@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from services.system_api.sources.file.filesystem import FileStat, Inode, regular_file
+from services.system_api.sources.file.filesystem import FileStat, Inode, is_undecodable, regular_file
 from services.system_api.sources.file.folders.globbing import Glob
 from shared.errors import Unavailable
 
@@ -31,6 +31,8 @@ _HOT = 500
 """Files that changed last: each look checks them."""
 _LATE = 10.0
 """Seconds by which the name of a path may be late."""
+_OF_ROOT = "/lost+found"
+"""A folder at the top of a disk that only root may read, and that nobody writes files to."""
 _COARSE = 2_000_000_000
 """Nanoseconds within which a second change of a folder may leave its time as it is."""
 
@@ -65,6 +67,8 @@ class Listing:
         self._hot: OrderedDict[str, None] = OrderedDict()
         self._changed: dict[Inode, FileStat] = {}
         self._gone: set[Inode] = set()
+        self.unreadable: Mapping[str, str] = {}
+        """Folders that could not be read when the names were read last, each with a text for people."""
         self._removed: dict[str, float] = {}
         """Paths that were left lately, each when."""
         self._now = 0.0
@@ -147,14 +151,22 @@ class Listing:
         self._named_for = 0.0
         settled = int(now * 1e9) - _COARSE
         found, self._folders = dict[str, None](), {}
+        unreadable = dict[str, str]()
+
+        def on_error(folder: str, error: OSError) -> None:
+            if not isinstance(error, FileNotFoundError | NotADirectoryError) and not folder.endswith(_OF_ROOT):
+                name = repr(os.fsencode(folder)) if is_undecodable(folder) else folder
+                unreadable[folder] = f"{name}: folder not read: {error.strerror}"
+
         for each in self._globs:
-            for folder in each.folders():
+            for folder in each.folders(on_error):
                 time = _time_of(folder)
                 self._folders[folder] = time if time < settled else 0
                 try:
                     found.update((path, None) for path in each.files(folder) if not self._skip(path))
-                except OSError:
-                    continue
+                except OSError as exc:
+                    on_error(folder, exc)
+        self.unreadable = unreadable
         for path in self._files.keys() - found.keys():
             self._remove(path)
         for path in found if len(found) <= few else found.keys() - self._files.keys():

@@ -63,6 +63,11 @@ class FolderView:
         """The inodes of all files that the last look found."""
         return self._listing.inodes
 
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Of each folder that could not be read, a text for people."""
+        return self._listing.unreadable.values()
+
     async def look(self) -> list[Changes]:
         """Look if that is due, and return all changes since the last call, in their order.
 

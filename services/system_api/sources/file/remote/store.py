@@ -22,6 +22,8 @@ from shared.runtime.extras import extra
 _BUFFER = 1_048_576
 """Bytes of one request."""
 _CONNECT = 10
+_WITH_FOLDERS = ("sftp", "memory")
+"""Elsewhere a folder is what the names of objects have in common."""
 
 
 class RemoteListing(NamedTuple):
@@ -114,16 +116,41 @@ class RemoteStore:
         folder = self._glob.folder
         with self._errors():
             try:
-                if self._glob.recursive:
-                    found = list(self._connected().find(folder, detail=True).values())
-                else:
-                    found = self._connected().ls(folder, detail=True)
+                found = self._found(folder)
             except FileNotFoundError:
                 found = self._empty(folder)
-        there = [self._file(each) for each in found if each["type"] in {"file", "link"}]
-        files = [each for each in there if self._glob.matches(each.path) and not self._skip(each.path)]
+            named = {_path_of(each): each for each in found if each["type"] in {"file", "link"}}
+            mine = [info for path, info in named.items() if self._glob.matches(path) and not self._skip(path)]
+            files = [self._file(info) for info in map(self._target, mine) if info is not None]
         files.sort(key=lambda each: (each.mtime, each.path))
-        return RemoteListing(files, {each.path for each in there})
+        return RemoteListing(files, named.keys())
+
+    def _found(self, folder: str) -> Sequence[Mapping[str, Any]]:
+        """Return what is in a folder; for a pattern with folders, also what is below it."""
+        if not self._glob.recursive:
+            return cast("Sequence[Mapping[str, Any]]", self._connected().ls(folder, detail=True))
+        if self._scheme not in _WITH_FOLDERS:
+            return list(self._connected().find(folder, detail=True).values())
+        # `find` leaves out each folder that cannot be listed, even the first one, as if nothing were there.
+        found = list(self._connected().ls(folder, detail=True))
+        for each in found:  # grows
+            if each["type"] == "directory":
+                with suppress(FileNotFoundError):  # deleted since
+                    found += self._connected().ls(_path_of(each).rstrip("/"), detail=True)
+        return found
+
+    def _target(self, info: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return a file as it is where a link leads to: a listing shows the link itself. None if there is no file."""
+        if info["type"] == "file":
+            return info
+        fs = self._connected()
+        try:
+            found: Mapping[str, Any] = fs.info(_path_of(info))
+        except Exception:
+            if sftp.is_closed(fs):
+                raise
+            return None  # it leads to nothing, or to itself
+        return found if found["type"] == "file" else None
 
     def url_of(self, path: str) -> str:
         """Return the URL of a path."""
@@ -133,8 +160,8 @@ class RemoteStore:
     def _empty(self, folder: str) -> list[Mapping[str, Any]]:
         """Return no files for a prefix without objects; there are no folders in a bucket."""
         bucket = folder.split("/")[1]
-        if self._scheme in {"sftp", "memory"} or not self._connected().exists(bucket):
-            raise Unavailable(f"{self.url}: {folder if self._scheme in {'sftp', 'memory'} else bucket} is not there")
+        if self._scheme in _WITH_FOLDERS or not self._connected().exists(bucket):
+            raise Unavailable(f"{self.url}: {folder if self._scheme in _WITH_FOLDERS else bucket} is not there")
         return []
 
     def exists(self, path: str) -> bool:
@@ -188,7 +215,7 @@ class RemoteStore:
         mtime = int((time.timestamp() if isinstance(time, datetime) else float(time or 0)) * 1e9)
         size = int(info["size"] or 0)
         tag = str(info.get("ETag") or "").strip('"')
-        return RemoteFile("/" + str(info["name"]).lstrip("/"), size, mtime, f"{tag}:{mtime}:{size}")
+        return RemoteFile(_path_of(info), size, mtime, f"{tag}:{mtime}:{size}")
 
     @contextmanager
     def _errors(self, *, missing: bool = False) -> Iterator[None]:
@@ -200,6 +227,10 @@ class RemoteStore:
             if missing and isinstance(exc, FileNotFoundError):
                 raise
             raise Unavailable(f"{self.url}: {type(exc).__name__}: {exc}") from exc
+
+
+def _path_of(info: Mapping[str, Any]) -> str:
+    return "/" + str(info["name"]).lstrip("/")
 
 
 class _Guarded(io.RawIOBase):

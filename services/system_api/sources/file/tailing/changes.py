@@ -1,6 +1,6 @@
 """Turns what changed in the folders of a tailed source into jobs: what is to be read, and in which order."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from services.system_api.sources.file.filesystem import FileStat, Inode
 from services.system_api.sources.file.folders.globbing import Glob
@@ -41,6 +41,11 @@ class ChangeTracker:
     def sees_all(self) -> bool:
         """Whether each look sees all files, and each of them can be read."""
         return self._view.sees_all and not self._failed
+
+    @property
+    def unreadable(self) -> Collection[str]:
+        """Of each folder that could not be read, a text for people."""
+        return self._view.unreadable
 
     async def look(self) -> bool:
         """Find what has changed, if that is due, and add the jobs; return whether it was due.

@@ -80,13 +80,21 @@ class TailSource(RecountedFiles):
         now = self._clock.monotonic()
         batch.checkpoint = self._open_files.take_checkpoint()
         batch.losses = self._losses.take(now)
-        unread = self._problems.texts
+        unread, closed = self._problems.texts, self._tracker.unreadable
         read = (each.inode for each in self._open_files.open.values())
-        problems = [*unread, *self._losses.problems(now), *self._lines.problems(now), *self._held.problems(read)]
+        problems = [
+            *unread,
+            *closed,
+            *self._losses.problems(now),
+            *self._lines.problems(now),
+            *self._held.problems(read),
+        ]
         batch.problems = shown(problems)
         waiting = [*self._lines.waiting(now), *self._departed.waiting()]
         if unread:
             waiting.append(f"{len(unread)} files that cannot be read; see problems")
+        if closed:
+            waiting.append(f"{len(closed)} folders that cannot be read; see problems")
         batch.waiting = tuple(waiting)
 
     async def _read_on(self, job: Job, batch: Batch, limit: int) -> bool:

@@ -144,6 +144,27 @@ async def test_a_frozen_server_delays_no_other_source_and_is_read_on(
     assert [each for each in caplog.records if each.name == "asyncio"] + noise == []
 
 
+async def test_a_link_on_a_server_is_read_where_it_leads_to(sftp: SftpServer, unique_name: str) -> None:
+    """A listing shows the size and the time of the link itself."""
+    folder = sftp.folder / unique_name
+    (folder / "in/below").mkdir(parents=True)
+    (folder / "in/to-nothing.csv").symlink_to("none")
+    (folder / "in/to-itself.csv").symlink_to("to-itself.csv")
+    (folder / "in/to-a-folder.csv").symlink_to("below")
+    (folder / "in/latest.csv").symlink_to(folder / "first")
+    (folder / "first").write_text(csv(1))
+    (folder / "second").write_text(csv(2))
+    (folder / "in/below/b.csv").write_text(csv(3))
+    url = f"sftp://127.0.0.1:{sftp.port}{folder}/in/**/*.csv"
+    poller = FilePoller(url, mode="drop", drop={"stable_seconds": 0}, remote={"options": sftp.options})
+    async with poller.opened():
+        assert sorted(ids(await poller.drain())) == [1, 3]
+        (folder / "in/latest.csv").unlink()
+        (folder / "in/latest.csv").symlink_to(folder / "second")
+        assert ids(await poller.drain()) == [2]
+        assert poller.problems == poller.waiting == []
+
+
 async def test_an_unknown_host_is_refused(sftp: SftpServer, sftp_folder: RemoteFolder) -> None:
     sftp_folder.remote = {"options": sftp.options | {"known_hosts": os.devnull}}
     with pytest.raises(Unavailable, match="Host key is not trusted"):

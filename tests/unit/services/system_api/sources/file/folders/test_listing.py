@@ -45,6 +45,43 @@ def test_the_first_look_returns_regular_files_oldest_first(tmp_path: Path) -> No
     assert not any(look(listing))
 
 
+@pytest.mark.parametrize("pattern", ["*/*", "**/*", "*/deeper/*"])
+def test_a_folder_below_that_cannot_be_read_is_named_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str
+) -> None:
+    """Root may read every folder, so the error is simulated."""
+    for name in ("closed", "gone", "lost+found", "open"):
+        (tmp_path / name / "deeper").mkdir(parents=True)
+        (tmp_path / name / name).touch()
+    failing = {
+        str(tmp_path / "closed"): PermissionError(13, "Permission denied"),
+        str(tmp_path / "closed/deeper"): PermissionError(13, "Permission denied"),
+        str(tmp_path / "gone"): FileNotFoundError(2, "deleted meanwhile"),
+        str(tmp_path / "lost+found"): PermissionError(13, "Permission denied"),
+        str(tmp_path / "lost+found/deeper"): PermissionError(13, "Permission denied"),
+    }
+
+    def patched(call: Any) -> Any:
+        def failing_call(path: Any, **options: Any) -> Any:
+            if isinstance(path, str | Path) and (error := failing.get(os.path.normpath(path))):
+                raise error
+            return call(path, **options)
+
+        return failing_call
+
+    if pattern == "*/deeper/*":
+        monkeypatch.setattr(os, "stat", patched(os.stat))
+    monkeypatch.setattr(os, "scandir", patched(os.scandir))
+    monkeypatch.setattr(os, "listdir", patched(os.listdir))
+    listing = Listing([Glob(f"{tmp_path}/{pattern}")])
+    look(listing)
+    (text,) = listing.unreadable.values()
+    assert text.endswith("closed: folder not read: Permission denied")
+    failing.clear()
+    look(listing)
+    assert listing.unreadable == {}
+
+
 def test_a_folder_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     listing = Listing([Glob(f"{tmp_path}/in/*"), Glob(f"{tmp_path}/old/*")])
     with pytest.raises(Unavailable, match=r"folder .*/in: No such file"):

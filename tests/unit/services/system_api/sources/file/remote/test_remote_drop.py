@@ -237,10 +237,33 @@ async def test_files_are_read_again_with_their_ids(folder: MemoryFolder) -> None
     assert poller.ids == before * 2
 
 
-async def test_what_is_not_there_is_unavailable(folder: MemoryFolder) -> None:
-    async with folder.poller("none/*.ndjson").opened() as poller:
+@pytest.mark.parametrize("pattern", ["none/*.ndjson", "none/**/*.ndjson"])
+async def test_what_is_not_there_is_unavailable(folder: MemoryFolder, pattern: str) -> None:
+    async with folder.poller(pattern).opened() as poller:
         with pytest.raises(Unavailable, match="is not there"):
             await poller.poll()
+
+
+async def test_a_folder_below_that_cannot_be_listed_is_not_taken_for_an_empty_one(
+    folder: MemoryFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.write("a.ndjson", 1)
+    folder.write("below/deeper/b.ndjson", 2)
+    listing: Any = type(folder.fs).ls
+
+    def failing(self: Any, path: str, **options: Any) -> Any:
+        if path.endswith("/deeper") and failures:
+            raise failures.pop()
+        return listing(self, path, **options)
+
+    failures: list[Exception] = [ConnectionResetError("gone")]
+    monkeypatch.setattr(type(folder.fs), "ls", failing)
+    async with folder.poller("**/*.ndjson").opened() as poller:
+        with pytest.raises(Unavailable, match="ConnectionResetError: gone"):
+            await poller.poll()
+        failures.append(FileNotFoundError("deleted since it was listed"))
+        assert await poller.drain() == lines(1)
+        assert await poller.drain() == lines(2)
 
 
 async def test_another_checkpoint_is_refused(folder: MemoryFolder) -> None:
