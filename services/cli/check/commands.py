@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from services.cli.check import certificates, exposure, untested, wiring
+from services.cli.check import certificates, duplicates, exposure, untested, wiring
 from services.cli.check.probing import Probe, outcomes
 from services.process_api.pipeline.check import faults as pipeline_faults
 from services.standalone.settings import WholeSettings
@@ -105,7 +105,12 @@ def _warnings_of(loaded: Loaded[WholeSettings]) -> list[str]:
     ]
     if faults:
         raise SettingsError("\n".join(loaded.lines(faults)))
-    found = [*wiring.warnings(sources, pipelines), *exposure.warnings(settings), *untested.warnings(sources)]
+    found = [
+        *wiring.warnings(sources, pipelines),
+        *duplicates.warnings(sources),
+        *exposure.warnings(settings),
+        *untested.warnings(sources),
+    ]
     return loaded.lines(found, "warning: ")
 
 
