@@ -70,7 +70,6 @@ USED: dict[str, list[Internal]] = {
         Internal("aiokafka.record.control_record:ControlRecord.parse"),
         Internal("aiokafka.record.default_records:DefaultRecordBatchBuilder.append"),
         Internal("aiokafka.record.default_records:DefaultRecordBatchBuilder.build"),
-        Internal("aiokafka.record.default_records:DefaultRecordBatch.validate_crc"),
         Internal("aiokafka.record.default_records:DefaultRecordBatch.base_offset"),
         Internal("aiokafka.record.default_records:DefaultRecordBatch.next_offset"),
         Internal("aiokafka.record.default_records:DefaultRecordBatch.is_control_batch"),

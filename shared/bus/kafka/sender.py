@@ -76,7 +76,7 @@ class Sender:
         remaining: dict[tuple[str, int], RecordBatch],
         failures: Failures,
     ) -> Retriable | None:
-        content: dict[str, dict[int, bytes | bytearray]] = {}
+        content: dict[str, dict[int, bytes]] = {}
         for batch in batches:
             content.setdefault(batch.topic, {})[batch.partition] = batch.content
         request = produce(self._transactional_id, self._cluster.options.request_timeout, content)

@@ -12,7 +12,7 @@ from shared.bus.kafka.wire.request import VersionedRequest
 
 _ALL_REPLICAS = -1
 
-Batches = Mapping[str, Mapping[int, bytes | bytearray]]
+Batches = Mapping[str, Mapping[int, bytes]]
 """Encoded batches by topic and partition, one each."""
 
 
@@ -33,7 +33,7 @@ class ProduceRequest(RequestStruct):  # type: ignore[misc]  # aiokafka is publis
 
     def encode(self) -> bytes:
         """Return the body of the request."""
-        parts: list[bytes | bytearray] = [self._head]
+        parts: list[bytes] = [self._head]
         for topic, partitions in self._batches.items():
             parts.append(String("utf-8").encode(topic) + struct.pack(">i", len(partitions)))
             for partition, batch in partitions.items():
