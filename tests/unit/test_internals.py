@@ -151,6 +151,9 @@ def test_a_connection_of_aiokafka_prepares_any_request() -> None:
     source = inspect.getsource(resolved("aiokafka.conn:AIOKafkaConnection.send"))
     assert "request.prepare(self._versions)" in source
     assert "build_request_header(" in source
+    # `wire.produce` joins the parts of a body at the second of these.
+    assert "header.encode() + request_struct.encode()" in source
+    assert "write(size + message)" in source
 
 
 @pytest.mark.parametrize("part", ["self._pool = ", "self._pool.get()", "self._stack = "])

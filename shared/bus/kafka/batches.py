@@ -38,7 +38,13 @@ class RecordBatch(NamedTuple):
 
     topic: str
     partition: int
-    content: bytes
+    head: bytes
+    records: bytes
+
+    @property
+    def content(self) -> bytes:
+        """The whole batch."""
+        return self.head + self.records
 
 
 def by_partition(records: Sequence[Outgoing], partitions: int) -> dict[int, list[Outgoing]]:
@@ -74,18 +80,20 @@ class Encoder:
         batches = []
         for content, count in encoded(topic, records, BATCH_LIMIT):
             head = BatchHead(self._producer, self._transactional, sequence, count, timestamp)
-            batches.append(RecordBatch(topic, partition, self._batch(head, content)))
+            batches.append(RecordBatch(topic, partition, *self._packed(head, content)))
             sequence = (sequence + count) % _SEQUENCES
         self._sequences[topic, partition] = sequence
         return batches
 
-    def _batch(self, head: BatchHead, records: bytes) -> bytes:
+    def _packed(self, head: BatchHead, records: bytes) -> tuple[bytes, bytes]:
         codec = _CODECS.get(self._compression)
         if codec is None or HEADER_SIZE + len(records) < _COMPRESSION_PAYS:
-            return head.batch(records)
+            return head.encode(records), records
         number, compress = codec
         compressed = compress(records)
-        return head.batch(compressed, number) if len(compressed) < len(records) else head.batch(records)
+        if len(compressed) >= len(records):
+            return head.encode(records), records
+        return head.encode(compressed, number), compressed
 
 
 def _zstd(data: bytes) -> bytes:

@@ -96,10 +96,10 @@ class BatchHead(NamedTuple):
     timestamp: int
     """In milliseconds since 1970."""
 
-    def batch(self, records: bytes, codec: int = 0) -> bytes:
-        """Return the batch of these encoded records; `codec` says how they are compressed, 0 that they are not."""
-        crc = crc32c(self._packed(records, codec, 0)[_CHECKED_FROM:], records)
-        return self._packed(records, codec, crc) + records
+    def encode(self, records: bytes, codec: int = 0) -> bytes:
+        """Return what precedes these encoded records; `codec` says how they are compressed, 0 that they are not."""
+        checksum = crc32c(self._packed(records, codec, 0)[_CHECKED_FROM:], records)
+        return self._packed(records, codec, checksum)
 
     def _packed(self, records: bytes, codec: int, crc: int) -> bytes:
         return _HEADER.pack(

@@ -47,7 +47,7 @@ def by_aiokafka(written: Sequence[Outgoing], limit: int) -> list[bytes]:
 def made(written: Sequence[Outgoing], limit: int) -> list[bytes]:
     batches, sequence = [], 5
     for content, count in encoded("t", written, limit):
-        batches.append(BatchHead(PRODUCER, True, sequence, count, NOW).batch(content))
+        batches.append(BatchHead(PRODUCER, True, sequence, count, NOW).encode(content) + content)
         sequence += count
     return batches
 
