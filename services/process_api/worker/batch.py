@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from services.process_api.operations.gate import Gate
 from services.process_api.pipeline.part import part_in
@@ -10,6 +11,7 @@ from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.pipeline.steps.scope import OnStep, Scope
 from services.process_api.pipeline.steps.step import NotKnown
+from services.process_api.worker.fast_path import FastPath, fast_path_of
 from services.process_api.worker.outputs import Shadowed, Tally, checked, parted
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.rejects import fitting, reject_of, reject_of_result
@@ -33,6 +35,7 @@ class Batch:
         """`event_limit` is the bytes of the largest event for subscribers; without a gate, all pipelines run."""
         self._gate = gate
         self._event_limit = event_limit
+        self._checked = partial(checked, event_limit=event_limit)
         self.outputs: list[Outgoing] = []
         self.forwarded: list[Outgoing] = []
         """Events that go on in a later part of their pipeline."""
@@ -50,6 +53,10 @@ class Batch:
         """Bytes of the values of outputs and dead letters."""
         self.first = self.last = -1
         """The offsets of the first record and the last one."""
+        self.done = 0
+        """Of the records that `add` adds: how many were added."""
+        self.waits = selection.waits
+        """Whether a pipeline waits for something: then `add_waiting` adds records, else `add`."""
         self._timed_out = False
         """Whether an expression timed out on the last record."""
         self._not_run = -1
@@ -57,11 +64,9 @@ class Batch:
         self._selection = selection
         self._poison = poison
         self._router = Router(selection, poison)
-
-    @property
-    def waits(self) -> bool:
-        """Whether a pipeline waits for something: then `add_waiting` adds records, else `add`."""
-        return self._selection.waits
+        self._fast: FastPath | None = None
+        self._may_be_fast = gate is None
+        """Whether the source of the next record may get the fast path."""
 
     def add(self, records: Sequence[Record], step_timer: StepTimer | None = None) -> int:
         """Run the pipelines on records; each becomes outputs or dead letters, or is filtered out.
@@ -72,21 +77,22 @@ class Batch:
         Raises:
             Unavailable: a step waits for something; its record and those behind it were not added.
         """
-        done = 0
+        self.done = 0
         self._timed_out = False
         try:
-            for record in records:
-                self._add(record, None if done else step_timer)
-                done += 1
-                if self._timed_out:
-                    break
+            while self.done < len(records) and not self._timed_out:
+                if self._fast is None:
+                    self._add(records[self.done], None if self.done else step_timer)
+                    self.done += 1
+                elif not self._fast.add(self, records):
+                    self._may_be_fast, self._fast = self._fast.worthwhile, None
         except Unavailable as exc:
-            self._poison.note_attempt(exc, records[done])
+            self._poison.note_attempt(exc, records[self.done])
             raise
         finally:
-            self._added(records, done)
+            self._added(records, self.done)
         self._note_run()
-        return done
+        return self.done
 
     async def add_waiting(self, records: Sequence[Record], scope: Scope) -> None:
         """Run the pipelines on records, on all of them at once up to the steps that keep state.
@@ -142,13 +148,9 @@ class Batch:
 
     def transaction(self, topics: TopicsOptions, group: str, position: TopicPartition, offset: int) -> Transaction:
         """Return the transaction for the bus; it commits `offset` for `group`."""
-        made = Transaction()
-        if self.outputs:
-            made.records[topics.publish] = self.outputs
-        if self.forwarded:
-            made.records[topics.ingest] = self.forwarded
-        if self.rejects:
-            made.records[topics.dead_letter] = [reject.record() for reject in self.rejects]
+        letters = [reject.record() for reject in self.rejects]
+        records = {topics.publish: self.outputs, topics.ingest: self.forwarded, topics.dead_letter: letters}
+        made = Transaction({topic: found for topic, found in records.items() if found})
         made.commit_offset(group, position, offset)
         return made
 
@@ -167,13 +169,16 @@ class Batch:
             if not pipelines:
                 return
         if len(pipelines) == 1:
-            self._keep(record, provenance, pipelines[0], self._result(pipelines[0], record, routed, step_timer))
+            if self._may_be_fast:
+                self._fast = fast_path_of(routed, pipelines[0], self._event_limit, self._poison.last_known)
+                self._may_be_fast = self._fast is None
+            self.keep(record, provenance, pipelines[0], self._result(pipelines[0], record, routed, step_timer))
             return
         if not pipelines:
             self._unclaimed(record, routed)
         # All results before any is kept: where one pipeline has to wait for something, the record comes again.
         for pipeline, result in [(one, self._result(one, record, routed, step_timer)) for one in pipelines]:
-            self._keep(record, provenance, pipeline, result)
+            self.keep(record, provenance, pipeline, result)
 
     async def _finish(self, plan: Plan, scope: Scope) -> None:
         record, routed = plan.record, plan.routed
@@ -191,7 +196,7 @@ class Batch:
         else:
             results = finish_stateless(plan, routed, self._result, self._checked)
         for pipeline, result in results:
-            self._keep(record, routed[0], pipeline, result)
+            self.keep(record, routed[0], pipeline, result)
 
     async def add_due(self, scope: Scope, offset: int) -> None:
         """Add the results that the time has made due; `offset` is that of the record before, for their dead letters.
@@ -226,26 +231,20 @@ class Batch:
             outputs = pipeline.run(record.value or b"", headers, on_step, spliced=spliced, part=part)
         except Rejected as exc:
             return exc
-        return checked(outputs, self._event_limit)
-
-    def _checked(self, result: Result) -> Result:
-        return checked(result, self._event_limit)
+        return self._checked(outputs)
 
     def _refuse(self, record: Record, refused: Refused) -> None:
-        if not self._is_new(record):
-            return
-        if not refused.attempted:
-            self._not_run = record.offset
-        self._reject(record, refused.error, refused.provenance)
+        if self._is_new(record):
+            self._not_run = self._not_run if refused.attempted else record.offset
+            self._reject(record, refused.error, refused.provenance)
 
     def _is_new(self, record: Record) -> bool:
         """Return whether the record was not processed before a rewind: then its dead letter exists."""
         return self._gate is None or self._gate.is_new(record.offset)
 
     def _unclaimed(self, record: Record, routed: Routed) -> None:
-        if not self._is_new(record):
-            return
-        self._reject(record, why_unclaimed(routed), routed[0])
+        if self._is_new(record):
+            self._reject(record, why_unclaimed(routed), routed[0])
 
     def _note_run(self) -> None:
         if self.last != self._not_run:
@@ -258,7 +257,8 @@ class Batch:
             self.last = records[done - 1].offset
             self.count += done
 
-    def _keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: Result) -> None:
+    def keep(self, record: Record, provenance: bytes, pipeline: Pipeline, result: Result) -> None:
+        """Add what a pipeline made of a record."""
         tally = self.tallies[pipeline.name]
         if pipeline.parts == 1 or (part := part_in(record.headers)) is None:
             tally.taken += 1

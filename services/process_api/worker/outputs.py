@@ -10,7 +10,7 @@ from services.process_api.pipeline.steps.outcome import Rejected
 from services.process_api.worker.waiting import Result
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, size_of
 
-_SURELY_FITS = RECORD_LIMIT - 65_536
+SURELY_FITS = RECORD_LIMIT - 65_536
 """A value of so many bytes fits, whatever its key and headers are."""
 
 
@@ -44,7 +44,7 @@ def checked(result: Result, event_limit: int) -> Result:
         if size > event_limit and not isinstance(output, Forwarded):
             limit = f"{event_limit} (see `bus.topics.largest_frame`)"
             return Rejected(f"the event would have {size} bytes, the limit is {limit}")
-        if size > _SURELY_FITS and size_of(output) > RECORD_LIMIT:
+        if size > SURELY_FITS and size_of(output) > RECORD_LIMIT:
             return Rejected(f"the event would have {size_of(output)} bytes, the limit is {RECORD_LIMIT}")
     return result
 

@@ -21,7 +21,7 @@ from shared.events.headers import (
 )
 
 _SOURCES = "/sources/"
-_STANDARD_HEADERS = 2
+STANDARD_HEADERS = 2
 """How many headers a record of the system layer has."""
 
 Routed: TypeAlias = tuple[bytes, Headers, bool, Replay | None, Part | None]
@@ -48,7 +48,7 @@ class Router:
     def route(self, record: Record) -> Routed | Refused:
         """Return what is known of a record before it is run, or why it is not run."""
         headers = record.headers
-        standard = len(headers) == _STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
+        standard = len(headers) == STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
         if standard and record.offset > self._poison.last_known:
             return headers[1][1], headers, True, None, None
         # One with other headers, or one that may be poison.
