@@ -108,6 +108,7 @@ class Replay(NamedTuple):
 def replay_in(headers: Headers) -> Replay | None:
     """Return what the headers of a record say of its replay; None where it is none."""
     for name, value in headers:
-        if name == REPLAY and (found := _REPLAY.fullmatch(value.decode(errors="replace"))) is not None:
+        # A header that another program wrote may have no value.
+        if name == REPLAY and (found := _REPLAY.fullmatch((value or b"").decode(errors="replace"))) is not None:
             return Replay(found[1], int(found[2]), found[3])
     return None

@@ -56,5 +56,5 @@ def part_in(headers: Headers) -> Part | None:
     """Return what the headers of a record say of its part; None where it goes through a pipeline from the beginning."""
     for name, value in headers:
         if name == PART:
-            return parse_part(value)
+            return parse_part(value or b"")  # one that another program wrote may have no value
     return None

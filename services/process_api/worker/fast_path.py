@@ -71,7 +71,7 @@ class FastPath:
                     len(headers) != STANDARD_HEADERS
                     or headers[0] != CONTENT_TYPE
                     or headers[1][0] != PROVENANCE
-                    or not headers[1][1].startswith(prefix)
+                    or not (headers[1][1] or b"").startswith(prefix)
                     or record.offset <= last_known
                 ):
                     break

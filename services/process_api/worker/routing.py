@@ -49,7 +49,8 @@ class Router:
         """Return what is known of a record before it is run, or why it is not run."""
         headers = record.headers
         standard = len(headers) == STANDARD_HEADERS and headers[0] == CONTENT_TYPE and headers[1][0] == PROVENANCE
-        if standard and record.offset > self._poison.last_known:
+        # Kafka allows a header without a value, which another program may write.
+        if standard and headers[1][1] and record.offset > self._poison.last_known:
             return headers[1][1], headers, True, None, None
         # One with other headers, or one that may be poison.
         provenance = packed_provenance(headers)

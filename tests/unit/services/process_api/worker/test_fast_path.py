@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.process_api.pipeline.part import PART
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.memory.log import MemoryRecord
-from shared.events.dead_letter import Replay
+from shared.events.dead_letter import REPLAY, Replay
 from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.unit.services.process_api.making import event, pipeline, record
 
@@ -34,6 +35,9 @@ HEADERS: dict[str, Any] = {
     "reversed": ((PROVENANCE, b"orders 1 x"), CONTENT_TYPE),
     "another content type": (("content-type", b"text/plain"), (PROVENANCE, b"orders 1 x")),
     "another second one": (CONTENT_TYPE, ("a", b"orders 1 x")),
+    "without a value": (CONTENT_TYPE, (PROVENANCE, None)),
+    "a replay without a value": (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), (REPLAY, None)),
+    "a part without a value": (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), (PART, None)),
     "replayed": (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), Replay("x", 1, "orders").header()),
 }
 

@@ -1,12 +1,15 @@
 """Which pipelines a record goes through. `test_batch.py` has the forms of headers."""
 
 import dataclasses
+from typing import Any
 
-from services.process_api.pipeline.part import Part
+import pytest
+
+from services.process_api.pipeline.part import PART, Part
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.routing import Refused, Router, id_of, part_of, source_of
-from shared.events.dead_letter import Replay
-from shared.events.headers import headers_of
+from shared.events.dead_letter import REPLAY, Replay
+from shared.events.headers import CONTENT_TYPE, PROVENANCE, headers_of
 from tests.unit.services.process_api.making import event, pipeline, record, selection
 
 
@@ -76,3 +79,29 @@ def test_an_id_is_found_where_there_is_one() -> None:
     assert id_of(b"orders 1 x") == "x"
     assert id_of(None) is None
     assert id_of(b"orders") is None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (CONTENT_TYPE, (PROVENANCE, None)),
+        (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), (REPLAY, None)),
+        ((PROVENANCE, None), (REPLAY, None)),
+    ],
+)
+def test_a_header_without_a_value_counts_as_absent(headers: Any) -> None:
+    routed = Router(selection(pipeline()), PoisonTracker()).route(
+        dataclasses.replace(record(event(1)), headers=headers)
+    )
+    assert not isinstance(routed, Refused)
+    assert source_of(routed) == b"orders"
+    assert routed[3:] == (None, None)
+
+
+def test_a_part_without_a_value_goes_on_in_no_pipeline() -> None:
+    headers: Any = (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), (PART, None))
+    routed = Router(selection(pipeline()), PoisonTracker()).route(
+        dataclasses.replace(record(event(1)), headers=headers)
+    )
+    assert not isinstance(routed, Refused)
+    assert routed[4] == Part("", 0)
