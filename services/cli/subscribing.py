@@ -20,6 +20,7 @@ from services.standalone.terminal import mute
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.redaction import one_line
 from trelay_client import CONNECTED, GAP, ClientCredentials, CursorFile, Frame, Token, UnreadableFrame, subscribe
+from trelay_client.resuming import exclusive
 
 _WATERMARK = "trelay.watermark"
 _SHOWN = 200
@@ -105,30 +106,25 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
     if cursor_file is not None and not cursor_file.absolute().parent.is_dir():
         raise click.UsageError(f"found no folder {cursor_file.parent} for the cursor file")
     file = None if cursor_file is None else CursorFile(cursor_file)
-    subscription = Subscription(
-        url,
-        _credentials(client_id, client_secret, token),
-        channels,
-        _loaded(file) if file is not None else cursor or None,
-        file,
-        since,
-        snapshot,
-        conflate,
-        watermarks,
-        count,
-        ca_context(ca_file),
-        quiet,
-    )
-    try:
-        with client_errors_translated():
+    with client_errors_translated(), exclusive(file):
+        subscription = Subscription(
+            url,
+            _credentials(client_id, client_secret, token),
+            channels,
+            file.load() if file is not None else cursor or None,
+            file,
+            since,
+            snapshot,
+            conflate,
+            watermarks,
+            count,
+            ca_context(ca_file),
+            quiet,
+        )
+        try:
             uvloop.run(_until_signal(subscription))
-    except BrokenPipeError:
-        mute()  # the reader of the output, such as `head`, has closed it
-
-
-def _loaded(file: CursorFile) -> str | None:
-    with client_errors_translated():
-        return file.load()
+        except BrokenPipeError:
+            mute()  # the reader of the output, such as `head`, has closed it
 
 
 def _credentials(client_id: str | None, client_secret: str | None, token: str | None) -> ClientCredentials | Token:

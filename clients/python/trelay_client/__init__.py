@@ -14,7 +14,7 @@ from trelay_client.connection import ClientCredentials
 from trelay_client.cursor_file import CursorFile
 from trelay_client.errors import MessageRejected, MessageUnanswered, SendQueueFull, TrelayClientError, UsageError
 from trelay_client.messages import Receipt
-from trelay_client.resuming import ResumeStore, resume
+from trelay_client.resuming import ExclusiveStore, ResumeStore, resume
 from trelay_client.sending import BlockingSender, Sender
 from trelay_client.state import CONNECTED, GAP, Frame, Stopped, UnreadableFrame
 from trelay_client.stream import Token, subscribe
@@ -25,6 +25,7 @@ __all__ = [
     "BlockingSender",
     "ClientCredentials",
     "CursorFile",
+    "ExclusiveStore",
     "Frame",
     "MessageRejected",
     "MessageUnanswered",

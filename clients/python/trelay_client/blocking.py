@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from trelay_client.connection import ClientCredentials
-from trelay_client.resuming import ResumeStore
+from trelay_client.resuming import ResumeStore, exclusive
 from trelay_client.state import Frame
 from trelay_client.stream import Token, subscribe
 
@@ -32,8 +32,20 @@ def events(
     disconnect: a `for` loop does when it ends.
 
     Raises:
-        Stopped, UsageError: as `subscribe`; whatever the store raises.
+        Stopped, UsageError: as `subscribe`; whatever the store raises, such as that another subscription uses it.
     """
+    with exclusive(store):
+        yield from _resumed(url, credentials, channels, cursor, store, options)
+
+
+def _resumed(
+    url: str,
+    credentials: ClientCredentials | Token,
+    channels: Sequence[str],
+    cursor: str | None,
+    store: ResumeStore | None,
+    options: dict[str, Any],
+) -> Generator[Frame, None, None]:
     if store is not None:
         cursor = store.load()
     reading = _Reading()

@@ -1,11 +1,17 @@
 """Stores a cursor in a file of one line, which is replaced atomically."""
 
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from trelay_client.errors import UsageError
 
+if sys.platform != "win32":
+    import fcntl
+
 _LIMIT = 16_384
+_PID_DIGITS = 20
 
 
 class CursorFile:
@@ -13,6 +19,34 @@ class CursorFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock: int | None = None
+
+    def acquire(self) -> None:
+        """Keep other subscriptions from using the file, in this program and in others, until `release`.
+
+        Two of them would replace each other's cursor, and lose events. The lock is on a file beside it, which stays; it
+        ends with the program. On Windows, and on file systems without locks, nothing is locked.
+
+        Raises:
+            UsageError: another subscription uses the file, or the file beside it cannot be written.
+        """
+        path = self._path.with_name(f".{self._path.name}.lock")
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as exc:
+            raise UsageError(f"{self._path}: cannot open {path.name} beside it: {exc.strerror}") from exc
+        try:
+            self._hold(lock)
+        except UsageError:
+            os.close(lock)
+            raise
+        self._lock = lock
+
+    def release(self) -> None:
+        """Let another subscription use the file."""
+        if self._lock is not None:
+            lock, self._lock = self._lock, None
+            os.close(lock)
 
     def load(self) -> str | None:
         """Return the cursor; None if the file does not exist or is empty.
@@ -44,3 +78,20 @@ class CursorFile:
             temporary.replace(self._path)
         except OSError as exc:
             raise UsageError(f"{self._path}: cannot write the cursor: {exc.strerror}") from exc
+
+    def _hold(self, lock: int) -> None:
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            holder = os.read(lock, _PID_DIGITS).decode(errors="replace").strip()
+            who = f" of process {holder}" if holder.isdecimal() else ""
+            raise UsageError(
+                f"{self._path}: another subscription{who} uses this file; give each subscription a file of its own"
+            ) from exc
+        except OSError:
+            return  # a file system without locks
+        with suppress(OSError):  # only for the text above
+            os.ftruncate(lock, 0)
+            os.write(lock, f"{os.getpid()}\n".encode())

@@ -12,7 +12,7 @@ from tests.unit.clients.python.trelay_client.fake_server import (
     ids,
     session,
 )
-from trelay_client import CursorFile, Frame, Stopped, Token, events
+from trelay_client import CursorFile, Frame, Stopped, Token, UsageError, events
 
 
 def taken(url: str, count: int, **options: object) -> list[Frame]:
@@ -45,3 +45,13 @@ async def test_what_ends_the_subscription_is_raised() -> None:
 
         with pytest.raises(Stopped, match="client disabled"):
             await asyncio.to_thread(follow)
+
+
+async def test_two_subscriptions_do_not_share_a_file(tmp_path: Path) -> None:
+    holder = CursorFile(tmp_path / "cursor")
+    await asyncio.to_thread(holder.acquire)
+    async with FakeServer().up() as server:
+        with pytest.raises(UsageError, match="uses this file"):
+            await asyncio.to_thread(taken, server.url, 1, store=CursorFile(tmp_path / "cursor"))
+        assert server.registrations == []
+    holder.release()
