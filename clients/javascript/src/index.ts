@@ -130,13 +130,13 @@ class Subscription {
   }
 
   async *#attempt(): AsyncGenerator<Received, Ending> {
-    const query = queryOf(this.#options, this.#cursor);
+    const transport = this.#transport();
+    const query = queryOf(this.#options, this.#cursor, transport !== overWebSocket);
     const refused = await this.#authorization.add(query);
     if (refused !== undefined) {
       return refused;
     }
     const watch = new Watch(this.#signal);
-    const transport = this.#transport();
     watch.signal.addEventListener("abort", () => this.#messages?.disconnected());
     const attempt = {
       base: this.#base,
@@ -145,6 +145,7 @@ class Subscription {
       signal: watch.signal,
       onAlive: () => watch.alive(),
       onEnd: () => watch.stop(),
+      answers: this.#options.answerHeartbeats === true,
       ...this.#sending(),
     };
     try {

@@ -18,6 +18,11 @@ export interface Options {
   conflate?: string;
   /** Seconds: tells at most so often, by `trelay.watermark` events, up to when each source has been read. */
   watermarks?: number;
+  /**
+   * Whether to answer heartbeats, over a WebSocket: the service then finds out that a page is frozen, or that a program
+   * does not run any more, also where the browser or a proxy answers pings for it.
+   */
+  answerHeartbeats?: boolean;
   /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
   transport?: "auto" | "websocket" | "sse";
   /** Sends messages over the connection, a WebSocket then, and receives the answers to them. */
@@ -31,9 +36,9 @@ export interface Options {
   random?: () => number;
 }
 
-/** Return the query of a connection that resumes behind the cursor. */
-export function queryOf(options: Options, cursor: string | undefined): URLSearchParams {
-  const query = new URLSearchParams({ heartbeat: "event" });
+/** Return the query of a connection that resumes behind the cursor; one that is no WebSocket has only one way. */
+export function queryOf(options: Options, cursor: string | undefined, oneWay: boolean): URLSearchParams {
+  const query = new URLSearchParams({ heartbeat: options.answerHeartbeats === true && !oneWay ? "answer" : "event" });
   if (options.channels !== undefined) {
     query.set("channels", options.channels.join(","));
   }

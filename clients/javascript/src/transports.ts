@@ -1,6 +1,7 @@
 // The connections: a WebSocket, or an event stream read with `fetch`.
 
 import { waitOf, type Ending } from "./endings.js";
+import { isControl, parseEvent } from "./events.js";
 import { Queue } from "./queue.js";
 
 /** One attempt to connect. */
@@ -14,6 +15,8 @@ export interface Attempt {
   onAlive: () => void;
   /** Called when the connection has ended. What it has received and was not yielded is dropped: it comes again. */
   onEnd: () => void;
+  /** Whether heartbeats that arrive over a WebSocket are answered. */
+  answers?: boolean;
   /** Called for each message of a WebSocket when it arrives; it is not yielded if this returns true. */
   intercept?: (text: string, send: (text: string) => void) => boolean;
 }
@@ -22,6 +25,7 @@ export interface Attempt {
 export type Transport = (attempt: Attempt) => AsyncGenerator<string, Ending>;
 
 const SUBPROTOCOL = "cloudevents.json";
+const HEARTBEAT = '{"type":"trelay.heartbeat"}';
 const OPEN_TIMEOUT = 10_000;
 const QUEUE_LIMIT = 10_000;
 const SLOW = "the program is behind; reconnecting from its cursor";
@@ -56,6 +60,10 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
   };
   socket.onmessage = (message: MessageEvent<string>) => {
     attempt.onAlive();
+    if (attempt.answers === true && isHeartbeat(message.data)) {
+      socket.send(HEARTBEAT);
+      return;
+    }
     if (attempt.intercept?.(message.data, (text) => socket.send(text)) === true) {
       return;
     }
@@ -78,6 +86,11 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
     attempt.signal.removeEventListener("abort", abandon);
     socket.close();
   }
+}
+
+function isHeartbeat(text: string): boolean {
+  const event = text.includes('"trelay.heartbeat"') ? parseEvent(text) : undefined;
+  return event?.type === "trelay.heartbeat" && isControl(event);
 }
 
 /** Read an event stream: for networks that break WebSockets, and for Node without them. */

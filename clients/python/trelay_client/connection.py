@@ -16,7 +16,7 @@ from yarl import URL
 from trelay_client.clock import Clock
 from trelay_client.messages import Messages
 from trelay_client.progress import bytes_received
-from trelay_client.state import CONNECTED, Frame, Reconnect, SubscriptionState, UnreadableFrame
+from trelay_client.state import ANSWER, CONNECTED, HEARTBEAT, Frame, Reconnect, SubscriptionState, UnreadableFrame
 from trelay_client.tasks import ended, started
 
 CONNECT_TIMEOUT = 10.0
@@ -67,7 +67,8 @@ class Connection:
 
     async def register(self, credentials: ClientCredentials) -> tuple[str | None, Reconnect | None]:
         """Return a token, or the reconnection after a failure."""
-        headers = {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
+        # Without underscores: nginx drops names with them unless it is told not to.
+        headers = {"Client-Id": credentials.client_id, "Client-Secret": credentials.client_secret}
         try:
             # A redirect is not followed: the secret would go to the address that the response names.
             request = self._session.post(self._base / "consumers", headers=headers, allow_redirects=False)
@@ -110,7 +111,7 @@ class Connection:
                 if isinstance(frame, Frame) and frame.event.get("type") == CONNECTED and frame.own:
                     timeout = _receive_timeout(frame)
                     writing.begin(frame)
-                if frame is not None and not writing.takes(frame):
+                if frame is not None and not await writing.takes(frame):
                     yield frame
             reason = message.extra if isinstance(message.extra, str) else ""
             yield self._ended(socket.close_code, reason, self._clock.monotonic() - started)
@@ -169,11 +170,15 @@ class _Writing:
         self._messages.connected(largest if isinstance(largest, int) else None, wake)
         self._task = started("trelay messages", self._write(self._messages))
 
-    def takes(self, frame: Frame | UnreadableFrame) -> bool:
-        """Handle the answer to a message; return False for any other frame."""
-        if self._messages is None or not isinstance(frame, Frame) or not frame.own:
+    async def takes(self, frame: Frame | UnreadableFrame) -> bool:
+        """Answer a heartbeat, or handle the answer to a message; return False for any other frame."""
+        if not isinstance(frame, Frame) or not frame.own:
             return False
-        return self._messages.received(frame.event)
+        if frame.event.get("type") == HEARTBEAT:
+            with suppress(aiohttp.ClientError, OSError):  # the connection is lost, which ends the reading too
+                await self._socket.send_str(ANSWER)
+            return True
+        return self._messages is not None and self._messages.received(frame.event)
 
     async def end(self) -> None:
         if self._task is None or self._messages is None:

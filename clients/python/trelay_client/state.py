@@ -16,7 +16,9 @@ import msgspec
 
 from trelay_client.errors import TrelayClientError
 
-CONNECTED, GAP = "trelay.connected", "trelay.gap"
+CONNECTED, GAP, HEARTBEAT = "trelay.connected", "trelay.gap", "trelay.heartbeat"
+ANSWER = '{"type":"trelay.heartbeat"}'
+"""The message that answers a heartbeat."""
 _CONTROL_SOURCE = "/trelay"
 
 TOKEN_CODES = frozenset({4505, 4506})

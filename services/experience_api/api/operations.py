@@ -56,7 +56,7 @@ _SAID = {
     "since": "Where the stream begins without a cursor: `earliest`, a duration such as `15m`, or an RFC 3339 time.",
     "snapshot": "`true` to get the latest event of each subject first, unless the stream resumes from a cursor.",
     "watermarks": "Seconds, such as `10s`, to get watermarks: up to when each source has been read. Not for `/events`.",
-    "heartbeat": "`event` to get heartbeats as events, which scripts can see.",
+    "heartbeat": "`event` to get heartbeats as events, which scripts can see; `answer` to answer them, too.",
 }
 _STREAM_PARAMETERS = [
     *(query(name, _SAID.get(name, "")) for name in PARAMETERS if name != "ticket"),

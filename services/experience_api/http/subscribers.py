@@ -27,7 +27,7 @@ from services.experience_api.sessions.close_reasons import REFUSED_CLOSE_REASONS
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.late_bound import LateBound
-from services.experience_api.sessions.requested import read_wait
+from services.experience_api.sessions.requested import check_one_way, read_wait
 from services.experience_api.sessions.slots import ConnectionSlot
 from shared.http.origin import Networks, Origin, origin
 from shared.runtime.clock import Clock
@@ -101,6 +101,7 @@ class SubscriberRoutes:
     async def _event_stream(self, request: web.Request) -> web.StreamResponse:
         if request.version < HttpVersion11:
             raise Refused(refusals.MALFORMED, "found HTTP/1.0; expected HTTP/1.1 (nginx: proxy_http_version 1.1)")
+        check_one_way(request.query)
         async with self._admitted(request) as slot:
             stream = self._stream.get()
             cursor = await stream.delivery.beginning.cursor(slot.cursor, slot.since, slot.snapshot_of)
@@ -111,6 +112,7 @@ class SubscriberRoutes:
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         wait = read_wait(request.query)
+        check_one_way(request.query)
         async with self._admitted(request, "wait") as slot:
             stream = self._stream.get()
             cursor = await stream.delivery.beginning.cursor(slot.cursor, slot.since, slot.snapshot_of)

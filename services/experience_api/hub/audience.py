@@ -158,6 +158,8 @@ class Subscriber:
     """Whether it asked for heartbeats that a script can see."""
     watermarks: int | None = None
     """The least seconds between two watermarks of a source; None if it asked for none."""
+    answers: bool = False
+    """Whether it answers heartbeats, and only messages show that it lives: a proxy may answer pings in its place."""
 
 
 Member = TypeVar("Member")

@@ -38,7 +38,8 @@ DRAINING = CloseReason(4000, "draining", wait=1.0)
 TOO_SLOW = CloseReason(4001, "too slow", wait=1.0)
 """The subscriber read nothing of its buffered events for a while. Its cursor resumes without loss."""
 NO_PONG = CloseReason(4002, "no pong", wait=0.0)
-"""Nothing was received for a whole heartbeat, and the subscriber had nothing left to read."""
+"""Nothing was received for a whole heartbeat, and the subscriber had nothing left to read. One that answers heartbeats
+has left two in a row unanswered."""
 INTERNAL = CloseReason(4003, "internal error", wait=5.0)
 """The server failed; its log has the reason."""
 CLAIM_LOST = CloseReason(4004, "claim lost", wait=1.0)

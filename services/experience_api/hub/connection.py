@@ -11,7 +11,7 @@ from typing import Any
 
 from services.experience_api.hub.audience import Interest, Subscriber
 from services.experience_api.hub.close_codes import LOST, CloseReason
-from services.experience_api.hub.heartbeat import Position, Progress, alive, reads
+from services.experience_api.hub.heartbeat import Position, Progress, alive, answered, reads
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import Socket, measure
 from services.experience_api.wire.client_frames import ClientFrames
@@ -143,8 +143,10 @@ class Connection(asyncio.Protocol):
     def heartbeat(self) -> bool:
         """Send a ping; return False if the peer has shown no sign of life since the previous one."""
         before, now = self._progress, self.progress()
-        found = alive(received=self._received, before=before, now=now, stalled=self._stalled)
-        self._stalled = 0 if self._received or reads(before, now) else self._stalled + 1
+        judge = answered if self.subscriber.answers else alive
+        found = judge(received=self._received, before=before, now=now, stalled=self._stalled)
+        progressed = reads(before, now) and (before.backlog or not self.subscriber.answers)
+        self._stalled = 0 if self._received or progressed else self._stalled + 1
         self._received = False
         self._empty_frames = 0
         self._progress = now
@@ -161,7 +163,7 @@ class Connection(asyncio.Protocol):
         if self._response_waiter is None:
             self._response_waiter = asyncio.get_running_loop().create_future()
         before = self.progress()
-        self.outbox.offer(PING)
+        self.outbox.offer(self.beat() if self.subscriber.answers else PING)
         done, _ = await asyncio.wait([self._response_waiter], timeout=timeout)
         if self.has_ended():
             return False
@@ -207,11 +209,13 @@ class Connection(asyncio.Protocol):
     # Called by the transport
 
     def data_received(self, data: bytes) -> None:
-        self._received = True
-        if self._response_waiter is not None:
-            self._response_waiter.set_result(None)
-            self._response_waiter = None
-        if data := self._frames.feed(data):
+        data = self._frames.feed(data)
+        if self._frames.message_bytes or not self.subscriber.answers:
+            self._received = True
+            if self._response_waiter is not None:
+                self._response_waiter.set_result(None)
+                self._response_waiter = None
+        if data:
             self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:

@@ -95,7 +95,8 @@ def reads(before: Progress, now: Progress) -> bool:
 
 PATIENCE = 2
 """Heartbeats without progress after which a peer with a backlog counts as dead: the window of a peer that reads slowly
-opens in steps, each a sixteenth of its receive buffer."""
+opens in steps, each a sixteenth of its receive buffer. Also those without an answer of a peer that answers them: what a
+proxy has read, the peer may still have to read before the heartbeat."""
 
 
 def alive(*, received: bool, before: Progress, now: Progress, stalled: int) -> bool:
@@ -107,3 +108,12 @@ def alive(*, received: bool, before: Progress, now: Progress, stalled: int) -> b
     if received or reads(before, now):
         return True
     return before.acknowledged is not None and before.backlog and stalled + 1 < PATIENCE
+
+
+def answered(*, received: bool, before: Progress, now: Progress, stalled: int) -> bool:
+    """Judge the time between two heartbeats of a peer that answers them: did a message arrive?
+
+    What was acknowledged may have been read by a proxy only. It counts while there is a backlog, which a proxy takes
+    no further once its own buffer is full. `stalled` is as for `alive`.
+    """
+    return received or stalled + 1 < PATIENCE or (before.backlog and reads(before, now))

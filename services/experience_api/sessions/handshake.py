@@ -167,7 +167,13 @@ def _subscriber(claim: Claim, requested: Requested, channels: tuple[str, ...]) -
     except ChannelNotPermitted as exc:
         raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
     return Subscriber(
-        claim.connection_id, claim.client_id, interest, claim.may_send, requested.heartbeat, requested.watermarks
+        claim.connection_id,
+        claim.client_id,
+        interest,
+        claim.may_send,
+        requested.heartbeat,
+        requested.watermarks,
+        requested.answers,
     )
 
 

@@ -42,6 +42,8 @@ class Requested:
     """The least seconds between two watermarks of a source; None for none."""
     snapshot: bool = False
     """Whether the latest event of each subject comes first."""
+    answers: bool = False
+    """Whether the client answers heartbeats."""
 
 
 def read_requested(
@@ -67,8 +69,9 @@ def read_requested(
     except Malformed as exc:
         raise Refused(MALFORMED, str(exc)) from exc
     heartbeat = query.get("heartbeat", "")
-    if heartbeat not in {"", "event"}:
-        raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; expected 'event'")
+    if heartbeat not in {"", "event", "answer"}:
+        expected = "expected 'event' or 'answer'"
+        raise Refused(MALFORMED, f"query parameter 'heartbeat': found {heartbeat[:40]!r}; {expected}")
     cursor = headers.get("Last-Event-ID") or query.get("cursor") or None
     since = read_since(query["since"], now) if query.get("since") else None
     snapshot = query.get("snapshot", "")
@@ -81,12 +84,23 @@ def read_requested(
         channels,
         cursor,
         since,
-        heartbeat == "event",
+        heartbeat != "",
         filters,
         conflate=conflate,
         watermarks=_read_watermarks(query, more),
         snapshot=snapshot == "true",
+        answers=heartbeat == "answer",
     )
+
+
+def check_one_way(query: MultiMapping[str]) -> None:
+    """Check a request for a response, over which a client cannot answer heartbeats.
+
+    Raises:
+        Refused: `MALFORMED`.
+    """
+    if "answer" in query.getall("heartbeat", []):
+        raise Refused(MALFORMED, "query parameter 'heartbeat': found 'answer'; expected 'event', except on /ws/publish")
 
 
 def _read_watermarks(query: MultiMapping[str], more: tuple[str, ...]) -> int | None:

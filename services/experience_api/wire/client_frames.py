@@ -33,7 +33,7 @@ class _InvalidError(Exception):
 class ClientFrames:
     """The frames of one client, in the order in which they arrive."""
 
-    __slots__ = ("_compression", "_ended", "_fragmented", "_held", "_left")
+    __slots__ = ("_compression", "_ended", "_fragmented", "_held", "_in_message", "_left", "message_bytes")
 
     def __init__(self, *, compression: bool = False) -> None:
         """`compression` permits compressed messages: it was negotiated."""
@@ -42,8 +42,13 @@ class ClientFrames:
         """The beginning of a frame that cannot be judged yet."""
         self._left = 0
         """Bytes of the current frame that have not arrived yet. Nothing is held meanwhile."""
+        self._in_message = False
+        """Whether the current frame belongs to a message: it is no ping, pong or Close frame."""
         self._fragmented = False
         self._ended = False
+        self.message_bytes = False
+        """Whether the last `feed` took bytes of a message. Only the application sends those: anything on the path may
+        answer a ping."""
 
     def feed(self, data: bytes) -> bytes:
         """Return what aiohttp may read of the bytes that have arrived so far.
@@ -55,7 +60,9 @@ class ClientFrames:
             return b""
         if self._left >= len(data) and not self._held:
             self._left -= len(data)
+            self.message_bytes = self._in_message
             return data
+        self.message_bytes = self._left > 0 and self._in_message
         data, self._held = self._held + data, b""
         return self._checked(data, self._left)
 
@@ -89,6 +96,8 @@ class ClientFrames:
         if size is None:
             return None
         opcode = first & _OPCODE
+        self._in_message = not opcode & _CONTROL
+        self.message_bytes |= self._in_message
         if opcode == _CLOSE:
             if len(data) - at < size:
                 return None

@@ -70,7 +70,7 @@ class FakeServer:
         return found
 
     async def _register(self, request: web.Request) -> web.Response:
-        self.registrations.append((request.headers.get("client_id"), request.headers.get("client_secret")))
+        self.registrations.append((request.headers.get("Client-Id"), request.headers.get("Client-Secret")))
         if self.register_with:
             return self.register_with.pop(0)
         return web.json_response({"token": f"token-{len(self.registrations)}", "token_type": "Bearer"}, status=201)

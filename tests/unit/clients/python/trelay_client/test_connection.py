@@ -4,7 +4,7 @@ import random
 import re
 import socket
 import ssl
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 import trustme
 from aiohttp import web
@@ -105,3 +105,23 @@ async def test_parts_of_a_frame_count_as_received() -> None:
     async with FakeServer(dripping).up() as server:
         assert ids(await server.take(1)) == ["1"]
         assert server.retries == []
+
+
+async def test_heartbeats_are_answered_and_not_yielded() -> None:
+    answers: list[str] = []
+
+    async def asking(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str(json.dumps(connected()))
+        await socket.send_str(json.dumps({"source": "/trelay", "type": "trelay.heartbeat", "id": "h"}))
+        answers.append(await socket.receive_str())
+        await socket.send_str(json.dumps(event(1)))
+        await socket.receive()
+        return socket
+
+    async with FakeServer(asking).up() as server, asyncio.timeout(60):
+        async with aclosing(subscribe(server.url, CREDENTIALS, answer_heartbeats=True)) as frames:
+            assert [(await anext(frames)).event["id"] for _ in range(2)] == ["c", "1"]
+        assert server.requests[0]["heartbeat"] == "answer"
+        assert answers == ['{"type":"trelay.heartbeat"}']

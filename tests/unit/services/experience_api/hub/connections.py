@@ -35,8 +35,8 @@ class Inner(asyncio.Protocol):
         self.calls.append(f"lost {exc}")
 
 
-def subscriber(*channels: str, may_send: bool = False) -> Subscriber:
-    return Subscriber(uuid4(), "client", interest_in(channels or ("**",)), may_send)
+def subscriber(*channels: str, may_send: bool = False, answers: bool = False) -> Subscriber:
+    return Subscriber(uuid4(), "client", interest_in(channels or ("**",)), may_send, answers=answers)
 
 
 def connection(
@@ -46,10 +46,12 @@ def connection(
     inner: Inner | None = None,
     limit: int = 100_000,
     window: int = 0,
+    answers: bool = False,
 ) -> Connection:
     """Return a connection that writes to a fake transport only."""
     outbox = Outbox(transport, None, limit, window)
-    return Connection(subscriber(*channels), outbox, cast("asyncio.Transport", transport), inner or Inner(), on_detach)
+    who = subscriber(*channels, answers=answers)
+    return Connection(who, outbox, cast("asyncio.Transport", transport), inner or Inner(), on_detach)
 
 
 class Pipe:

@@ -7,8 +7,10 @@ from services.experience_api.hub.connection import Connection
 from services.experience_api.wire.frames import PING
 from tests.unit.services.experience_api.hub.connections import Inner, connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
+from tests.unit.services.experience_api.wire.masked import masked
 
 PONG = b"\x8a\x80\0\0\0\0"
+ANSWER = masked(0x81, b'{"type":"trelay.heartbeat"}')
 
 
 @pytest.fixture
@@ -106,6 +108,55 @@ class TestHeartbeat:
             assert not any(one.count_empty_frame() for _ in range(500))
             assert one.count_empty_frame()
             one.heartbeat()
+
+
+class TestAnswers:
+    """Of a peer that answers heartbeats: something on the path may answer its pings."""
+
+    def test_two_heartbeats_without_an_answer_show_that_it_is_dead(self, transport: FakeTransport) -> None:
+        one = connection(transport, answers=True)
+        for _ in range(3):
+            one.data_received(ANSWER)
+            assert one.heartbeat()
+        for verdict in (True, False):
+            one.data_received(PONG)
+            assert one.heartbeat() is verdict
+
+    def test_an_answer_counts_after_one_heartbeat_without(self, transport: FakeTransport) -> None:
+        one = connection(transport, answers=True)
+        for _ in range(3):
+            one.data_received(PONG)
+            assert one.heartbeat()
+            one.data_received(ANSWER)
+            assert one.heartbeat()
+
+    def test_it_is_alive_while_it_reads_a_backlog(self, transport: FakeTransport) -> None:
+        transport.room = 0
+        one = connection(transport, answers=True)
+        one.outbox.offer(b"x" * 10_000)
+        assert one.heartbeat()
+        for _ in range(4):
+            transport.peer_reads(100)
+            assert one.heartbeat()
+        assert [one.heartbeat() for _ in range(2)] == [True, False]
+
+    async def test_it_responds_with_a_message(self, transport: FakeTransport) -> None:
+        one = connection(transport, answers=True)
+        one.beat = lambda: b"heartbeat"
+        probe = asyncio.create_task(one.responds(10.0))
+        await asyncio.sleep(0)
+        assert transport.sent == b"heartbeat"
+        one.data_received(PONG)
+        assert not probe.done()
+        one.data_received(ANSWER)
+        assert await probe
+
+    async def test_a_pong_is_no_response(self, transport: FakeTransport) -> None:
+        one = connection(transport, answers=True)
+        probe = asyncio.create_task(one.responds(0.01))
+        await asyncio.sleep(0)
+        one.data_received(PONG)
+        assert not await probe
 
 
 class TestResponds:

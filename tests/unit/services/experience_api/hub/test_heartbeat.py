@@ -1,6 +1,6 @@
 import pytest
 
-from services.experience_api.hub.heartbeat import SLOTS, Progress, Wheel, alive, reads
+from services.experience_api.hub.heartbeat import SLOTS, Progress, Wheel, alive, answered, reads
 
 
 def test_each_member_is_due_once_a_turn_the_first_time_after_a_full_turn() -> None:
@@ -82,3 +82,19 @@ def test_a_backlog_is_more_than_is_on_its_way() -> None:
     assert not Progress(0).backlog
     assert not measured(10**9, queued=10_000).backlog
     assert measured(0, queued=10_000, buffered=10_000).backlog
+
+
+@pytest.mark.parametrize(
+    ("received", "before", "now", "stalled", "expected"),
+    [
+        (True, measured(100), measured(102), 5, True),
+        (False, measured(100, window=5000), measured(102, window=20_000), 0, True),
+        (False, measured(100, window=5000), measured(102, window=20_000), 1, False),  # what a proxy has read
+        (False, measured(100, queued=1_000_000), measured(40_100, queued=960_000), 1, True),
+        (False, measured(100, queued=1_000_000), measured(100, queued=1_000_000), 1, False),
+    ],
+)
+def test_a_peer_that_answers_heartbeats(
+    received: bool, before: Progress, now: Progress, stalled: int, expected: bool
+) -> None:
+    assert answered(received=received, before=before, now=now, stalled=stalled) is expected

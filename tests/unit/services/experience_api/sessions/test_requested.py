@@ -2,7 +2,7 @@ import pytest
 from multidict import CIMultiDict, MultiDict
 
 from services.experience_api.refusals import MALFORMED, Refused
-from services.experience_api.sessions.requested import Requested, read_requested, read_wait
+from services.experience_api.sessions.requested import Requested, check_one_way, read_requested, read_wait
 
 NOW = 1_767_323_045.0
 
@@ -13,6 +13,14 @@ def test_the_parameters_are_read() -> None:
     assert read_requested(CIMultiDict(), MultiDict({"cursor": "", "since": ""}), now=NOW) == Requested(
         None, None, None, heartbeat=False
     )
+
+
+def test_a_client_may_answer_heartbeats_over_a_connection_with_two_ways() -> None:
+    found = read_requested(CIMultiDict(), MultiDict({"heartbeat": "answer"}), now=NOW)
+    assert (found.heartbeat, found.answers) == (True, True)
+    check_one_way(MultiDict({"heartbeat": "event"}))
+    with pytest.raises(Refused, match="found 'answer'; expected 'event', except on /ws/publish"):
+        check_one_way(MultiDict({"heartbeat": "answer"}))
 
 
 def test_filters_are_read() -> None:

@@ -120,3 +120,16 @@ def test_what_follows_a_close_frame_is_dropped() -> None:
 def test_a_flood_of_empty_frames_is_cut() -> None:
     pings = masked(0x89, b"") * 100_000
     assert len(passed([pings, pings])) == 1101 * 6
+
+
+def test_bytes_of_messages_are_told_from_those_of_pongs() -> None:
+    frames = ClientFrames()
+    pong, fragment = masked(0x8A, b"pong"), masked(0x01, b"fragment")
+    pieces = [pong, pong[:7], pong[7:], MESSAGE, pong, pong + MESSAGE, MESSAGE + pong, pong[:3], pong[3:] + MESSAGE]
+    pieces += [MESSAGE[:1], MESSAGE[1:7], MESSAGE[7:9], MESSAGE[9:] + pong, fragment, pong, masked(0x80, b"end")]
+    found = []
+    for piece in pieces:
+        frames.feed(piece)
+        found.append(frames.message_bytes)
+    first = [False, False, False, True, False, True, True, False, True]
+    assert found == [*first, False, True, True, True, True, False, True]
