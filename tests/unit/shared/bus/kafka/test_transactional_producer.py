@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from shared.bus.kafka.batches import RecordBatch
 from shared.bus.kafka.client.cluster import Cluster, TopicMetadata
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.transactional_producer import TransactionalProducer
 from shared.bus.kafka.wire.offsets import OffsetFetchRequest
 from shared.bus.kafka.wire.transactions import InitProducerIdRequest
-from shared.bus.protocol import TopicPartition, Transaction
+from shared.bus.protocol import Outgoing, TopicPartition, Transaction
 from shared.errors import Fenced, Unavailable
 from shared.runtime.clock import SystemClock
 
@@ -263,9 +262,9 @@ class OneConnection:
 async def test_a_broker_gets_the_records_and_the_offsets_of_a_transaction_one_after_the_other() -> None:
     cluster = OneBroker()
     producer = TransactionalProducer(cluster, "writer-a")
-    await producer.open()
+    encoder = await producer.open()
     cluster.scripted["Produce"] = [lambda: SimpleNamespace(topics=[("t", [(0, 0)])])]
-    await producer.write(committing_offsets(), [RecordBatch("t", 0, b"")], 2.0)
+    await producer.write(committing_offsets(), encoder.encode("t", 0, [Outgoing(b"C-1", b"{}")], 0), 2.0)
     names = [name for _, name in cluster.requests]
     assert {"Produce", "TxnOffsetCommit"} <= set(names)
     assert cluster.overlapping == []
