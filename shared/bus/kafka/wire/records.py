@@ -7,12 +7,12 @@ records by tables, before they are compressed as well, which takes as long as al
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 from shared.bus.kafka.wire.checksum import crc32c
-from shared.bus.protocol import RECORD_LIMIT, Headers, Outgoing, check_size
+from shared.bus.protocol import RECORD_LIMIT, Outgoing, check_size
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 HEADER_SIZE = _HEADER.size
@@ -74,7 +74,8 @@ class _HeaderEncoder:
         self._before = b""
         """The number of headers, the first one, and the name of the second one."""
 
-    def encode(self, headers: Headers) -> bytes:
+    def encode(self, headers: Sequence[tuple[str, bytes | None]]) -> bytes:
+        """Encode all headers of a record; of a record that another program wrote, one may have no value."""
         if len(headers) == _USUAL:
             first, (name, value) = headers
             if first is not self._first or name is not self._name:
@@ -92,7 +93,8 @@ class BatchHead(NamedTuple):
     transactional: bool
     sequence: int
     """The sequence number of the first record."""
-    count: int
+    total: int
+    """The number of records."""
     timestamp: int
     """In milliseconds since 1970."""
 
@@ -109,12 +111,12 @@ class BatchHead(NamedTuple):
             _MAGIC,
             crc,
             codec | (_TRANSACTIONAL if self.transactional else 0),
-            self.count - 1,
+            self.total - 1,
             self.timestamp,
             self.timestamp,
             *self.producer,
             self.sequence,
-            self.count,
+            self.total,
         )
 
 

@@ -65,7 +65,13 @@ def test_offsets_of_many_small_records_have_the_bytes_of_aiokafka(limit: int) ->
 
 def test_headers_that_change_their_name_or_their_first_are_encoded_anew() -> None:
     other = ("content-type", b"text/plain")
-    pairs = [(SHARED, ("a", b"1")), (SHARED, ("a", b"2")), (SHARED, ("b", b"3")), (other, ("b", None)), (other, other)]
+    pairs: list[Any] = [
+        (SHARED, ("a", b"1")),
+        (SHARED, ("a", b"2")),
+        (SHARED, ("b", b"3")),
+        (other, ("b", None)),
+        (other, other),
+    ]
     written = [Outgoing(b"k", b"v", pair) for pair in pairs]
     assert made(written, 1000) == by_aiokafka(written, 1000)
 
