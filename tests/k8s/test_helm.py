@@ -1,19 +1,17 @@
-"""The Helm chart with its own values renders what the overlay `minimal` does."""
+"""The Helm chart renders what each overlay does: `minimal` with its own values, the others with values files."""
 
-import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from services.standalone.embedded.process import ServerMissing
-from tests.k8s.helm import helm
-from tests.k8s.rendering import ROOT, Object, documents, overlay, with_components
+from tests.k8s.chart_values import OVERLAYS, identity, objects_of, unhash, values
+from tests.k8s.helm import CHART, chart, helm
+from tests.k8s.rendering import Object, overlay, with_components
 
-CHART = ROOT / "deploy" / "helm" / "trelay"
-HASH = re.compile(r"-settings-[a-z0-9]{10}$")
+pytestmark = pytest.mark.usefixtures("program")
 
 
 @pytest.fixture(scope="module")
@@ -24,55 +22,51 @@ def program() -> Path:
         pytest.skip(str(exc))
 
 
-def _rendered(program: Path, *more: str) -> list[Object]:
-    command = [str(program), "template", "trelay", str(CHART), "--namespace", "trelay", *more]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=240)
-    return documents(done.stdout)
-
-
 def _comparable(objects: list[Object]) -> dict[tuple[str, str], Object]:
     """Return the objects by kind and name, without what the two tools do differently on purpose."""
     found = {}
-    for each in objects:
+    for each in map(unhash, objects):  # the chart annotates pods with a hash of the settings
         each["metadata"].pop("namespace", None)
-        _unhash(each)
         template = each.get("spec", {}).get("template")
-        if template:
+        if each["kind"] == "Deployment":
             template["metadata"].pop("annotations", None)
         if each["kind"] == "ConfigMap":
-            each["data"] = {name: yaml.safe_load(text) for name, text in each["data"].items()}
-        found[each["kind"], each["metadata"]["name"]] = each
+            each["data"] = {name: _content(name, text) for name, text in each["data"].items()}
+        found[identity(each)] = each
     return found
 
 
-def _unhash(value: Any) -> None:
-    """Kustomize puts a hash into the names of ConfigMaps; the chart annotates pods with one."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-        if isinstance(item, str):
-            value[key] = HASH.sub("-settings", item)
-        elif isinstance(item, dict | list):
-            _unhash(item)
+def _content(name: str, text: str) -> object:
+    return yaml.safe_load(text) if name.endswith((".yaml", ".json")) else text
 
 
-def test_the_chart_renders_the_overlay_minimal(program: Path) -> None:
-    _assert_equal(_rendered(program), overlay("minimal"))
+def test_the_chart_renders_the_overlay_minimal() -> None:
+    _assert_equal(chart(), overlay("minimal"))
 
 
-def test_the_chart_renders_the_components_of_monitoring(program: Path, tmp_path: Path) -> None:
-    found = _rendered(program, "--set", "monitoring.podMonitor=true,monitoring.rules=true,monitoring.dashboards=true")
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_chart_renders_the_other_overlays(name: str) -> None:
+    found = chart(*values(name), "--values", objects_of(name))
+    identities = [identity(each) for each in found]
+    assert len(identities) == len(set(identities))
+    _assert_equal(found, overlay(name))
+
+
+def test_the_chart_renders_the_components_of_monitoring(tmp_path: Path) -> None:
+    found = chart("--set", "monitoring.podMonitor=true,monitoring.rules=true,monitoring.dashboards=true")
     _assert_equal(
         found, with_components("overlays/minimal", ["pod-monitor", "prometheus-rules", "dashboards"], tmp_path)
     )
 
 
-def test_the_chart_renders_the_component_of_the_admin_api(program: Path, tmp_path: Path) -> None:
-    found = _rendered(program, "--set", "admin.enabled=true")
+def test_the_chart_renders_the_component_of_the_admin_api(tmp_path: Path) -> None:
+    found = chart("--set", "admin.enabled=true")
     _assert_equal(found, with_components("overlays/minimal", ["experience-admin"], tmp_path))
-    alone = _rendered(program, "--set", "admin.enabled=true,networkPolicies.enabled=false")
+    alone = chart("--set", "admin.enabled=true,networkPolicies.enabled=false")
     assert "NetworkPolicy" not in {each["kind"] for each in alone}
     (volume,) = (
         volume
-        for each in _rendered(program, "--set", "admin.enabled=true,admin.secret=mine")
+        for each in chart("--set", "admin.enabled=true,admin.secret=mine")
         if (each["kind"], each["metadata"]["name"]) == ("Deployment", "experience-api")
         for volume in each["spec"]["template"]["spec"]["volumes"]
         if volume["name"] == "operators"
@@ -95,11 +89,11 @@ def test_the_chart_is_clean(program: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_a_change_of_settings_restarts_one_service_alone(program: Path) -> None:
+def test_a_change_of_settings_restarts_one_service_alone() -> None:
     def marks(*more: str) -> dict[str, str]:
         return {
             each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"]["trelay/settings"]
-            for each in _rendered(program, *more)
+            for each in chart(*more)
             if each["kind"] == "Deployment"
         }
 
