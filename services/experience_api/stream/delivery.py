@@ -124,6 +124,8 @@ class Delivery:
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
         self._draining = False
+        self._spread = 0.0
+        """Seconds over which the subscribers that are closed reconnect."""
         self._serving = 0
         self._empty = asyncio.Event()
 
@@ -271,9 +273,11 @@ class Delivery:
         self._draining = True
         self._empty.clear()
         options = self._options.drain
+        connections = list(self._hub.connections.values())
+        self._spread = options.spread_of(len(connections))
         try:
             async with asyncio.timeout(within):
-                for wave in waves(list(self._hub.connections.values()), within, options, self._rng):
+                for wave in waves(connections, within, options, self._rng):
                     for connection in wave:
                         self._end_draining(connection)
                     await self._clock.sleep(options.pause)
@@ -284,7 +288,7 @@ class Delivery:
             return
 
     def _end_draining(self, connection: Connection) -> None:
-        wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._options.drain.spread)
+        wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._spread)
         connection.outbox.offer(self._control_events.draining(connection.subscriber, wait))
         connection.end(DRAINING, wait)
 

@@ -22,8 +22,16 @@ class DrainOptions(Options):
     pause: float = Field(default=0.2, gt=0)
     """Seconds between two waves."""
 
+    reconnects_per_second: float = Field(default=200.0, gt=0)
+    """Reconnections that the other replicas are to take a second: so many closed subscribers reconnect in each, unless
+    that takes longer than `spread`. Replicas that stop at the same time add up."""
+
     spread: float = Field(default=4.0, ge=0)
-    """Seconds over which closed subscribers reconnect."""
+    """Seconds over which closed subscribers reconnect at most."""
+
+    def spread_of(self, count: int) -> float:
+        """Return the seconds over which so many closed subscribers reconnect."""
+        return min(self.spread, count / self.reconnects_per_second)
 
 
 def waves(items: Sequence[Item], within: float, options: DrainOptions, rng: random.Random) -> Iterator[list[Item]]:

@@ -32,7 +32,7 @@ experience:
     hub: {outbox_bytes: 1048576, heartbeat: {seconds: 25}}
     catch_up: {log_reader: {readers: 8, chunk_bytes: 1048576}, drain_timeout: 30}
     compression: {enabled: true, min_bytes: 512, level: 6, except_user_agents: [Safari/]}
-    drain: {wave: 200, pause: 0.2, spread: 4}
+    drain: {wave: 200, pause: 0.2, reconnects_per_second: 200, spread: 4}
     close_timeout: 5
     inbound_bytes: 262144
     inbound_per_second: 50

@@ -210,14 +210,23 @@ class TestDrain:
         with pytest.raises(websockets.InvalidStatus, match="503"):
             await websockets.connect(stream.url())
 
-    async def test_waits_are_spread(self, bus: MemoryBus) -> None:
-        async with streaming(bus, TOPIC, {"drain": {"spread": 100.0}}) as stream:
+    @pytest.mark.parametrize(
+        ("options", "longest"),
+        [
+            ({"spread": 100.0, "reconnects_per_second": 0.1}, 101.0),
+            ({"spread": 100.0, "reconnects_per_second": 2}, 11.0),
+        ],
+        ids=["over the longest time", "at the rate"],
+    )
+    async def test_waits_are_spread(self, bus: MemoryBus, options: dict[str, float], longest: float) -> None:
+        async with streaming(bus, TOPIC, {"drain": options}) as stream:
             peers = [Reader(await websockets.connect(stream.url())) for _ in range(20)]
             await eventually(lambda: stream.delivery.counts.connections == 20)
             await stream.delivery.drain(10)
             waits = {float((await peer.closed())[1].partition("wait=")[2]) for peer in peers}
         assert len(waits) > 10
-        assert all(1.0 <= wait <= 101.0 for wait in waits)
+        assert all(1.0 <= wait <= longest for wait in waits)
+        assert max(waits) - min(waits) > (longest - 1) / 4
 
     async def test_it_returns_in_time(self, stream: Stream) -> None:
         peer = await raw_socket(stream)

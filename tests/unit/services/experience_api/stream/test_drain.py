@@ -26,3 +26,9 @@ def test_waves_are_as_small_as_time_allows(count: int, within: float, sizes: lis
 def test_the_order_is_random() -> None:
     orders = {tuple(next(waves(range(10), 10.0, OPTIONS, random.Random(seed)))) for seed in range(20)}
     assert len(orders) > 10
+
+
+@pytest.mark.parametrize(("count", "seconds"), [(0, 0.0), (1, 0.005), (250, 1.25), (800, 4.0), (5000, 4.0)])
+def test_subscribers_reconnect_at_a_rate_that_others_can_take(count: int, seconds: float) -> None:
+    """A few are away for a moment only; many are spread over no longer than the limit."""
+    assert DrainOptions().spread_of(count) == pytest.approx(seconds)
