@@ -1,4 +1,4 @@
-"""The program `load.py` in a pod: begins, and reports what came."""
+"""A program in a pod: begins, and reports what came."""
 
 import json
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from tests.k8s.cluster.deploying import REGISTRY, SLOW, VERSION, Cluster, progra
 
 POD = "load"
 POSTGRESQL = {"app.kubernetes.io/component": "postgresql"}
+PACKAGE = "tests.k8s.cluster.programs"
 LABELS = {"app.kubernetes.io/component": "cli", "trelay/subscriber": "true"}
 
 
@@ -59,7 +60,7 @@ def load(
     """
     verdict = Verdict()
     environment = {"RATE": str(rate), "SUBSCRIBERS": str(subscribers), "SETTLE": str(settle)}
-    start(cluster, "load.py", version, **environment, **more)
+    start(cluster, "load", version, **environment, **more)
     until(lambda: "connected" in cluster.log(POD), 300, lambda: cluster.log(POD) + cluster.state())
     yield verdict
     verdict.found = stop(cluster, settle + 60)
@@ -67,9 +68,13 @@ def load(
 
 def start(cluster: Cluster, name: str, version: str = VERSION, **environment: str) -> None:
     """Start a program in place of the one before, on the node of PostgreSQL: drains of other nodes leave it alone."""
-    pod = program(POD, LABELS, [f"/programs/{name}"], **environment)
+    pod = program(POD, LABELS, ["-m", f"{PACKAGE}.{name}"], **environment)
     beside = {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": POSTGRESQL}}
-    pod["spec"]["containers"][0]["image"] = f"{REGISTRY}/cli:{version}"
+    (container,) = pod["spec"]["containers"]
+    container["image"] = f"{REGISTRY}/cli:{version}"
+    container["workingDir"] = "/package"  # where `-m` looks first
+    path = f"/package/{PACKAGE.replace('.', '/')}"
+    container["volumeMounts"].append({"name": "programs", "mountPath": path, "readOnly": True})
     pod["spec"]["affinity"] = {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [beside]}}
     cluster.do("delete", "pod", POD, "--ignore-not-found", "--wait=true")
     cluster.apply([egress(), pod])

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.k8s
 READY_WITHIN = 120
 KILLING = float(os.environ.get("TRELAY_K8S_KILLING", "300"))
 SEED = int(os.environ.get("TRELAY_K8S_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
-RATE, SUBSCRIBERS = 50, 20
+RATE = int(os.environ.get("TRELAY_K8S_RATE", "50"))
+SUBSCRIBERS = int(os.environ.get("TRELAY_K8S_SUBSCRIBERS", "20"))
+OF_ONE_ACCOUNT = os.environ.get("TRELAY_K8S_OF_ONE_ACCOUNT", "")
 DATABASE = "postgresql://trelay@trelay-postgresql-rw:5432/trelay"
 VICTIMS = {
     "app=trelay-kafka": "statefulset/trelay-kafka",
@@ -70,7 +72,8 @@ def test_kills_lose_and_repeat_nothing(cluster: Cluster, objects: list[Object]) 
     cluster.psql(TABLES, pod="trelay-postgresql-0")
     killed: list[str] = []
     selectors: list[str] = []
-    with load(cluster, rate=RATE, subscribers=SUBSCRIBERS, settle=180, DATABASE=DATABASE, DATABASE_TLS="1") as verdict:
+    environment = {"DATABASE": DATABASE, "DATABASE_TLS": "1", "OF_ONE_ACCOUNT": OF_ONE_ACCOUNT}
+    with load(cluster, rate=RATE, subscribers=SUBSCRIBERS, settle=180, **environment) as verdict:
         end = time.monotonic() + KILLING
         while time.monotonic() < end or selectors:
             selectors = selectors or rng.sample(sorted(VICTIMS), len(VICTIMS))

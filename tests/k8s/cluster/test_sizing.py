@@ -60,7 +60,7 @@ def test_what_connections_cost(single: Cluster) -> None:
         if not connections:
             _report("0 connections, 0 events/s", _measured(single))
             continue
-        start(single, "connections.py", CONNECTIONS=str(connections))
+        start(single, "connections", CONNECTIONS=str(connections))
         until(lambda: "connected" in single.log(POD), 300, lambda: single.log(POD) + single.state())
         print(single.log(POD).splitlines()[0])
         found = _measured(single)

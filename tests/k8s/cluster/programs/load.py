@@ -1,19 +1,17 @@
 """Feeds rows and subscribes, in a pod of the image `cli`, until SIGTERM; then prints the verdict as one line of JSON.
 
-It reconnects as the protocol says, with the cursor of its last frame, and repairs nothing: each event must come once.
+Its subscribers reconnect as the client library does.
 """
 
 import asyncio
 import json
 import os
-import random
 import signal
 import ssl
 import sys
 import time
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
-from urllib.parse import urlencode
 
 import aiohttp
 import asyncpg
@@ -21,8 +19,8 @@ import asyncpg
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.database.options import DatabaseOptions
+from tests.k8s.cluster.programs.subscriber import ACCOUNTS, POLL, SECRET, Phases, Subscriber, times
 
-URL = os.environ.get("URL", "https://experience-api:8080")
 AUTHORITY = "/authority/ca.crt"
 PASSWORD = Path("/run/secrets/trelay/database/password")
 DATABASE = os.environ.get("DATABASE", "postgresql://trelay@postgresql:5432/trelay")
@@ -30,85 +28,9 @@ TLS = {"tls": {"ca_file": AUTHORITY}} if os.environ.get("DATABASE_TLS") else {}
 RATE = float(os.environ.get("RATE", "100"))
 SUBSCRIBERS = int(os.environ.get("SUBSCRIBERS", "20"))
 SETTLE = float(os.environ.get("SETTLE", "60"))
-SECRET = "a-secret-of-the-load-program"
-PAUSE = 0.05
-LONGEST_PAUSE = 1.0
-"""Seconds between two attempts to connect: twice as long after each, and by chance up to half less."""
-REGISTERING = asyncio.Semaphore(4)
 PREFIX = os.environ.get("PREFIX", f"load-{time.time_ns()}")
-ACCOUNTS = 50
 OF_ONE_ACCOUNT = bool(os.environ.get("OF_ONE_ACCOUNT"))
 """Each subscriber asks for the rows of one account, by a filter, instead of all rows."""
-
-
-@dataclass
-class Subscriber:
-    """One consumer, and everything that it received."""
-
-    name: str
-    account: int | None = None
-    """The only account that it asks for."""
-    cursor: str | None = None
-    numbers: list[int] = field(default_factory=list)
-    gaps: int = 0
-    away: list[float] = field(default_factory=list)
-    """Seconds from each end of a connection to the next connection."""
-    lost_at: float | None = None
-    """When its last connection ended, while it has none."""
-    refused: list[int] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    """What else ended a connection, or prevented it."""
-    token: str | None = None
-
-    async def run(self, session: aiohttp.ClientSession) -> None:
-        """Subscribe until cancelled."""
-        pause = PAUSE
-        while True:
-            connected = len(self.away)
-            try:
-                self.token = self.token or await self._register(session)
-                await self._listen(session, self.token)
-            except aiohttp.WSServerHandshakeError as exc:
-                self.refused.append(exc.status)
-            except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-                self.failed.append(type(exc).__name__)
-            if self.lost_at is None and self.cursor is not None:
-                self.lost_at = time.monotonic()
-            pause = PAUSE if len(self.away) > connected else min(LONGEST_PAUSE, 2 * pause)
-            await asyncio.sleep(pause * random.uniform(0.5, 1))
-
-    async def _register(self, session: aiohttp.ClientSession) -> str:
-        headers = {"client_id": self.name, "client_secret": SECRET}
-        async with REGISTERING, session.post(f"{URL}/consumers", headers=headers) as answer:
-            answer.raise_for_status()
-            return str((await answer.json())["token"])
-
-    async def _listen(self, session: aiohttp.ClientSession, token: str) -> None:
-        query = {"cursor": self.cursor} if self.cursor else {}
-        if self.account is not None:
-            query |= {"channels": "feed", "filters": json.dumps({"feed": f"account = 's{self.account}'"})}
-        headers = {"Authorization": f"Bearer {token}"}
-        async with session.ws_connect(f"{URL}/ws/publish?{urlencode(query)}", headers=headers, heartbeat=10) as socket:
-            if self.lost_at is not None:
-                self.away.append(time.monotonic() - self.lost_at)
-                self.lost_at = None
-            async for message in socket:
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    self._note(json.loads(message.data))
-
-    def _note(self, frame: dict[str, object]) -> None:
-        if frame["source"] == "/trelay":
-            self.gaps += frame["type"] == "trelay.gap"
-        else:
-            data = frame["data"]
-            assert isinstance(data, dict)
-            self.numbers.append(int(data["number"]))
-        cursor = frame.get("cursor")
-        self.cursor = str(cursor) if cursor else self.cursor
-
-    def expected(self, numbers: set[int]) -> set[int]:
-        """Return those of some rows that it must receive."""
-        return numbers if self.account is None else {each for each in numbers if each % ACCOUNTS == self.account}
 
 
 async def main() -> int:
@@ -122,26 +44,43 @@ async def main() -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     trusted = ssl.create_default_context(cafile=AUTHORITY)
     connector = aiohttp.TCPConnector(limit=0, force_close=True, ssl=trusted)
+    phases = Phases()
     async with aiohttp.ClientSession(
-        connector=connector, timeout=aiohttp.ClientTimeout(total=None, connect=5)
+        connector=connector, timeout=aiohttp.ClientTimeout(total=None, connect=10), trace_configs=[phases.tracing()]
     ) as session:
         running = [asyncio.create_task(subscriber.run(session)) for subscriber in subscribers]
-        while any(subscriber.cursor is None for subscriber in subscribers):
-            await asyncio.sleep(PAUSE)
+        while any(subscriber.state.cursor is None for subscriber in subscribers):
+            await asyncio.sleep(POLL)
         print("connected", flush=True)
-        began = time.monotonic()
+        running.append(asyncio.create_task(phases.measure_lateness()))
+        phases.connect.clear()
+        phases.upgrade.clear()
+        began, cpu = time.monotonic(), time.process_time()
         numbers = await _feed(stop, trusted)
-        seconds = time.monotonic() - began
-        deadline = time.monotonic() + SETTLE
-        committed = set(numbers)
-        while time.monotonic() < deadline and any(each.expected(committed) - set(each.numbers) for each in subscribers):
-            await asyncio.sleep(1)
+        seconds, cpu = time.monotonic() - began, time.process_time() - cpu
+        await _settle(numbers, subscribers)
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-    verdict = _verdict(numbers, seconds, subscribers)
+    verdict = {**_verdict(numbers, seconds, subscribers), **times(subscribers, phases), "cpu": round(cpu / seconds, 2)}
     print(json.dumps(verdict), flush=True)
     return 0 if verdict["lost"] == verdict["twice"] == verdict["foreign"] == 0 else 1
+
+
+async def _settle(numbers: list[int], subscribers: list[Subscriber]) -> None:
+    """Wait until each subscriber has as many rows as it must receive, and a connection.
+
+    It counts only: looking up which rows they are takes so long that those who reconnect meanwhile would be late.
+    """
+    deadline = time.monotonic() + SETTLE
+    of_account = Counter(number % ACCOUNTS for number in numbers)
+    while time.monotonic() < deadline:
+        expected = (len(numbers) if each.account is None else of_account[each.account] for each in subscribers)
+        if all(
+            each.away is None and len(each.numbers) >= count for each, count in zip(subscribers, expected, strict=True)
+        ):
+            return
+        await asyncio.sleep(1)
 
 
 async def _add_clients(options: DatabaseOptions, names: list[str]) -> None:
@@ -185,23 +124,19 @@ async def _feed(stop: asyncio.Event, trusted: ssl.SSLContext) -> list[int]:
 
 def _verdict(numbers: list[int], seconds: float, subscribers: list[Subscriber]) -> dict[str, object]:
     committed = set(numbers)
-    away = sorted(seconds for subscriber in subscribers for seconds in subscriber.away)
-    failed = [error for subscriber in subscribers for error in subscriber.failed]
-    refused = [status for subscriber in subscribers for status in subscriber.refused]
+    failed = Counter(error for subscriber in subscribers for error in subscriber.failed)
+    refused = Counter(str(status) for subscriber in subscribers for status in subscriber.refused)
     return {
         "rows": len(numbers),
         "rows_per_second": round(len(numbers) / seconds, 1),
         "subscribers": len(subscribers),
         "lost": sum(len(each.expected(committed) - set(each.numbers)) for each in subscribers),
-        "twice": sum(len(each.numbers) - len(set(each.numbers)) for each in subscribers),
+        "twice": sum(each.repeated + len(each.numbers) - len(set(each.numbers)) for each in subscribers),
         "frames_per_second": round(sum(len(each.numbers) for each in subscribers) / seconds),
         "foreign": sum(len(set(each.numbers) - each.expected(committed)) for each in subscribers),
         "gaps": sum(subscriber.gaps for subscriber in subscribers),
-        "reconnects": len(away),
-        "reconnect_p50_s": round(away[len(away) // 2], 2) if away else None,
-        "reconnect_p99_s": round(away[min(len(away) - 1, len(away) * 99 // 100)], 2) if away else None,
-        "failed": {error: failed.count(error) for error in sorted(set(failed))},
-        "refused": {str(status): refused.count(status) for status in sorted(set(refused))},
+        "failed": dict(sorted(failed.items())),
+        "refused": dict(sorted(refused.items())),
     }
 
 
