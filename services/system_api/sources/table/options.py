@@ -40,9 +40,7 @@ def _table(name: str) -> str:
     return name
 
 
-_Column = Annotated[
-    str, Field(min_length=1, max_length=200), Form(r"^[^\x00]+$", "the name of a column, without NUL characters")
-]
+_Column = Annotated[str, Field(min_length=1, max_length=200), Form(r"^[^\x00]+$", "a name without NUL characters")]
 
 
 _SlotName = Annotated[str, Form(r"^[a-z0-9_]{1,63}$", "at most 63 lower-case letters, digits and '_'")]
