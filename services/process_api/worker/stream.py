@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 
 from services.process_api.operations.controls import Controls, RewindAsked
 from services.process_api.operations.gate import Ahead, Gate, Paused
+from services.process_api.operations.hold import Hold
 from services.process_api.operations.statuses import Held, PartitionStatus, StateSize
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
@@ -25,7 +26,6 @@ from services.process_api.state.store import Stores
 from services.process_api.worker.batch import Batch
 from services.process_api.worker.commits import Commits
 from services.process_api.worker.filler import Filler, TransactionOptions
-from services.process_api.worker.hold import Hold
 from services.process_api.worker.pace import Pace
 from services.process_api.worker.poison import Attempts, PoisonTracker, SlowRecords
 from services.process_api.worker.reporting import Reporter

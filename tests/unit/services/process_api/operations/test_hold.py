@@ -1,7 +1,7 @@
 """The hold of a partition."""
 
+from services.process_api.operations.hold import Hold
 from services.process_api.pipeline.steps.outcome import Blocked
-from services.process_api.worker.hold import Hold
 
 BLOCKED = Blocked("no answer", "steps.0.enrich")
 
