@@ -132,7 +132,7 @@ async def test_a_frozen_server_delays_no_other_source_and_is_read_on(
             for number in range(3):
                 sftp_folder.write(f"{number}.csv", csv(number))
                 await healthy.drain()
-            with pytest.raises(Unavailable, match="no answer within 1 s"):
+            with pytest.raises(Unavailable):
                 await again
             assert ids(healthy.data) == [0, 1, 2]
             requests._timeout = 60
@@ -140,8 +140,9 @@ async def test_a_frozen_server_delays_no_other_source_and_is_read_on(
         assert ids(hanging.data) == list(range(100_000))
         # The threads that hung have ended: those of the two sources are left, and of their finishers.
         await until(lambda: sum(each.name.startswith("source files") for each in threading.enumerate()) == 4)
-    noise = [each for each in caplog.records if each.name.startswith("asyncssh") and each.levelno > logging.INFO]
-    assert [each for each in caplog.records if each.name == "asyncio"] + noise == []
+    logged = [each for each in caplog.records if each.name.startswith("asyncssh") and each.levelno > logging.INFO]
+    logged += [each for each in caplog.records if each.name == "asyncio" and each.exc_info]
+    assert logged == []
 
 
 async def test_a_link_on_a_server_is_read_where_it_leads_to(sftp: SftpServer, unique_name: str) -> None:
@@ -153,7 +154,7 @@ async def test_a_link_on_a_server_is_read_where_it_leads_to(sftp: SftpServer, un
     (folder / "in/to-a-folder.csv").symlink_to("below")
     (folder / "in/latest.csv").symlink_to(folder / "first")
     (folder / "first").write_text(csv(1))
-    (folder / "second").write_text(csv(2))
+    (folder / "second").write_text(csv(2, 4))  # SFTP tells the size, and the time in whole seconds
     (folder / "in/below/b.csv").write_text(csv(3))
     url = f"sftp://127.0.0.1:{sftp.port}{folder}/in/**/*.csv"
     poller = FilePoller(url, mode="drop", drop={"stable_seconds": 0}, remote={"options": sftp.options})
@@ -161,7 +162,7 @@ async def test_a_link_on_a_server_is_read_where_it_leads_to(sftp: SftpServer, un
         assert sorted(ids(await poller.drain())) == [1, 3]
         (folder / "in/latest.csv").unlink()
         (folder / "in/latest.csv").symlink_to(folder / "second")
-        assert ids(await poller.drain()) == [2]
+        assert ids(await poller.drain()) == [2, 4]
         assert poller.problems == poller.waiting == []
 
 
