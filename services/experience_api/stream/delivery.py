@@ -6,7 +6,7 @@ bus -> feed -> history -> hub -> outboxes. A subscriber that is not live reaches
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from functools import partial
 from typing import Self
 
@@ -124,8 +124,7 @@ class Delivery:
         self._tasks = Tasks()
         self._stack = AsyncExitStack()
         self._draining = False
-        self._spread = 0.0
-        """Seconds over which the subscribers that are closed reconnect."""
+        self._spread = 0.0  # seconds over which the subscribers that are closed reconnect
         self._serving = 0
         self._empty = asyncio.Event()
 
@@ -275,7 +274,7 @@ class Delivery:
         options = self._options.drain
         connections = list(self._hub.connections.values())
         self._spread = options.spread_of(len(connections))
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(within):
                 for wave in waves(connections, within, options, self._rng):
                     for connection in wave:
@@ -284,8 +283,6 @@ class Delivery:
                 while self._serving:
                     self._empty.clear()
                     await self._empty.wait()
-        except TimeoutError:
-            return
 
     def _end_draining(self, connection: Connection) -> None:
         wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._spread)

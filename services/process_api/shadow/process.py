@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Self
 
 from services.process_api.pipeline.pipeline import PipelineOptions
+from services.process_api.pipeline.steps.python_pool.piped import start_piped
 from services.process_api.shadow.messages import HEAD, Given, Verdict, framed, pack, unpack_verdict
 from shared.errors import Unavailable
-from shared.runtime.processes import start_piped
 
 _RUNNER = "services.process_api.shadow.runner"
 

@@ -1,4 +1,4 @@
-"""Record batches, magic 2, as a producer sends them and brokers store them. No I/O.
+"""Record batches, magic 2, as a producer sends them and brokers store them.
 
 All records of a batch have one timestamp here. See https://kafka.apache.org/documentation/#recordbatch.
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.python_pool.frames import HEAD, Kind, frame
+from services.process_api.pipeline.steps.python_pool.piped import start_piped
 from shared.errors import Unavailable
-from shared.runtime.processes import start_piped
 
 _WORKER = "services.process_api.pipeline.steps.python_pool.worker"
 

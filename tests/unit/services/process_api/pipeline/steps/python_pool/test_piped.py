@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from shared.runtime.processes import start_piped
+from services.process_api.pipeline.steps.python_pool.piped import start_piped
 
 MEGABYTE = 1024 * 1024
 
