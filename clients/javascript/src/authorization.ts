@@ -54,7 +54,7 @@ export class Authorization {
   async #register({ clientId, clientSecret }: { clientId: string; clientSecret: string }): Promise<string> {
     const headers = { "Client-Id": clientId, "Client-Secret": clientSecret };
     // A redirect is not followed: the secret would go to the address that the response names.
-    const request = { method: "POST", headers, signal: this.#signal, redirect: "error" } as const;
+    const request = { method: "POST", headers, signal: this.#signal, redirect: "manual" } as const;
     const response = await fetch(new URL("consumers", this.#base), request);
     if (!response.ok) {
       const ending = await refusal(response);
@@ -63,7 +63,11 @@ export class Authorization {
       }
       throw new Refused(ending);
     }
-    return ((await response.json()) as { token: string }).token;
+    const { token } = (await response.json()) as { token?: unknown };
+    if (typeof token !== "string") {
+      throw new TypeError("found no token in the response of POST /consumers");
+    }
+    return token;
   }
 }
 

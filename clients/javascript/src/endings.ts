@@ -68,11 +68,10 @@ export class Endings {
     const text = ending.status === undefined ? `closed with ${ending.code}` : `refused with ${ending.status}`;
     const reason = ending.reason === "" ? text : `${text}: ${ending.reason}`;
     const token = ending.status === 401 || TOKEN_CODES.has(ending.code);
-    if (token && renewable && !this.#renewed) {
+    const renew = token && renewable && !this.#renewed;
+    if (renew) {
       this.#renewed = true;
-      return { pause: 0, renew: true, reason };
-    }
-    if (token || this.#final(ending)) {
+    } else if (token || this.#final(ending)) {
       throw new TrelayStopped(reason, ending.status ?? ending.code);
     }
     if ((ending.openFor ?? 0) >= STABLE) {
@@ -80,7 +79,9 @@ export class Endings {
     }
     const pause = this.#random() * this.#ceiling;
     this.#ceiling = Math.min(this.#ceiling * 2, LONGEST_PAUSE);
-    return { pause: Math.max(pause, (ending.wait ?? 0) * 1000), renew: false, reason };
+    // Longer than the wait by chance: all subscribers of a replica that drains may have the same one.
+    const wait = (ending.wait ?? 0) * 1000 * (1 + this.#random() / 2);
+    return { pause: Math.max(pause, wait), renew, reason };
   }
 
   #final({ code, status }: Ending): boolean {

@@ -19,6 +19,8 @@ export { Sender, type SendOptions } from "./sending.js";
 export { fileStore, localStorageStore, memoryStore, type ResumeStore } from "./stores.js";
 
 const FAILED_SOCKETS = 2;
+/** Characters of a message that cannot be read, in a warning. */
+const SHOWN = 300;
 const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
 
 /**
@@ -31,6 +33,10 @@ const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
 export async function* subscribe(url: string | URL, options: Options): AsyncGenerator<TrelayEvent, void> {
   const subscription = new Subscription(url, options);
   yield* subscription.events();
+}
+
+function warnUnreadable(text: string): void {
+  console.warn(`trelay: skipping an unreadable message: ${text.slice(0, SHOWN)}`);
 }
 
 /** A message, with the connection that has received it. */
@@ -97,7 +103,7 @@ class Subscription {
       const before = this.#saved;
       this.#cursor = cursor ?? this.#cursor;
       if (event === undefined) {
-        this.#options.onUnreadable?.(text);
+        (this.#options.onUnreadable ?? warnUnreadable)(text);
       } else if (!this.#repeats.isRepeat(event)) {
         yield event;
       }

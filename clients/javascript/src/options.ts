@@ -31,7 +31,7 @@ export interface Options {
   signal?: AbortSignal;
   /** Told before each pause what happened, and the milliseconds until the next attempt. */
   onRetry?: (reason: string, pause: number) => void;
-  /** Told of each message that is no JSON object; the ones behind it follow. */
+  /** Told of each message that is no JSON object; the ones behind it follow. By default, a warning on the console. */
   onUnreadable?: (text: string) => void;
   random?: () => number;
 }

@@ -100,7 +100,7 @@ export async function* overEventStream(attempt: Attempt): AsyncGenerator<string,
   const headers = attempt.token === undefined ? {} : { Authorization: `Bearer ${attempt.token}` };
   let opened: number | undefined;
   try {
-    const response = await fetch(url, { headers, signal: attempt.signal, cache: "no-store", redirect: "error" });
+    const response = await fetch(url, { headers, signal: attempt.signal, cache: "no-store", redirect: "manual" });
     if (!response.ok || response.body === null) {
       return await refusal(response);
     }
@@ -121,6 +121,11 @@ export async function* overEventStream(attempt: Attempt): AsyncGenerator<string,
 
 /** Return how a response refuses. */
 export async function refusal(response: Response): Promise<Ending> {
+  if (response.type === "opaqueredirect" || (response.status >= 300 && response.status < 400)) {
+    await response.body?.cancel();
+    const reason = `moved to ${response.headers.get("Location") ?? "another address"}`;
+    return { code: 1006, status: response.status || 302, reason }; // browsers hide the status and the address
+  }
   const after = Number(response.headers.get("Retry-After") ?? "");
   const problem = (await response.json().catch(() => ({}))) as { detail?: string };
   const reason = problem.detail ?? response.statusText;

@@ -16,6 +16,7 @@ test("pauses grow, and begin again after a connection that lasted", () => {
 
 test("a wait that the service names is kept", () => {
   assert.equal(new Endings(() => 0).next({ code: 4000, reason: "draining; wait=2.5", wait: 2.5 }, true).pause, 2500);
+  assert.equal(new Endings(highest).next({ code: 4000, reason: "draining; wait=2.5", wait: 2.5 }, true).pause, 3750);
   assert.equal(waitOf("draining; wait=2.5"), 2.5);
   assert.equal(waitOf("draining; wait=x"), undefined);
 });
@@ -29,6 +30,15 @@ test("a refused token is renewed once", () => {
     assert.equal(endings.next(refused, true).renew, true);
     assert.throws(() => new Endings(highest).next(refused, false), TrelayStopped);
   }
+});
+
+test("a renewed token is used after a pause, as all subscribers may have to get one at once", () => {
+  const endings = new Endings(highest);
+  assert.deepEqual(endings.next({ code: 4506, reason: "expired" }, true), {
+    pause: 500,
+    renew: true,
+    reason: "closed with 4506: expired",
+  });
 });
 
 test("endings that would come again stop", () => {

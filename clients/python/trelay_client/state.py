@@ -42,6 +42,11 @@ _decode = msgspec.json.Decoder().decode
 class Stopped(TrelayClientError):
     """The client must not reconnect. The text says why."""
 
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.code = code
+        """The close code, or the HTTP status of a refusal."""
+
 
 class Frame(NamedTuple):
     """One event as it arrived."""
@@ -130,10 +135,11 @@ class SubscriptionState:
             Stopped: the client must not reconnect.
         """
         text = f"{reason or 'connection closed'} ({code})"
-        if code in TOKEN_CODES and self._can_register:
+        if code in TOKEN_CODES and self._can_register and not self._registered:
+            self._registered = True
             return self._retry(text, connected_s, register=True)
         if code in STOP_CODES or code in PROTOCOL_CODES:
-            raise Stopped(f"connection closed by the server, not reconnecting: {text}")
+            raise Stopped(f"connection closed by the server, not reconnecting: {text}", code)
         found = _WAIT.search(reason)
         wait = 0.0 if found is None else float(found[1])
         return self._retry(text, connected_s, wait=wait)
@@ -155,7 +161,7 @@ class SubscriptionState:
             return self._retry(text, 0.0, register=True)
         if status in {408, 409, 425, 429} or status >= 500:  # noqa: PLR2004 -- the retryable ones of RFC 9110
             return self._retry(text, 0.0, wait=retry_after or 0.0)
-        raise Stopped(f"refused by the server: {text}")
+        raise Stopped(f"refused by the server: {text}", status)
 
     def _retry(self, reason: str, connected_s: float, *, wait: float = 0.0, register: bool = False) -> Reconnect:
         self._failures = 1 if self._received and connected_s >= _STABLE else self._failures + 1

@@ -20,10 +20,10 @@ async def answering(subscription: Subscription) -> None:
 
 
 async def test_a_proxy_that_answers_pings_makes_a_silent_client_look_alive(deployment: Deployment) -> None:
-    async with deployment.replica(PATIENT) as replica, websocket_proxy(replica.url) as url:
+    async with deployment.replica(PATIENT) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
         async with replica.http.ws_connect(
-            f"{url}/ws/publish?heartbeat=event", headers={"Authorization": f"Bearer {token}"}
+            f"{proxy.url}/ws/publish?heartbeat=event", headers={"Authorization": f"Bearer {token}"}
         ) as silent:
             await silent.receive()
             assert (await replica.upgrade(token)).code == "already-connected"
@@ -31,10 +31,10 @@ async def test_a_proxy_that_answers_pings_makes_a_silent_client_look_alive(deplo
 
 async def test_a_silent_client_that_has_to_answer_is_replaced(deployment: Deployment) -> None:
     options = {"connections": {"probe_timeout": 0.5, "lease_seconds": 120}}
-    async with deployment.replica(options) as replica, websocket_proxy(replica.url) as url:
+    async with deployment.replica(options) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
         async with replica.http.ws_connect(
-            f"{url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
+            f"{proxy.url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
         ) as silent:
             await silent.receive()
             await replaced_within(TIMEOUT, replica.url, token)
@@ -42,10 +42,10 @@ async def test_a_silent_client_that_has_to_answer_is_replaced(deployment: Deploy
 
 
 async def test_a_client_that_answers_is_not_replaced(deployment: Deployment) -> None:
-    async with deployment.replica(PATIENT) as replica, websocket_proxy(replica.url) as url:
+    async with deployment.replica(PATIENT) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
         async with replica.http.ws_connect(
-            f"{url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
+            f"{proxy.url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
         ) as socket:
             await socket.receive()
             task = asyncio.create_task(answering(Subscription(socket)))
@@ -58,10 +58,10 @@ async def test_a_client_that_leaves_heartbeats_unanswered_is_closed_and_its_slot
     deployment: Deployment,
 ) -> None:
     options = {"delivery": {"drain": {"spread": 0}, "hub": {"heartbeat": {"seconds": 0.2}}}}
-    async with deployment.replica(options) as replica, websocket_proxy(replica.url) as url:
+    async with deployment.replica(options) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
         async with replica.http.ws_connect(
-            f"{url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
+            f"{proxy.url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
         ) as silent:
             await silent.receive()
             await deployment.until_no_connection()

@@ -99,13 +99,19 @@ def test_reconnects_after_the_named_wait(code: int, reason: str, pause: float) -
 
 @pytest.mark.parametrize("code", [4500, 4501, 4502, 4503, 4504, 4999, 1002, 1007, 1009])
 def test_does_not_reconnect_after_these_codes(code: int) -> None:
-    with pytest.raises(Stopped, match=rf"not reconnecting: why \({code}\)"):
+    with pytest.raises(Stopped, match=rf"not reconnecting: why \({code}\)") as stopped:
         new_state().closed(code, "why", 60.0)
+    assert stopped.value.code == code
 
 
 @pytest.mark.parametrize("code", [4505, 4506])
 def test_an_invalid_token_is_replaced_if_the_credentials_are_known(code: int) -> None:
-    assert new_state().closed(code, "token expired", 60.0).register
+    state = new_state()
+    assert state.closed(code, "token expired", 60.0).register
+    with pytest.raises(Stopped):
+        state.closed(code, "token expired", 0.0)  # a new one would be refused, too
+    state.received(frame())
+    assert state.closed(code, "token expired", 60.0).register
     with pytest.raises(Stopped):
         new_state(can_register=False).closed(code, "token expired", 60.0)
 
@@ -117,8 +123,9 @@ def test_retries_a_temporary_refusal(status: int) -> None:
 
 @pytest.mark.parametrize("status", [200, 400, 403, 404, 413, 426])
 def test_does_not_retry_a_permanent_refusal(status: int) -> None:
-    with pytest.raises(Stopped, match=rf"refused by the server: why \({status}\)"):
+    with pytest.raises(Stopped, match=rf"refused by the server: why \({status}\)") as stopped:
         new_state().refused(status, "why", None, registering=False)
+    assert stopped.value.code == status
 
 
 def test_a_refused_token_is_replaced_once_and_again_after_success() -> None:
