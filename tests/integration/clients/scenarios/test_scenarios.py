@@ -133,7 +133,7 @@ async def test_a_disabled_client_stops_it(deployment: Deployment, start: Start) 
     async with served(deployment) as (replica, line):
         assert await replica.registry.disable("demo")
         async with start(url=line.url) as program:
-            assert (await program.until("stopped"))["stopped"] == 403
+            assert (await program.until("stopped"))["stopped"] == 401, "it looks like a wrong secret"
             assert program.said("retry") == []
 
 
