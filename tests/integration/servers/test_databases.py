@@ -1,3 +1,5 @@
+from typing import Any
+
 import asyncpg
 import pytest
 
@@ -5,9 +7,6 @@ from tests.servers.databases import Databases
 from tests.servers.postgres import GivenPostgres, Postgres
 
 pytestmark = pytest.mark.every_postgres
-
-
-COUNT = "SELECT count(*) FROM pg_database"
 
 
 async def fetch(dsn: str, statement: str) -> object:
@@ -35,18 +34,21 @@ async def test_a_template_is_prepared_once_and_its_copies_are_apart(databases: D
     assert len(prepared) == 1
 
 
-async def leave_open(databases: Databases) -> None:
+async def leave_open(databases: Databases, held: list[Any]) -> None:
     async with databases.fresh() as dsn:
-        await asyncpg.connect(dsn, server_settings={"application_name": "trelay forgotten"})
+        held.append(await asyncpg.connect(dsn, server_settings={"application_name": "trelay forgotten"}))
 
 
 async def test_a_connection_that_is_left_open_is_named_and_its_database_is_dropped(
     postgres: Postgres, databases: Databases
 ) -> None:
-    databases_before = await fetch(postgres.dsn(), COUNT)
+    held: list[Any] = []
     with pytest.raises(AssertionError, match=r"left open: connections to PostgreSQL of \['trelay forgotten'\]"):
-        await leave_open(databases)
-    assert await fetch(postgres.dsn(), COUNT) == databases_before
+        await leave_open(databases, held)
+    (connection,) = held
+    assert connection.is_closed()
+    found = f"SELECT count(*) FROM pg_database WHERE datname = '{connection._params.database}'"
+    assert await fetch(postgres.dsn(), found) == 0
 
 
 def test_a_given_server_keeps_its_login_and_options_in_every_dsn() -> None:
