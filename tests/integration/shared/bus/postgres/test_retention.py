@@ -1,6 +1,7 @@
 """Expired records are deleted in order, by the holder of the lease, and readers get an error."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import cast
 
 import asyncpg
@@ -21,9 +22,9 @@ _DAYS_AGO = "UPDATE trelay.bus_batches SET written_ms = written_ms - 8 * 8640000
 
 
 @pytest.fixture
-async def cleaner(migrated_database: DatabaseOptions) -> RetentionCleaner:
-    pools = Pools(migrated_database, PostgresBusOptions())
-    return RetentionCleaner(pools, Leases(MemoryLeaseStore(), "test"), 60.0, SYSTEM_CLOCK)
+async def cleaner(migrated_database: DatabaseOptions) -> AsyncIterator[RetentionCleaner]:
+    async with Pools.opened(migrated_database, PostgresBusOptions()) as pools:
+        yield RetentionCleaner(pools, Leases(MemoryLeaseStore(), "test"), 60.0, SYSTEM_CLOCK)
 
 
 async def test_expired_records_are_deleted_and_no_others(
