@@ -93,7 +93,7 @@ class SubscriptionState:
         self._rng = rng
         self._failures = 0
         self._received = False
-        self._registered = False
+        self._registered = self._renewed = False
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def connecting(self) -> None:
@@ -106,7 +106,7 @@ class SubscriptionState:
         The cursor moves behind a frame that cannot be read as well, so that it does not come again.
         """
         self._received = True
-        self._registered = False
+        self._registered = self._renewed = False
         try:
             event = _decode(text)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
@@ -135,8 +135,8 @@ class SubscriptionState:
             Stopped: the client must not reconnect.
         """
         text = f"{reason or 'connection closed'} ({code})"
-        if code in TOKEN_CODES and self._can_register and not self._registered:
-            self._registered = True
+        if code in TOKEN_CODES and self._can_register and not self._renewed:
+            self._renewed = True
             return self._retry(text, connected_s, register=True)
         if code in STOP_CODES or code in PROTOCOL_CODES:
             raise Stopped(f"connection closed by the server, not reconnecting: {text}", code)

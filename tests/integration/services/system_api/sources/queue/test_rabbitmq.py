@@ -226,7 +226,7 @@ async def test_a_stream_that_is_declared_again_with_the_same_beginning(
     async with stream(channel, unique_name):
         await send(channel, unique_name, b"1", b"5")
         with pytest.raises(Unavailable, match="does not deliver offset 2"):
-            await reading(stream=unique_name, connect_timeout=1).resumed(read).once()
+            await reading(stream=unique_name, connect_timeout=5).resumed(read).once()
         await send(channel, unique_name, b"6")
         await read.until(6)
     assert read.numbers == [1, 2, 3, 1, 5, 6]
