@@ -37,7 +37,7 @@ export class TrelayUnanswered extends Error {
   }
 }
 
-/** The queue of messages without an acknowledgement is full. This message was not sent. */
+/** The queue of unacknowledged messages is full. This message was not sent. */
 export class TrelayQueueFull extends Error {
   override readonly name = "TrelayQueueFull";
 }

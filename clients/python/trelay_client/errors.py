@@ -28,4 +28,4 @@ class MessageUnanswered(TrelayClientError):
 
 
 class SendQueueFull(TrelayClientError):
-    """The queue of messages without an acknowledgement is full. This message was not sent."""
+    """The queue of unacknowledged messages is full. This message was not sent."""

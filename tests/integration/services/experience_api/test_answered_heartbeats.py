@@ -1,8 +1,11 @@
 """A client that answers heartbeats, behind a proxy that answers pings for it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import ClientWebSocketResponse
 
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica, Subscription
 from tests.integration.services.experience_api.test_one_connection import replaced_within
@@ -11,6 +14,14 @@ from tests.servers.websocket_proxy import websocket_proxy
 ANSWER = '{"type":"trelay.heartbeat"}'
 PATIENT = {"connections": {"probe_timeout": 8, "lease_seconds": 120}}
 """Long enough that a busy machine does not make a holder look dead."""
+
+
+@asynccontextmanager
+async def connected(replica: Replica, url: str, token: str) -> AsyncIterator[ClientWebSocketResponse]:
+    """Connect, and receive the first event."""
+    async with replica.http.ws_connect(url, headers={"Authorization": f"Bearer {token}"}) as socket:
+        await socket.receive()
+        yield socket
 
 
 async def answering(subscription: Subscription) -> None:
@@ -22,10 +33,7 @@ async def answering(subscription: Subscription) -> None:
 async def test_a_proxy_that_answers_pings_makes_a_silent_client_look_alive(deployment: Deployment) -> None:
     async with deployment.replica(PATIENT) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
-        async with replica.http.ws_connect(
-            f"{proxy.url}/ws/publish?heartbeat=event", headers={"Authorization": f"Bearer {token}"}
-        ) as silent:
-            await silent.receive()
+        async with connected(replica, f"{proxy.url}/ws/publish?heartbeat=event", token):
             assert (await replica.upgrade(token)).code == "already-connected"
 
 
@@ -33,10 +41,7 @@ async def test_a_silent_client_that_has_to_answer_is_replaced(deployment: Deploy
     options = {"connections": {"probe_timeout": 0.5, "lease_seconds": 120}}
     async with deployment.replica(options) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
-        async with replica.http.ws_connect(
-            f"{proxy.url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
-        ) as silent:
-            await silent.receive()
+        async with connected(replica, f"{proxy.url}/ws/publish?heartbeat=answer", token) as silent:
             await replaced_within(TIMEOUT, replica.url, token)
             assert (await Subscription(silent).closed())[0] == 4502
 
@@ -44,10 +49,7 @@ async def test_a_silent_client_that_has_to_answer_is_replaced(deployment: Deploy
 async def test_a_client_that_answers_is_not_replaced(deployment: Deployment) -> None:
     async with deployment.replica(PATIENT) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
-        async with replica.http.ws_connect(
-            f"{proxy.url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
-        ) as socket:
-            await socket.receive()
+        async with connected(replica, f"{proxy.url}/ws/publish?heartbeat=answer", token) as socket:
             task = asyncio.create_task(answering(Subscription(socket)))
             assert (await replica.upgrade(token)).code == "already-connected"
             task.cancel()
@@ -60,10 +62,7 @@ async def test_a_client_that_leaves_heartbeats_unanswered_is_closed_and_its_slot
     options = {"delivery": {"drain": {"spread": 0}, "hub": {"heartbeat": {"seconds": 0.2}}}}
     async with deployment.replica(options) as replica, websocket_proxy(replica.url) as proxy:
         token = await replica.register()
-        async with replica.http.ws_connect(
-            f"{proxy.url}/ws/publish?heartbeat=answer", headers={"Authorization": f"Bearer {token}"}
-        ) as silent:
-            await silent.receive()
+        async with connected(replica, f"{proxy.url}/ws/publish?heartbeat=answer", token) as silent:
             await deployment.until_no_connection()
             assert (await Subscription(silent).closed())[0] == 4002
 
