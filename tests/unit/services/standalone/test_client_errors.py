@@ -5,10 +5,13 @@ from shared.errors import SettingsError, TrelayError
 from trelay_client import Stopped, TrelayClientError, UsageError
 
 
-@pytest.mark.parametrize(("raised", "expected"), [(UsageError, SettingsError), (Stopped, TrelayError)])
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(UsageError("the reason"), SettingsError), (Stopped("the reason", 4501), TrelayError)],
+)
 def test_an_error_of_the_client_becomes_a_trelay_error_with_the_same_text(
-    raised: type[TrelayClientError], expected: type[TrelayError]
+    raised: TrelayClientError, expected: type[TrelayError]
 ) -> None:
     with pytest.raises(expected, match="the reason") as caught, client_errors_translated():
-        raise raised("the reason")
+        raise raised
     assert type(caught.value) is expected
