@@ -7,6 +7,8 @@ cannot leave as a static member, and lets two processes of one name fence each o
     join ──► start workers ──► heartbeats ──► rebalance ──► join, workers run on
      ▲            │ some partitions were revoked: stop their workers    │ evicted, or fenced
      └────────────┘                                                     └──► stop all workers, join as a new member
+
+What a member releases is assigned to others when it joins again. If it ends before, its successor joins twice.
 """
 
 import asyncio
@@ -29,7 +31,8 @@ from shared.bus.kafka.client.errors import (
     translate,
 )
 from shared.bus.kafka.wire.groups import (
-    assigned_partitions,
+    Assignment,
+    assignment_in,
     assignment_to,
     heartbeat,
     join_group,
@@ -116,22 +119,25 @@ class Membership:
 
     async def _take_part(self) -> None:
         """Join, start and stop workers, and stay in the group until something changes."""
+        new = self._generation == _NO_GENERATION
         assigned = await self._join()
         self._log_rejoined()
         self._cluster.problems.pop(self._part, None)
-        revoked = self._workers.partitions - assigned
+        revoked = self._workers.partitions - assigned.partitions
         if revoked:
             await self._revoke(revoked)
-        for number in sorted(assigned):
+        for number in sorted(assigned.partitions):
             self._workers.start(number)
-        if revoked:
+        # A member of this name may have ended before it joined without what it had to release. The broker gave its
+        # assignment to this one without a rebalance, and without another rebalance nobody would get the rest.
+        if revoked or (new and not assigned.complete):
             raise _Rebalance
         while True:
             await self._cluster.clock.sleep(_HEARTBEAT_INTERVAL)
             await self._heartbeat()
 
-    async def _join(self) -> set[int]:
-        """Return the partitions that are assigned to this member."""
+    async def _join(self) -> Assignment:
+        """Return what is assigned to this member."""
         subscription = Subscription(self._name, self._generation, self._workers.partitions)
         request = join_group(
             self._group,
@@ -155,14 +161,15 @@ class Membership:
         )
         synced = await self._send(request, "sync")
         self._generation = joined.generation_id
-        return assigned_partitions(self._topic, synced.member_assignment)
+        return assignment_in(self._topic, synced.member_assignment)
 
     async def _assign(self, members: Iterable[Any]) -> list[tuple[str, bytes]]:
         """Assign the partitions to all members, as the leader of the group."""
         subscriptions = {member: Subscription.decode(user_data_of(data)) for member, _, data in members}
         topic = await self._cluster.topic(self._topic)
         assigned = assign(subscriptions, len(topic.leaders))
-        return [(member, assignment_to(self._topic, numbers)) for member, numbers in assigned.items()]
+        complete = sum(map(len, assigned.values())) == len(topic.leaders)
+        return [(member, assignment_to(self._topic, own, complete=complete)) for member, own in assigned.items()]
 
     async def _revoke(self, partitions: Iterable[int]) -> None:
         """Stop workers, and send heartbeats meanwhile, because it may take long."""

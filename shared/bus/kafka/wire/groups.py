@@ -5,7 +5,7 @@ name is fenced, and a member can leave although it is static.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiokafka.coordinator.protocol import ConsumerProtocol, ConsumerProtocolMemberAssignment
 from aiokafka.protocol.api import RequestStruct, Response
@@ -15,6 +15,8 @@ from aiokafka.protocol.types import Array, Int16, Int32, Schema, String
 from shared.bus.kafka.wire.request import VersionedRequest
 
 _VERSION = 0
+_INCOMPLETE = b"incomplete"
+"""The user data of an assignment. Members of older releases ignore it."""
 
 
 class HeartbeatResponse(Response):  # type: ignore[misc]  # aiokafka is published without types
@@ -100,18 +102,28 @@ def sync_group(
     return SyncGroupRequest(group, generation, member_id, instance_id, list(assignments))
 
 
-def assignment_to(topic: str, partitions: Iterable[int]) -> bytes:
+class Assignment(NamedTuple):
+    """What the leader assigns to one member."""
+
+    partitions: set[int]
+    complete: bool
+    """Whether each partition of the topic is assigned to some member; otherwise an owner has to release some first."""
+
+
+def assignment_to(topic: str, partitions: Iterable[int], *, complete: bool) -> bytes:
     """Return an assignment of some partitions of a topic."""
-    encoded: bytes = ConsumerProtocolMemberAssignment(_VERSION, [(topic, sorted(partitions))], b"").encode()
+    user_data = b"" if complete else _INCOMPLETE
+    encoded: bytes = ConsumerProtocolMemberAssignment(_VERSION, [(topic, sorted(partitions))], user_data).encode()
     return encoded
 
 
-def assigned_partitions(topic: str, assignment: bytes) -> set[int]:
-    """Return the partitions of a topic in an assignment; none where it is empty."""
+def assignment_in(topic: str, assignment: bytes) -> Assignment:
+    """Return the assignment of partitions of a topic; none where it is empty."""
     if not assignment:
-        return set()
-    topics = ConsumerProtocolMemberAssignment.decode(assignment).assignment
-    return {number for name, numbers in topics if name == topic for number in numbers}
+        return Assignment(set(), complete=True)
+    found = ConsumerProtocolMemberAssignment.decode(assignment)
+    partitions = {number for name, numbers in found.assignment if name == topic for number in numbers}
+    return Assignment(partitions, complete=found.user_data != _INCOMPLETE)
 
 
 def heartbeat(group: str, *, generation: int, member_id: str, instance_id: str) -> VersionedRequest:

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,11 @@ from shared.bus.kafka import KafkaOptions
 from shared.bus.kafka.bus import connect_kafka
 from shared.bus.kafka.client.connections import Broker, BrokerConnections
 from shared.bus.kafka.wire.metadata import metadata
-from shared.bus.protocol import Bus, Outgoing, TopicOptions, Transaction
+from shared.bus.protocol import Bus, Outgoing, PartitionWorker, Reader, TopicOptions, Transaction
 from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
 from tests.contracts.bus.groups import Journal, JournalWorker
+from tests.contracts.bus.records import TIMEOUT
 from tests.servers.kafka import Kafka
 
 DIE_HALFWAY = """
@@ -176,6 +178,51 @@ async def test_a_fenced_member_rejoins_when_its_successor_is_gone(
     assert end.getMessage() == "rejoined consumer group"
     assert end.__dict__["after_s"] > 0
     assert (begin.__dict__["member"], end.__dict__["member"]) == ("m", "m")
+
+
+class UnendingWorker:
+    """A worker that has been asked to end, and does not."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.ending = asyncio.Event()
+
+    async def __call__(self, reader: Reader) -> None:
+        self.running += 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.ending.set()
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("before", [[], ["a leader"]], ids=["leader", "follower"])
+async def test_what_a_killed_member_was_handing_over_gets_an_owner(
+    kafka: Kafka, unique_name: str, before: list[str]
+) -> None:
+    """Kafka gives the successor of a member what that was assigned last, without a rebalance of the group."""
+    options = KafkaOptions(servers=kafka.bootstrap, session_timeout=6.0)
+    journal, unending = Journal(), UnendingWorker()
+    async with connect_kafka(options) as bus, connect_kafka(options) as another, AsyncExitStack() as stack:
+
+        async def join(bus: Bus, name: str, worker: PartitionWorker) -> None:
+            await stack.enter_async_context(bus.join(unique_name, unique_name, name, worker))
+
+        await bus.ensure_topics([TopicOptions(name=unique_name, partitions=4)])
+        for name in before:
+            await join(bus, name, JournalWorker(journal, name))
+            await journal.until(lambda: len(journal.owners) == 4)
+        await join(bus, "killed", unending)
+        async with asyncio.timeout(TIMEOUT):
+            while len(journal.owners) + unending.running < 4 or not unending.running:
+                await asyncio.sleep(0.01)
+        await join(bus, "new", JournalWorker(journal, "new"))
+        await asyncio.wait_for(unending.ending.wait(), TIMEOUT)
+        # A newer process of the same name fences the older one, as the successor of a killed one does.
+        await join(another, "killed", JournalWorker(journal, "successor"))
+        await journal.until(lambda: len(journal.owners) == 4)
+        assert set(journal.owners.values()) == {*before, "new", "successor"}
+    assert journal.conflicts == []
 
 
 def test_a_request_on_a_connection_that_has_just_closed(kafka: Kafka) -> None:
