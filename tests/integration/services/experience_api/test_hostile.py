@@ -134,6 +134,13 @@ class CountingRegistry(PostgresRegistry):
         await super().release(client_id, connection_id, ending)
 
 
+async def ended(process: asyncio.subprocess.Process) -> None:
+    """End a process that a failed test leaves."""
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
+
+
 async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscribers(deployment: Deployment) -> None:
     """The flood, the subscriber and those that connect meanwhile all have one address."""
     options: dict[str, Any] = {"handshakes": {"failures": 50, "failures_per_second": 5}}
@@ -149,6 +156,7 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
         flood = await asyncio.create_subprocess_exec(
             *program, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
         )
+        stack.push_async_callback(ended, flood)
         assert flood.stdout is not None
         assert await flood.stdout.readline() == b"started\n"
         delays: list[float] = []
@@ -165,7 +173,7 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
                 handshakes.append(monotonic() - began)
                 await deployment.until_connections(1)
             await asyncio.sleep(0.02)
-        output, _ = await flood.communicate()
+        output, _ = await flood.communicate(b"")  # ends its standard input
         responses = dict(pair.split(b"=") for pair in output.split())
         print(responses, f"push to frame: median {median(delays):.4f} s, worst {max(delays):.4f} s")
         print(f"handshakes: median {median(handshakes):.4f} s, worst {max(handshakes):.4f} s")
