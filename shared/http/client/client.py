@@ -15,7 +15,7 @@ from yarl import URL
 from shared.errors import Malformed, Unauthorized, Unavailable
 from shared.http.client.authentication import Authentication, authentication
 from shared.http.client.bodies import ACCEPTED_ENCODINGS, BodyReader
-from shared.http.client.connecting import CONNECTIONS, connector, tls_context
+from shared.http.client.connecting import CONNECTIONS, RedirectNotFollowed, connector, tls_context, without_redirects
 from shared.http.client.failures import (
     HEAD_BYTES,
     RateLimited,
@@ -101,11 +101,8 @@ class HttpClient:
         """
         response = await self._send(request)
         if response.status in _REDIRECTING:
-            location = response.headers.get("location", "")
-            raise UnusableResponse(
-                f"{self.name(request.url, request.method)}: {response.status} to {location[:100]!r}; a redirect of"
-                " such a request is not followed"
-            )
+            refused = RedirectNotFollowed(response.status, response.headers.get("location", ""))
+            raise UnusableResponse(f"{self.name(request.url, request.method)}: {refused}")
         return self._checked(response, request.method, conditional=False)
 
     async def get(self, url: URL, headers: Mapping[str, str] | None = None) -> Response:
@@ -277,5 +274,6 @@ async def opened_client(
         max_field_size=_FIELD_LIMIT,
         max_line_size=_FIELD_LIMIT,
         requote_redirect_url=False,
+        trace_configs=[without_redirects()],
     ) as session:
         yield HttpClient(session, url, options, clock)

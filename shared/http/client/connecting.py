@@ -2,6 +2,9 @@
 
 A host is resolved once for each connection, and the connection goes to the addresses that were checked: a DNS answer
 that changes in between has no effect. Redirects and WebSockets open their connections here as well.
+
+A redirect is followed by `HttpClient.get` alone, which knows which host may get the credentials. aiohttp follows those
+of a WebSocket's handshake by itself, with the headers of the request, so that a key in one would go to any host.
 """
 
 import errno
@@ -9,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-from aiohttp import AddrInfoType, TCPConnector
+from aiohttp import AddrInfoType, ClientSession, TCPConnector, TraceConfig, TraceRequestRedirectParams
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
@@ -30,6 +33,25 @@ class AddressNotAllowed(OSError):
             errno.EACCES,
             f"{shown} is {refused}; if it is intended, add it to network.allow in the settings",
         )
+
+
+class RedirectNotFollowed(Exception):
+    """A response redirects a request that aiohttp would have repeated at the other URL."""
+
+    def __init__(self, status: int, location: str) -> None:
+        super().__init__(f"{status} to {location[:100]!r}; a redirect of such a request is not followed")
+
+
+def without_redirects() -> TraceConfig:
+    """Return the hook that lets a session follow no redirect: it raises `RedirectNotFollowed`."""
+    hook = TraceConfig()
+    hook.on_request_redirect.append(_refuse_redirect)
+    return hook
+
+
+async def _refuse_redirect(_session: ClientSession, _context: object, params: TraceRequestRedirectParams) -> None:
+    params.response.close()
+    raise RedirectNotFollowed(params.response.status, params.response.headers.get("Location", ""))
 
 
 def connector(rules: NetworkRules, tls: ssl.SSLContext, connections: int = CONNECTIONS) -> TCPConnector:

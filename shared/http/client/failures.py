@@ -8,7 +8,7 @@ import aiohttp
 from yarl import URL
 
 from shared.errors import SettingsError, TrelayError, Unavailable
-from shared.http.client.connecting import refused_address
+from shared.http.client.connecting import RedirectNotFollowed, refused_address
 from shared.runtime.redaction import one_line, redact
 
 HEAD_BYTES = 2048
@@ -45,10 +45,12 @@ def translated(what: str, timeout: float) -> Iterator[None]:
     Raises:
         Unavailable: no answer, or not the whole of it.
         SettingsError: the address is not allowed, or the certificate is not trusted.
-        UnusableResponse: the answer is not HTTP.
+        UnusableResponse: the answer is not HTTP, or a redirect that is not followed.
     """
     try:
         yield
+    except RedirectNotFollowed as exc:
+        raise UnusableResponse(f"{what}: {exc}") from exc
     except aiohttp.ClientConnectorCertificateError as exc:
         raise SettingsError(f"{what}: the server's certificate is not trusted: {exc.certificate_error}") from exc
     except (aiohttp.ServerTimeoutError, TimeoutError) as exc:

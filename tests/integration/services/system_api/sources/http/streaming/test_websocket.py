@@ -86,6 +86,24 @@ async def test_a_refused_handshake(api: HttpApi, status: int, error: type[Except
             pass
 
 
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"kind": "bearer", "token": "s3cret"},
+        {"kind": "api_key", "name": "X-Api-Key", "value": "s3cret"},
+        {"kind": "api_key", "name": "key", "value": "s3cret", "place": "query"},
+    ],
+)
+async def test_a_redirect_is_not_followed_and_gets_no_credentials(api: HttpApi, auth: dict[str, str]) -> None:
+    async with http_api() as other:
+        api.answer("/ws", (302, {"Location": other.url("/ws")}, None))
+        with pytest.raises(UnusableResponse, match=r"302 to 'http://127\.0\.0\.1:.*not followed") as caught:
+            async with StreamReading("websocket", api.url("/ws").replace("http", "ws"), auth=auth).opened():
+                pass
+        assert other.requests == []
+    assert "s3cret" not in str(caught.value)
+
+
 async def test_a_resume_message_that_fails_is_named(api: HttpApi) -> None:
     async def talk(socket: web.WebSocketResponse, _request: web.Request) -> None:
         await socket.receive()
