@@ -130,6 +130,20 @@ class HttpClient:
         upgraded = url.scheme == "https" and url.host == self._origin.host and url.is_default_port()
         return url.origin() == self._origin.origin() or (upgraded and self._origin.is_default_port())
 
+    def limited(self, status: int, headers: Mapping[str, str]) -> bool:
+        """Obey what a refusal says about the pace; return whether the rate is its reason.
+
+        The names of `headers` are in lower case.
+        """
+        now = self._clock.time()
+        stated, exhausted = retry_after(headers, now), exhausted_for(headers, now)
+        limited = status == HTTPStatus.TOO_MANY_REQUESTS or (
+            status == HTTPStatus.FORBIDDEN and (exhausted is not None or stated is not None)
+        )
+        if limited or status == HTTPStatus.SERVICE_UNAVAILABLE:
+            self._hold(max(stated or 0.0, (exhausted or 0.0) if limited else 0.0))
+        return limited
+
     async def _send(self, request: Request) -> Response:
         """Send one request; with a token that is refused, send it again with a new one."""
         url = request.url
@@ -157,7 +171,7 @@ class HttpClient:
                 request.method, url, headers=headers, data=request.body, allow_redirects=False
             ) as response:
                 span.status = response.status
-                found = {field.lower(): value for field, value in response.headers.items()}
+                found = _lower(response.headers)
                 links = tuple(response.headers.getall("Link", ()))
                 body = await self._body(name, response)
         return Response(url, response.status, found, links, body)
@@ -197,14 +211,8 @@ class HttpClient:
             if wait is not None:
                 self._hold(wait)
             return response
-        stated = retry_after(response.headers, self._clock.time())
         text = f"{name}: {status} {_phrase(status)}: {head(response.body)}"
-        limited = status == HTTPStatus.TOO_MANY_REQUESTS or (
-            status == HTTPStatus.FORBIDDEN and (wait is not None or stated is not None)
-        )
-        if limited or status == HTTPStatus.SERVICE_UNAVAILABLE:
-            self._hold(max(stated or 0.0, (wait or 0.0) if limited else 0.0))
-        if limited:
+        if self.limited(status, response.headers):
             raise RateLimited(text)
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRIED:
             raise Unavailable(text)
@@ -231,10 +239,12 @@ class HttpClient:
             except Unavailable as exc:
                 raise Unavailable(f"{name}: {exc}") from exc
         text = f"{name}: {response.status} {_phrase(response.status)}: {head(body)}"
-        if HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR and response.status not in {
-            HTTPStatus.TOO_MANY_REQUESTS,
-            HTTPStatus.REQUEST_TIMEOUT,
-        }:
+        if self.limited(response.status, _lower(response.headers)):
+            raise RateLimited(text)
+        if (
+            HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR
+            and response.status != HTTPStatus.REQUEST_TIMEOUT
+        ):
             raise Unauthorized(f"{text}; check `auth`")
         raise Unavailable(text)
 
@@ -247,6 +257,10 @@ async def _read(response: aiohttp.ClientResponse, reader: BodyReader) -> bytes:
     async for piece in response.content.iter_any():
         reader.feed(piece)
     return reader.body()
+
+
+def _lower(headers: Mapping[str, str]) -> dict[str, str]:
+    return {field.lower(): value for field, value in headers.items()}
 
 
 def _phrase(status: int) -> str:

@@ -35,11 +35,15 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
 
 
 def exhausted_for(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds until there is quota again, None where some is left or the headers do not say."""
+    """Return the seconds until there is quota again, None where some is left or the headers do not say.
+
+    A point in time counts from the `Date` of the response, as with `Retry-After`.
+    """
+    sent = http_date(headers.get("date", ""))
     combined = _combined(headers.get("ratelimit", ""))
     for remaining, reset in (combined, *(_separate(headers, prefix) for prefix in _PREFIXES)):
         if remaining is not None and remaining < 1 and reset is not None:
-            return _until(reset, now)
+            return _until(reset, now if sent is None else sent)
     return None
 
 

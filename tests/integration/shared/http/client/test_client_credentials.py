@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from email.utils import formatdate
 from typing import Any
 
 import pytest
@@ -75,7 +76,7 @@ async def test_a_token_that_is_refused_twice_is_an_error(api: HttpApi) -> None:
             '400 Bad Request: \'{"error": "invalid_client"}\'; check',
         ),
         ((503, {}, b"later"), Unavailable, "503 Service Unavailable: 'later'"),
-        ((429, {}, b"later"), Unavailable, "429 Too Many Requests: 'later'"),
+        ((429, {}, b"later"), RateLimited, "429 Too Many Requests: 'later'"),
         ((200, {}, b"<html>"), Unavailable, "the response holds no access token"),
         ((200, {}, bytes(100_000)), Unavailable, "larger than the limit"),
         ((302, {"Location": "/elsewhere"}, None), Unavailable, "302 Found"),
@@ -96,6 +97,9 @@ async def test_a_token_endpoint_inside_is_refused(api: HttpApi) -> None:
 
 
 # The pace
+
+AT = {"Date": formatdate(1_800_000_000, usegmt=True)}
+"""The header of a server whose clock is that of the tests."""
 
 
 async def test_retry_after_holds_all_requests(api: HttpApi) -> None:
@@ -119,7 +123,7 @@ async def test_retry_after_holds_all_requests(api: HttpApi) -> None:
         ((200, {"Retry-After": "90"}, b"{}"), 0),
         ((503, {"Retry-After": "90"}, None), 90),
         ((500, {"Retry-After": "90"}, None), 0),
-        ((403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1800000090"}, None), 90),  # GitHub
+        ((403, {**AT, "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1800000090"}, None), 90),  # GitHub
         ((403, {"Retry-After": "90"}, None), 90),  # GitHub, its secondary limit
         ((429, {"Retry-After": "99999"}, None), 3600),
         ((429, {}, None), 0),
@@ -131,6 +135,17 @@ async def test_what_a_response_says_about_the_pace(api: HttpApi, answer: Any, he
         with contextlib.suppress(Unavailable):
             await opened.get(URL(api.url()))
         assert opened.held_for == held
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimited), (403, RateLimited), (503, Unavailable)])
+async def test_the_pace_of_the_authorization_server_is_obeyed(
+    api: HttpApi, status: int, error: type[TrelayError]
+) -> None:
+    api.answer("/token", (status, {"Retry-After": "40"}, None))
+    async with client(api.url(), **oauth(api)) as opened:
+        with pytest.raises(error):
+            await opened.get(URL(api.url()))
+        assert opened.held_for == 40
 
 
 async def test_a_budget_spaces_the_requests(api: HttpApi) -> None:

@@ -39,6 +39,14 @@ def test_a_date_counts_from_the_date_of_the_response() -> None:
     assert retry_after(headers, NOW) == 60
 
 
+@pytest.mark.parametrize("factor", [1, 1000])
+def test_the_reset_of_a_quota_counts_from_the_date_of_the_response(factor: int) -> None:
+    """The clock of this machine may be set back, or be wrong."""
+    reset = str((int(NOW) + 5000) * factor)
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": reset, "date": formatdate(NOW + 4940, usegmt=True)}
+    assert exhausted_for(headers, NOW) == 60
+
+
 def test_without_the_header_there_is_no_wait() -> None:
     assert retry_after({}, NOW) is None
 
