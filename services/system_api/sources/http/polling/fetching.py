@@ -1,7 +1,17 @@
-"""Requests a page and reads it, or finds that it has not changed since it was read."""
+"""Requests a page and reads it, or finds that it has not changed since it was read.
 
+Where the next page is in the header `Link`, an unchanged body says nothing about it: a full last page stays as it is
+when another one follows. So the links are always those of the newest response, and the last page is requested without
+a condition: an ETag need not change with a header, and a 304 need not have the header (RFC 9110, sections 8.8.1 and
+15.4.5).
+"""
+
+from collections.abc import Mapping
 from http import HTTPStatus
 
+from yarl import URL
+
+from services.system_api.sources.http.polling.link_header import next_target
 from services.system_api.sources.http.polling.page_cache import FetchedPage, PageCache, PageFacts
 from services.system_api.sources.http.polling.pager import Request, Visited
 from services.system_api.sources.http.polling.reading import PageReader
@@ -16,11 +26,12 @@ _NO_RECORDS = Page([], [], None, None, None)
 class PageFetcher:
     """Fetches the pages of one source."""
 
-    def __init__(self, client: HttpClient, reader: PageReader, cache: PageCache) -> None:
-        """`cache` knows the pages whose records are all taken."""
+    def __init__(self, client: HttpClient, reader: PageReader, cache: PageCache, *, by_links: bool) -> None:
+        """`cache` knows the pages whose records are all taken; `by_links`: the header `Link` names the next page."""
         self._client = client
         self._reader = reader
         self._cache = cache
+        self._by_links = by_links
 
     async def fetch(self, request: Request) -> FetchedPage:
         """Return a page.
@@ -32,13 +43,19 @@ class PageFetcher:
         url, name = request.url, self._client.name(request.url)
         if not self._client.trusted(url):
             raise UnusableResponse(f"{name}: the page is on another host than `url`, and gets no credentials there")
-        response = await self._client.get(url, self._cache.conditions(url))
+        response = await self._client.get(url, self._conditions(url))
         known = self._cache.get(url)
         fingerprint = digest(response.body)
         if known is not None and (response.unchanged or fingerprint == known.digest):
-            return FetchedPage(request, known, ())
+            return FetchedPage(request, _renewed(known, response), ())
         page = await self._read(response, name)
         return FetchedPage(request, facts(response, fingerprint, page), [*page.records, *page.unreadable])
+
+    def _conditions(self, url: URL) -> Mapping[str, str]:
+        page = self._cache.get(url)
+        if self._by_links and page is not None and page.visited.keys and next_target(page.visited.links) is None:
+            return {}
+        return self._cache.conditions(url)
 
     async def _read(self, response: Response, name: str) -> Page:
         if response.status == HTTPStatus.NO_CONTENT:
@@ -47,6 +64,18 @@ class PageFetcher:
             return await self._reader.read(response.body, response.headers.get("content-type", ""))
         except Malformed as exc:
             raise UnusableResponse(f"{name}: {exc}; the body begins with {head(response.body)}") from exc
+
+
+def _renewed(known: PageFacts, response: Response) -> PageFacts:
+    """Return what is known of a page whose records have not changed; its headers may have."""
+    if response.unchanged and not response.links:
+        return known
+    headers = response.headers
+    return known._replace(
+        etag=headers.get("etag", known.etag),
+        last_modified=headers.get("last-modified", known.last_modified),
+        visited=known.visited._replace(url=response.url, links=response.links),
+    )
 
 
 def facts(response: Response, fingerprint: str, page: Page) -> PageFacts:

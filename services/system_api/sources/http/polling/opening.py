@@ -19,6 +19,7 @@ from services.system_api.sources.http.polling.options import (
     ByTimeOptions,
     ChangesOptions,
     HttpSourceOptions,
+    LinkOptions,
 )
 from services.system_api.sources.http.polling.page_cache import PageCache
 from services.system_api.sources.http.polling.reading import PageReader
@@ -58,7 +59,7 @@ def http_source(name: str, options: HttpSourceOptions, clock: Clock, rng: random
             PageReader.opened(options, place, name) as reader,
         ):
             sweep = Sweep(options, changes, rejected, _events(name, options, clock, rng), cache)
-            fetcher = PageFetcher(client, reader, cache)
+            fetcher = PageFetcher(client, reader, cache, by_links=isinstance(options.pagination, LinkOptions))
             yield HttpSource(name, sweep, client, fetcher, options.poll_timeout, options.retry.attempts)
 
     return open_source

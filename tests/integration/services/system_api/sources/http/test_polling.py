@@ -111,6 +111,27 @@ async def test_an_unchanged_page_costs_no_reading(api: HttpApi, monkeypatch: pyt
         assert len(read) == 9
 
 
+@pytest.mark.parametrize("etags", [False, True])
+@pytest.mark.parametrize("reread", [False, True])
+@pytest.mark.parametrize("full", [1, 2])
+async def test_a_page_that_follows_an_unchanged_last_one_is_read(
+    api: HttpApi, full: int, *, reread: bool, etags: bool
+) -> None:
+    """Neither a body nor an ETag of it changes when a page follows: only the header `Link` does."""
+    listing = Listing(orders(3 * full))
+    listing.etags, listing.totals = etags, False
+    api.answer("/orders", listing)
+    poller = HttpPoller(api.url("/orders"), records="items", pagination={"kind": "link", "reread": reread})
+    async with poller.opened():
+        assert len(await poller.data()) == 3 * full
+        assert await poller.data() == []
+        listing.records += orders(4, 3 * full + 1)
+        assert [each["id"] for each in await poller.data()] == [3 * full + number for number in range(1, 5)]
+        if etags and full == 2:  # a page in the middle costs no body
+            first = [request for request in api.requests if "page" not in request.query]
+            assert all("If-None-Match" in request.headers for request in first[2 if reread else 1 :])
+
+
 async def test_an_equal_body_costs_no_reading_without_etags(api: HttpApi) -> None:
     api.answer("/orders", [{"id": 1}])
     poller = HttpPoller(api.url("/orders"))
