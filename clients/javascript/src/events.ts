@@ -21,6 +21,11 @@ export function isControl(event: TrelayEvent): boolean {
   return event.source === OWN;
 }
 
+/** Return whether an event shows that the connection lives, and nothing else. */
+export function isHeartbeat(event: TrelayEvent | undefined): event is TrelayEvent {
+  return event !== undefined && isControl(event) && event.type === "trelay.heartbeat";
+}
+
 /** Recognises events that arrived before: `source` and `id` identify an event. */
 export class Repeats {
   readonly #seen = new Set<string>();

@@ -2,7 +2,7 @@
 
 import { Authorization } from "./authorization.js";
 import { Endings, type Ending } from "./endings.js";
-import { cursorOf, isControl, parseEvent, Repeats, type TrelayEvent } from "./events.js";
+import { cursorOf, isControl, isHeartbeat, parseEvent, Repeats, type TrelayEvent } from "./events.js";
 import type { Messages } from "./messages.js";
 import { queryOf, type Options } from "./options.js";
 import { readAhead, Sender } from "./sending.js";
@@ -104,7 +104,7 @@ class Subscription {
       this.#cursor = cursor ?? this.#cursor;
       if (event === undefined) {
         (this.#options.onUnreadable ?? warnUnreadable)(text);
-      } else if (!this.#repeats.isRepeat(event)) {
+      } else if (!isHeartbeat(event) && !this.#repeats.isRepeat(event)) {
         yield event;
       }
       await this.#processed(cursor, before, connection);
@@ -173,7 +173,7 @@ class Subscription {
         }
         const text = found.value;
         const event = parseEvent(text);
-        if (event?.source === "/trelay" && event.type === "trelay.heartbeat") {
+        if (isHeartbeat(event) && event.cursor === undefined) {
           continue;
         }
         if (event?.source === "/trelay" && event.type === "trelay.connected") {

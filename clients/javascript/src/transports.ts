@@ -1,7 +1,7 @@
 // The connections: a WebSocket, or an event stream read with `fetch`.
 
 import { waitOf, type Ending } from "./endings.js";
-import { isControl, parseEvent } from "./events.js";
+import { isHeartbeat, parseEvent } from "./events.js";
 import { Queue } from "./queue.js";
 
 /** One attempt to connect. */
@@ -60,9 +60,8 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
   };
   socket.onmessage = (message: MessageEvent<string>) => {
     attempt.onAlive();
-    if (attempt.answers === true && isHeartbeat(message.data)) {
+    if (attempt.answers === true && message.data.includes('"trelay.heartbeat"') && isHeartbeat(parseEvent(message.data))) {
       socket.send(HEARTBEAT);
-      return;
     }
     if (attempt.intercept?.(message.data, (text) => socket.send(text)) === true) {
       return;
@@ -86,11 +85,6 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
     attempt.signal.removeEventListener("abort", abandon);
     socket.close();
   }
-}
-
-function isHeartbeat(text: string): boolean {
-  const event = text.includes('"trelay.heartbeat"') ? parseEvent(text) : undefined;
-  return event?.type === "trelay.heartbeat" && isControl(event);
 }
 
 /** Read an event stream: for networks that break WebSockets, and for Node without them. */

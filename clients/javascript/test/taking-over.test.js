@@ -35,6 +35,10 @@ class FakeSocket {
     numbers.forEach((number) => this.#receive({ cursor: `at${number}`, id: String(number), source: "/s", type: "t" }));
   }
 
+  heartbeat(cursor) {
+    this.#receive({ cursor, id: "h", source: "/trelay", type: "trelay.heartbeat", data: {} });
+  }
+
   accept(message) {
     this.#receive({ id: `a${message}`, source: "/trelay", type: "trelay.accepted", data: { message, event: "e" } });
   }
@@ -246,5 +250,28 @@ test("a message that cannot be read is told once, and skipped", async () => {
   assert.equal(await take(events), 2);
   assert.deepEqual(unreadable, ['{"cursor":"at1",']);
   assert.equal(store.load(), "at1");
+  await events.return();
+});
+
+test("the cursor of a heartbeat is kept behind the events before it, and the heartbeat is not handed over", async () => {
+  const store = memoryStore();
+  const events = tab(store);
+  const socket = await begin(events);
+  socket.events(1);
+  socket.heartbeat("at7"); // behind events of others
+  socket.heartbeat();
+  socket.events(8);
+  assert.equal(await take(events), 1);
+  assert.equal(store.load(), "at0");
+  const next = take(events);
+  assert.equal(await next, 8);
+  assert.equal(store.load(), "at7");
+  const opening = FakeSocket.next();
+  socket.lose();
+  const following = take(events);
+  const again = await opening;
+  assert.equal(again.query.get("cursor"), "at8");
+  again.connected("at8");
+  assert.equal(await following, "trelay.connected");
   await events.return();
 });

@@ -1,6 +1,5 @@
 """The endpoints of the admin API for events: what is on the publish topic, and publishing to it."""
 
-import json
 import uuid
 
 from aiohttp import web
@@ -11,7 +10,6 @@ from services.experience_api.admin.requests import read_limit
 from services.experience_api.http.entity import Push, receipt
 from services.experience_api.http.push import Pushes
 from services.experience_api.hub.audience import Subscriber, narrow
-from services.experience_api.hub.close_codes import LEFT
 from services.experience_api.producers.identity import Producer
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.late_bound import LateBound
@@ -53,10 +51,7 @@ class StreamRoutes:
         subscriber = Subscriber(uuid.uuid4(), f"operator {operator.name}", interest)
         found = await stream.http.batch(request, subscriber, cursor, lambda _: None, wait)
         events, last = _limited(found.events, limit)
-        ending = found.ending or LEFT
-        closed = {} if ending is LEFT else {"closed": {"code": ending.code, "reason": ending.text()}}
-        head = json.dumps({"cursor": (last or found.cursor).decode(), **closed})[:-1].encode()
-        body = b'%b, "events": [%b]}' % (head, b",".join(events))
+        body = found.encoded(events, last or found.cursor)
         return web.Response(body=body, content_type="application/json", headers=FRESH)
 
     async def _publish(self, request: web.Request, operator: Operator) -> web.Response:

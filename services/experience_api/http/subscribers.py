@@ -20,12 +20,12 @@ from services.experience_api.http.outcomes import UNCACHED, Outcomes, counted, g
 from services.experience_api.http.pages import Pages
 from services.experience_api.http.upgrade import check_upgrade
 from services.experience_api.hub import close_codes
-from services.experience_api.hub.close_codes import LEFT, CloseReason
+from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.refusals import Refused
 from services.experience_api.sessions.close_reasons import REFUSED_CLOSE_REASONS
 from services.experience_api.sessions.dependencies import Stream
-from services.experience_api.sessions.handshake import Handshake
+from services.experience_api.sessions.handshake import Handshake, of_genuine
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.requested import check_one_way, read_wait
 from services.experience_api.sessions.slots import ConnectionSlot
@@ -118,10 +118,7 @@ class SubscriberRoutes:
             cursor = await stream.delivery.beginning.cursor(slot.cursor, slot.since, slot.snapshot_of)
             found = await stream.http.batch(request, slot.subscriber, cursor, slot.attach, wait)
             slot.ended = found.ending
-        ending = found.ending or LEFT
-        closed = {} if ending is LEFT else {"closed": {"code": ending.code, "reason": ending.text()}}
-        head = json.dumps({"cursor": found.cursor.decode(), **closed})[:-1].encode()
-        body = b'%b, "events": [%b]}' % (head, b",".join(found.events))
+        body = found.encoded(found.events, found.cursor)
         return web.Response(body=body, content_type="application/json", headers=UNCACHED)
 
     async def _ticket(self, request: web.Request) -> web.StreamResponse:
@@ -149,7 +146,8 @@ class SubscriberRoutes:
         origin = self._origin(request)
         async with handshake.admit(request.headers, request.query, origin, partial(gone, request), more) as slot:
             self._handshakes.accepted()
-            yield slot
+            with of_genuine(slot.token.client_id):
+                yield slot
 
     def _origin(self, request: web.Request) -> Origin:
         return origin(request.remote, request.headers, self._proxies)

@@ -174,6 +174,12 @@ class Connection(asyncio.Protocol):
         return self.ending is not None
 
     @property
+    def reached(self) -> bytes | None:
+        """The cursor up to which everything was written, if that is all there is; None while it catches up."""
+        found = None if self.position is None or self.ending is not None else self.position()
+        return found.cursor if found is not None and found.live else None
+
+    @property
     def congested(self) -> bool:
         """Whether the transport's buffer is above its high-water mark."""
         return self._paused

@@ -71,7 +71,7 @@ class Handshake:
         async with AsyncExitStack() as stack:
             with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
                 claims, ticket = self._read(headers, query)
-                with _of_genuine(claims.client_id):
+                with of_genuine(claims.client_id):
                     attempt.proven(_lane(claims), self._clock.monotonic())
                     requested = read_requested(headers, query, more, now=self._clock.time())
                     if ticket is not None and not await self._tickets.use_ticket(ticket):
@@ -146,7 +146,7 @@ def _lane(claims: TokenClaims) -> str:
 
 
 @contextmanager
-def _of_genuine(client_id: str) -> Iterator[None]:
+def of_genuine(client_id: str) -> Iterator[None]:
     """Mark and log the refusal of a genuine token. Its client is known, and the client's budget bounds how often."""
     try:
         yield

@@ -136,13 +136,20 @@ class ControlEvents:
         rejected = {**data, "code": receipt.code, "detail": receipt.detail}
         return self._frame(REJECTED, f"{subscriber.connection_id}/rejected/{number}", rejected)
 
-    def draining(self, subscriber: Subscriber, wait: float) -> bytes:
-        """Return the frame that announces a shutdown; `wait` is the seconds to wait before reconnecting."""
-        return self._frame(DRAINING, f"{subscriber.connection_id}/draining", {"wait": round(wait, 1)})
+    def draining(self, subscriber: Subscriber, wait: float, cursor: bytes | None = None) -> bytes:
+        """Return the frame that announces a shutdown; `wait` is the seconds to wait before reconnecting.
 
-    def heartbeat(self, subscriber: Subscriber) -> bytes:
-        """Return the frame that shows a script that the connection lives: scripts in browsers see no pings."""
-        return self._frame(HEARTBEAT, f"{subscriber.connection_id}/heartbeat", {})
+        `cursor` is that of the head if the subscriber has received everything up to it, else None: one whose channels
+        are quiet then resumes from there, and not from its last event, which may lie hours back.
+        """
+        return self._frame(DRAINING, f"{subscriber.connection_id}/draining", {"wait": round(wait, 1)}, cursor)
+
+    def heartbeat(self, subscriber: Subscriber, cursor: bytes | None = None) -> bytes:
+        """Return the frame that shows a script that the connection lives: scripts in browsers see no pings.
+
+        `cursor` is as for `draining`.
+        """
+        return self._frame(HEARTBEAT, f"{subscriber.connection_id}/heartbeat", {}, cursor)
 
     def watermark(self, source: str, as_of_ms: int, channels: Iterable[str]) -> bytes:
         """Return the frame that says up to when a source has been read, for those of its channels."""

@@ -102,6 +102,7 @@ class Delivery:
             clock=clock,
             on_round=self._on_round,
         )
+        self.caught_up = self._catch_up.caught_up
         parts = SnapshotParts(self._history, self._log_reader, writer, self._control_events, clock, self._pause)
         self._snapshots = parts.snapshots(latest, self._proceed)
         self._broadcast = Broadcast(
@@ -248,7 +249,7 @@ class Delivery:
     def start(self, connection: Connection, cursor: str | None, on_open: OnOpen | None = None) -> None:
         """Deliver to a connection from a cursor on. `on_open` receives it once it can be ended."""
         if connection.subscriber.wants_heartbeat:
-            connection.beat = lambda: PING + self._control_events.heartbeat(connection.subscriber)
+            connection.beat = lambda: PING + self._control_events.heartbeat(connection.subscriber, connection.reached)
         connection.change = partial(self._broadcast.subscribe, connection)
         self._hub.add(connection)
         self._watermarks.add(connection)
@@ -286,7 +287,7 @@ class Delivery:
 
     def _end_draining(self, connection: Connection) -> None:
         wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._spread)
-        connection.outbox.offer(self._control_events.draining(connection.subscriber, wait))
+        connection.outbox.offer(self._control_events.draining(connection.subscriber, wait, connection.reached))
         connection.end(DRAINING, wait)
 
     def _proceed(self, connection: Connection, vector: Vector, tells: bool) -> None:  # noqa: FBT001 -- a callback

@@ -6,6 +6,8 @@ gaps, the bound of what is buffered, and the drain.
 
 import asyncio
 import json
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from aiohttp import web
@@ -30,6 +32,10 @@ _HEADERS = {
 }
 
 
+_CATCH_UP_WAIT = 10.0
+"""Seconds that a request may take that has events to look through, of which none is for the subscriber so far. One that
+may wait for no time at all would never get through them."""
+
 _SNAPSHOT_WAIT = 10.0
 """Seconds that a request may take within a snapshot, of which there is always more to answer with."""
 
@@ -42,6 +48,15 @@ class Batch(NamedTuple):
     """Where the next request resumes."""
     ending: CloseReason | None
     """Why the service ended the request; None if it was answered in the usual way."""
+    wait: float | None = None
+    """Seconds to wait before the next request, in place of those of the reason."""
+
+    def encoded(self, events: Sequence[bytes], cursor: bytes) -> bytes:
+        """Return the body of the response with some of the events, and the cursor behind them."""
+        reason = self.ending
+        closed = {} if reason is None else {"closed": {"code": reason.code, "reason": reason.text(self.wait)}}
+        head = json.dumps({"cursor": cursor.decode(), **closed})[:-1].encode()
+        return b'%b, "events": [%b]}' % (head, b",".join(events))
 
 
 class HttpDelivery:
@@ -81,6 +96,9 @@ class HttpDelivery:
     ) -> Batch:
         """Return the next events after a cursor, or none after `wait` seconds. Without a cursor, return where to begin.
 
+        The cursor of an answer without events lies behind those that are for others: a subscriber whose channels are
+        quiet does not look through them again, and does not fall behind what the bus keeps.
+
         Raises:
             Refused: as `Delivery.transport_of`.
         """
@@ -99,15 +117,15 @@ class HttpDelivery:
             transport.set_protocol(connection)
             try:
                 self._delivery.start(connection, cursor, on_open)
-                async with asyncio.timeout(wait):
-                    await connection.wait_ended()
-            except TimeoutError:
-                pass
+                await _within(wait, connection.wait_ended())
+                await _within(_CATCH_UP_WAIT - wait, self._delivery.caught_up(connection))
+                reached = _reached(connection, outbox)
             finally:
                 connection.end(LEFT)
                 if not transport.is_closing():
                     transport.set_protocol(before)
-        return Batch(outbox.events, outbox.cursor, None if connection.ending is LEFT else connection.ending)
+        ending = None if connection.ending is LEFT else connection.ending
+        return Batch(outbox.events, reached, ending, connection.wait)
 
     def _connection(
         self,
@@ -134,6 +152,20 @@ class HttpDelivery:
                 await response.write_eof()
         except (TimeoutError, ConnectionError):
             connection.abort()
+
+
+async def _within(seconds: float, waiting: Awaitable[None]) -> None:
+    """Wait for so many seconds at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await waiting
+
+
+def _reached(connection: ResponseConnection, outbox: BatchOutbox) -> bytes:
+    """Return the cursor behind what was collected; without events, behind those that are for others."""
+    if outbox.events or connection.ending is not None or connection.position is None:
+        return outbox.cursor
+    return connection.position().cursor
 
 
 def closing(reason: CloseReason, wait: float | None) -> bytes:

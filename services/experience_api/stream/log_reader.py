@@ -15,6 +15,10 @@ _RECORDS = 500
 _WAIT = 0.1
 """Seconds for one read. If nothing is left to read, positions still advance past the ends of transactions."""
 
+_PASSED = 16
+"""Chunks of events that are read in one turn at most, whether they are for the subscriber or not: about as much as one
+fetch brings, so that little of it is fetched again in the next turn."""
+
 MakeGap = Callable[[PositionLost], bytes]
 """Encodes the gap event for lost records."""
 
@@ -41,6 +45,9 @@ class LogReader:
     async def read_chunk(self, replay: Replay, make_gap: MakeGap) -> list[bytes]:
         """Return the next frames for a replay with missing partitions, until none is missing or the chunk is full.
 
+        A chunk with few frames ends as well, once much was read for it: others wait for their turn.
+
+
         No turn is held while the subscriber drains: the returned frames are all the memory it uses meanwhile.
 
         Raises:
@@ -58,9 +65,10 @@ class LogReader:
 
     async def _read(self, replay: Replay, make_gap: MakeGap, frames: list[bytes]) -> None:
         missing = replay.missing()
-        size = 0
+        size = passed = 0
+        most = self._options.chunk_bytes
         async with self._bus.reader(self._topic, missing) as reader:
-            while size < self._options.chunk_bytes and replay.needs(missing):
+            while size < most and passed < _PASSED * most and replay.needs(missing):
                 try:
                     records = await reader.read(_RECORDS, _WAIT)
                 except PositionLost as lost:
@@ -71,6 +79,7 @@ class LogReader:
                     found = [make_gap(lost)]
                 else:
                     found = replay.add(records, reader.positions)
+                    passed += sum(len(record.value or b"") for record in records)
                 frames += found
                 size += sum(map(len, found))
 

@@ -45,6 +45,8 @@ class _Running:
 
     replay: Replay
     rounds: Rounds
+    cursor: bytes
+    """Of what was written, without conflation. What was read of the log lies before the cursor of the replay."""
     task: asyncio.Task[None] | None = None
 
 
@@ -107,7 +109,7 @@ class CatchUp:
             self.counts.started += 1
             if at_once and self._send(connection, replay, *replay.take(CHUNK)) is Progress.LIVE:
                 return
-        self._running[connection] = _Running(replay, rounds)
+        self._running[connection] = _Running(replay, rounds, replay.cursor)
         self._start_task(connection)
 
     def change(self, connection: Connection, change: Resubscription) -> bool:
@@ -152,12 +154,21 @@ class CatchUp:
             return None
         if connection.subscriber.interest.conflate:
             return Position(running.rounds.cursor, running.replay.lag, live=running.rounds.resting)
-        return Position(running.replay.cursor, running.replay.lag, live=False)
+        return Position(running.cursor, running.replay.lag, live=False)
 
     def is_served(self, connection: Connection) -> bool:
         """Return whether a connection with conflation has been written the latest events up to the head."""
         running = self._running.get(connection)
         return running is not None and running.rounds.complete and not running.replay.lag
+
+    async def caught_up(self, connection: Connection) -> None:
+        """Wait until a connection has been written everything up to the head, or is written nothing more.
+
+        One with conflation may be waited for longer.
+        """
+        while not self.is_served(connection) and (running := self._running.get(connection)) is not None:
+            if running.task is not None:
+                await asyncio.wait([running.task])
 
     @property
     def counts(self) -> CatchUpCounts:
@@ -208,18 +219,23 @@ class CatchUp:
             if connection.subscriber.interest.conflate and connection not in self._changes:
                 await running.rounds.rest()
             await self._writer.drained(connection)
+            if connection in self._changes:
+                await running.rounds.flush()
             for change in self.take_changes(connection):
                 change.make_in(replay, connection, self._control_events)
             if connection.subscriber.interest.conflate:
                 await running.rounds.run(lambda: connection in self._changes)
                 self._on_round(connection)
                 continue
-            match await self._step(connection, replay):
+            progress = await self._step(connection, replay)
+            running.cursor = replay.cursor
+            match progress:
                 case Progress.LIVE:
                     return
                 case Progress.READ_LOG:
                     found = await self._writer.read_log(connection, replay)
                     await self._writer.write(connection, replay, found.frames, found.gaps)
+                    running.cursor = replay.cursor
                 case Progress.WAIT:
                     await self.wait_for_progress()
                 case Progress.TAKE:

@@ -91,6 +91,12 @@ class Rounds:
         await self._writer.write(self._connection, self._replay, self._taken(), gaps, keep=from_memory)
         self._written(full=full)
 
+    async def flush(self) -> None:
+        """Write what was taken before: a change of what the connection receives holds behind it."""
+        if not self._round.empty:
+            await self._writer.write(self._connection, self._replay, self._taken())
+            self._written(full=True)
+
     async def _collect(self, interrupted: Callable[[], bool]) -> bool:
         """Take the frames of a round; return whether all of them are from memory."""
         until = self._clock.monotonic() + max(_LONGEST, self._connection.subscriber.interest.conflate)

@@ -85,9 +85,9 @@ def test_every_control_event_is_shown_as_it_is_on_the_wire() -> None:
         events.refused(subscriber, close_codes.MAY_NOT_SEND.name),
         events.received(subscriber, 3, Receipt("5f0c7f5e-4b7e-5d0c-9a34-0c1f2ab5d9e1", "reading-17")),
         events.received(subscriber, 4, Receipt("", "reading-17", refusals.KEY_REUSED.code, ID_REUSED)),
-        events.heartbeat(subscriber),
+        events.heartbeat(subscriber, CURSOR),
         events.watermark("orders", 1_767_323_044_250, ["orders.eu"]),
-        events.draining(subscriber, 2.5),
+        events.draining(subscriber, 2.5, CURSOR),
     ]
 
 

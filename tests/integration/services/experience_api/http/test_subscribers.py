@@ -126,6 +126,17 @@ class TestEventStreams:
                 await found.next()
                 assert (await found.next())["type"] == "trelay.heartbeat"
             await deployment.until_no_connection()
+            async with replica.connect(token, path="/ws/publish?heartbeat=event&channels=quiet") as subscription:
+                begun = (await subscription.next())["cursor"]
+                await replica.push("orders", 1)
+                while (heartbeat := await subscription.until("trelay.heartbeat"))["cursor"] == begun:
+                    pass
+            await deployment.until_no_connection()
+            path = f"/ws/publish?heartbeat=event&cursor={heartbeat['cursor']}"
+            async with replica.connect(token, path=path) as subscription:
+                assert (await subscription.next())["type"] == "trelay.connected"
+                assert (await subscription.next())["type"] == "trelay.heartbeat", "what was for others does not come"
+            await deployment.until_no_connection()
             async with replica.connect(token, path="/ws/publish?heartbeat=event") as subscription:
                 await subscription.until("trelay.heartbeat")
                 await subscription.socket.send_str('{"type":"trelay.heartbeat"}')
@@ -156,6 +167,33 @@ class TestLongPolling:
                 await asyncio.sleep(0.01)
             await replica.push("orders", 7)
         assert [event["data"] for event in waiting.result()["events"]] == [{"number": 7}]
+
+    async def test_the_cursor_moves_on_while_nothing_is_for_the_client(self, replica: Replica) -> None:
+        token = await replica.register()
+        begun = (await poll(replica, token, ""))["cursor"]
+        await replica.push("orders", *range(5))
+        found = await poll(replica, token, f"?channels=quiet&cursor={begun}&wait=0")
+        assert found["events"] == []
+        assert found["cursor"] != begun
+        everything = await poll(replica, token, f"?cursor={found['cursor']}&wait=0")
+        assert everything == {"cursor": found["cursor"], "events": []}
+        await replica.push("quiet", 7)
+        found = await poll(replica, token, f"?channels=quiet&cursor={found['cursor']}&wait=30")
+        assert [event["data"] for event in found["events"]] == [{"number": 7}]
+
+    async def test_a_request_that_does_not_wait_gets_through_the_log(self, deployment: Deployment) -> None:
+        options = {"delivery": {"drain": {"spread": 0}, "feed": {"preload": 0}}}
+        async with deployment.replica(options) as replica:
+            token = await replica.register()
+            begun = (await poll(replica, token, ""))["cursor"]
+            await replica.push("orders", *range(5))
+            await replica.push("quiet", 7)
+        async with deployment.replica(options) as replica:
+            found = await poll(replica, token, f"?channels=none&cursor={begun}&wait=0")
+            assert found["events"] == []
+            assert found["cursor"] != begun
+            found = await poll(replica, token, f"?channels=quiet&cursor={begun}&wait=0")
+            assert [event["data"] for event in found["events"]] == [{"number": 7}]
 
     async def test_a_gap_is_returned(self, replica: Replica) -> None:
         found = await poll(replica, await replica.register(), "?cursor=broken&wait=5")
@@ -210,7 +248,9 @@ class TestPages:
             other = await replica.upgrade(token, headers={"Origin": "https://evil.example"})
             assert (other.status, other.code) == (403, "origin-not-allowed")
 
-    @pytest.mark.parametrize(("query", "code"), [("?channels=secret", 4508), ("?nonsense=1", 4509)])
+    @pytest.mark.parametrize(
+        ("query", "code"), [("?channels=secret", 4508), ("?nonsense=1", 4509), ("?snapshot=true", 4509)]
+    )
     async def test_refusals_of_a_genuine_token_have_a_close_code(self, replica: Replica, query: str, code: int) -> None:
         async with deployment_client(replica) as token:
             protocols = ("cloudevents.json", f"bearer.{token}")

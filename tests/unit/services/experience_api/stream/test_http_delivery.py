@@ -5,7 +5,7 @@ import json
 import pytest
 
 from services.experience_api.hub.close_codes import DRAINING, REPLACED, CloseReason
-from services.experience_api.stream.http_delivery import closing
+from services.experience_api.stream.http_delivery import Batch, closing
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,18 @@ def test_the_last_entry(reason: CloseReason, wait: float | None, retry: str | No
     assert lines.get("retry") == retry
     assert lines["event"] == "trelay.closed"
     assert json.loads(lines["data"]) == data
+
+
+@pytest.mark.parametrize(
+    ("batch", "found"),
+    [
+        (Batch([b"1", b"2"], b"c", None), {"cursor": "c", "events": [1, 2]}),
+        (
+            Batch([], b"c", DRAINING, 3.52),
+            {"cursor": "c", "closed": {"code": 4000, "reason": "draining; wait=3.5"}, "events": []},
+        ),
+        (Batch([], b"c", REPLACED), {"cursor": "c", "closed": {"code": 4501, "reason": REPLACED.name}, "events": []}),
+    ],
+)
+def test_the_body_of_a_batch(batch: Batch, found: dict[str, object]) -> None:
+    assert json.loads(batch.encoded(batch.events, batch.cursor)) == found

@@ -94,6 +94,10 @@ def replay_from(history: History, offset: int) -> Replay:
     return Replay(history, (offset,), lambda _channel: True)
 
 
+def replay_of(history: History, only: bytes) -> Replay:
+    return Replay(history, (0,), lambda channel: channel == only)
+
+
 async def test_chunks_lead_to_the_start_of_the_history(bus: CountingBus, history: History) -> None:
     reader = LogReader(bus, TOPIC, LogReaderOptions(chunk_bytes=1024))
     replay = replay_from(history, 10)
@@ -118,9 +122,23 @@ async def test_a_bus_that_becomes_unavailable_within_a_chunk_loses_nothing(bus: 
 
 
 async def test_events_that_do_not_match_are_skipped(bus: CountingBus, history: History) -> None:
-    replay = Replay(history, (0,), lambda channel: channel == b"b")
+    replay = replay_of(history, b"b")
     assert await LogReader(bus, TOPIC, LogReaderOptions()).read_chunk(replay, make_gap) == []
     assert replay.missing() == {}
+
+
+async def test_a_turn_ends_although_no_event_matches(bus: CountingBus) -> None:
+    async with bus.appender() as appender:
+        await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"%0100d"}' % number) for number in range(3000)])
+    history = History(CursorCodec(await bus.epoch(TOPIC), 1), (EVENTS + 3000,), HistoryOptions())
+    reader, replay = LogReader(bus, TOPIC, LogReaderOptions(chunk_bytes=1024)), replay_of(history, b"b")
+    turns = 0
+    while replay.missing():
+        before = replay.missing()
+        assert await reader.read_chunk(replay, make_gap) == []
+        assert before != replay.missing()
+        turns += 1
+    assert turns > 3
 
 
 async def test_a_gap_is_reported_at_its_position(bus: CountingBus, history: History) -> None:

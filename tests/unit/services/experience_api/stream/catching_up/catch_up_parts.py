@@ -15,7 +15,7 @@ from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.deflate import CompressionOptions, Deflater
 from services.experience_api.wire.records import FrameEncoder
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing, Reader
+from shared.bus.protocol import Outgoing, Reader, Record
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.experience_api.clocks import StillClock
@@ -38,6 +38,10 @@ class FlakyBus(MemoryBus):
         self.broken = False
         self.unreadable = 0
         """How many more readers cannot be opened."""
+        self.held = asyncio.Event()
+        """Whether a reader returns more after its first records."""
+        self.held.set()
+        self.reads = 0
 
     @asynccontextmanager
     async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
@@ -45,7 +49,7 @@ class FlakyBus(MemoryBus):
             self.unreadable -= 1
             raise Unavailable("unavailable")
         async with super().reader(topic, positions) as reader:
-            yield reader
+            yield HeldReader(reader, self)
 
     async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
         if self.unavailable:
@@ -54,6 +58,34 @@ class FlakyBus(MemoryBus):
         if self.broken:
             raise ZeroDivisionError
         return await super().bounds(topic)
+
+
+class HeldReader:
+    """A reader that returns a few records, and no more while its bus is held."""
+
+    def __init__(self, inner: Reader, bus: FlakyBus) -> None:
+        self._inner = inner
+        self._bus = bus
+
+    @property
+    def topic(self) -> str:
+        return self._inner.topic
+
+    @property
+    def positions(self) -> Mapping[int, int]:
+        return self._inner.positions
+
+    async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
+        if self._bus.held.is_set():
+            return await self._inner.read(limit, wait)
+        if self._bus.reads:
+            await self._bus.held.wait()
+        found = await self._inner.read(min(limit, 10), wait)
+        self._bus.reads += 1
+        return found
+
+    def seek(self, partition: int, offset: int) -> None:
+        self._inner.seek(partition, offset)
 
 
 class Parts:

@@ -69,6 +69,26 @@ async def test_from_the_bus_then_from_memory(parts: Parts) -> None:
     assert parts.catch_up.counts.log_reads == 1
 
 
+async def test_the_position_is_that_of_what_was_written(parts: Parts, bus: FlakyBus) -> None:
+    """Events that were read and not written yet would be lost with a cursor behind them."""
+    bus.held.clear()
+    transport = FakeTransport()
+    one = connection(transport)
+    parts.catch_up.start(one, (5,))
+    while not bus.reads:
+        await asyncio.sleep(0)
+    position = parts.catch_up.position(one)
+    assert position is not None
+    assert (position.cursor, position.live) == (parts.codec.encode((5,)), False)
+    caught_up = asyncio.create_task(parts.catch_up.caught_up(one))
+    await asyncio.sleep(0)
+    assert not caught_up.done()
+    bus.held.set()
+    await asyncio.wait_for(caught_up, 60)
+    assert texts(transport) == ids(5, 30)
+    assert parts.catch_up.position(one) is None, "it is live"
+
+
 async def test_compressed_from_the_bus_then_from_memory(parts: Parts, bus: FlakyBus) -> None:
     fill = b"x" * 1000
     values = [b'{"id":"0/%d","fill":"%b"}' % (number, fill * (100 if number == 35 else 1)) for number in range(30, 40)]

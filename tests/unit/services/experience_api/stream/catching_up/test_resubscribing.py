@@ -9,6 +9,8 @@ from services.experience_api.hub.close_codes import REMOVED
 from services.experience_api.wire.cursor import CursorCodec
 from tests.unit.services.experience_api.events import events
 from tests.unit.services.experience_api.hub.transports import FakeTransport
+from tests.unit.services.experience_api.records import record
+from tests.unit.services.experience_api.stream.catching_up.test_rounds import Live, turns, value
 from tests.unit.services.experience_api.stream.test_broadcast import Parts, texts
 
 CODEC = CursorCodec("epoch", 1)
@@ -81,3 +83,18 @@ async def test_a_change_is_made_when_a_log_that_was_cut_ends_all_catching_up(par
     parts.broadcast.on_gap("log-cut", "cut")
     assert await made == CODEC.encode((1,))
     assert texts(transport)[-1] == "trelay.subscribed"
+
+
+async def test_a_change_with_conflation_holds_behind_what_was_taken_before() -> None:
+    live, transport = Live(), FakeTransport()
+    values = [value(offset, subjects=1000, fill=10_000) for offset in range(20)]
+    for batch in live.encoder.batches([record("a", offset, value=found) for offset, found in enumerate(values)]):
+        live.broadcast.deliver(batch)
+    async with live.catch_up:
+        one = live.begin(transport, CODEC.encode((0,)).decode())
+        made = live.broadcast.subscribe(one, interest_in(["b"], conflate=0.5), "requested")
+        await turns()
+    found = texts(transport)
+    taken = found.index("trelay.subscribed") - 1
+    assert found == ["trelay.connected", *(f"0/{offset}" for offset in range(taken)), "trelay.subscribed"]
+    assert made.result() == CODEC.encode((taken,)), "and not behind events that were not written"
