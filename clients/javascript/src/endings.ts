@@ -39,6 +39,8 @@ export class TrelayStopped extends Error {
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
+/** What a timer takes at most; a longer one would fire at once. */
+const LONGEST_TIMER = 2 ** 31 - 1;
 const STABLE = 10_000;
 const TOKEN_CODES = new Set([4505, 4506]);
 const PROTOCOL_CODES = new Set([1002, 1003, 1007, 1009, 1010]);
@@ -81,7 +83,7 @@ export class Endings {
     this.#ceiling = Math.min(this.#ceiling * 2, LONGEST_PAUSE);
     // Longer than the wait by chance: all subscribers of a replica that drains may have the same one.
     const wait = (ending.wait ?? 0) * 1000 * (1 + this.#random() / 2);
-    return { pause: Math.max(pause, wait), renew, reason };
+    return { pause: Math.min(Math.max(pause, wait), LONGEST_TIMER), renew, reason };
   }
 
   #final({ code, status }: Ending): boolean {

@@ -55,3 +55,8 @@ test("endings that would come again stop", () => {
     assert.equal(new Endings(highest).next({ code: 1006, reason: "", status }, true).renew, false);
   }
 });
+
+test("a wait that no timer takes is shortened: it would end at once", () => {
+  const { pause } = new Endings(highest).next({ code: 1006, reason: "", status: 429, wait: 1e10 }, true);
+  assert.equal(pause, 2 ** 31 - 1);
+});

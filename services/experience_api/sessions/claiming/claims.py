@@ -83,7 +83,8 @@ class Claims:
             if earlier.slot.gone():
                 await earlier.ended.wait()
             elif earlier.answered.is_set() or not await _answered_soon(earlier):
-                raise Refused(ALREADY_CONNECTED, "another connection of this client is being opened")
+                detail = "another connection of this client is being opened"
+                raise Refused(ALREADY_CONNECTED, detail, retry_after=_ANSWER_WAIT)
         current = _Claiming(slot)
         _ = self._claiming.setdefault(client_id, current)
         try:

@@ -9,11 +9,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.integration.services.experience_api.replicas import TIMEOUT
+from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica
+from tests.servers.websocket_proxy import WebSocketProxy, websocket_proxy
 
 Line = dict[str, Any]
 Start = Callable[..., AbstractAsyncContextManager["Program"]]
 _HERE = Path(__file__).parent
+
+
+PATIENT = {"connections": {"probe_timeout": 8, "lease_seconds": 120}}
+"""Long enough that a busy machine does not make a program look dead."""
 
 
 class Program:
@@ -81,3 +86,12 @@ async def _running(command: list[str]) -> AsyncIterator[Program]:
         if process.returncode is None:
             process.kill()
         await process.communicate()
+
+
+@asynccontextmanager
+async def served(
+    deployment: Deployment, experience: dict[str, Any] | None = None
+) -> AsyncIterator[tuple[Replica, WebSocketProxy]]:
+    """Run a replica, and a proxy in front of it."""
+    async with deployment.replica({**PATIENT, **(experience or {})}) as replica, websocket_proxy(replica.url) as line:
+        yield replica, line

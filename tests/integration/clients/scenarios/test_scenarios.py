@@ -1,40 +1,26 @@
 """What every client library does, on a real server: one suite for both."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
 
 from services.experience_api.auth.clients import add_client
-from tests.integration.clients.scenarios.programs import Start, javascript, python
+from tests.integration.clients.scenarios.programs import PATIENT, Start, javascript, python, served
 from tests.integration.clients.sent import SECRET, add_sender, stored
-from tests.integration.services.experience_api.replicas import Deployment, Replica
+from tests.integration.services.experience_api.replicas import Deployment
 from tests.integration.services.experience_api.test_snapshots import LATEST, Upstream
-from tests.servers.websocket_proxy import WebSocketProxy, websocket_proxy
+from tests.servers.websocket_proxy import websocket_proxy
 
 pytestmark = pytest.mark.timeout(900)  # the first one installs and builds the JavaScript client
-
-PATIENT = {"connections": {"probe_timeout": 8, "lease_seconds": 120}}
-"""Long enough that a busy machine does not make a program look dead."""
 
 
 @pytest.fixture(params=["python", "javascript"])
 def start(request: pytest.FixtureRequest) -> Start:
     """Runs a program with one of the libraries."""
     return python if request.param == "python" else javascript(request.getfixturevalue("library"))
-
-
-@asynccontextmanager
-async def served(
-    deployment: Deployment, experience: dict[str, Any] | None = None
-) -> AsyncIterator[tuple[Replica, WebSocketProxy]]:
-    """Run a replica, and a proxy in front of it."""
-    async with deployment.replica({**PATIENT, **(experience or {})}) as replica, websocket_proxy(replica.url) as line:
-        yield replica, line
 
 
 async def test_a_lost_line_costs_nothing(deployment: Deployment, start: Start) -> None:
@@ -156,6 +142,23 @@ async def test_a_refusal_for_a_time_is_waited_for(deployment: Deployment, start:
             assert 1.0 <= retry["pause"] <= 1.5, "at least as long, and not all at once"
             await program.until_control("trelay.connected")
             assert line.registrations == 2
+
+
+async def test_a_limit_that_others_have_exceeded_is_waited_for_by_wrong_secrets_alone(
+    deployment: Deployment, start: Start
+) -> None:
+    limits = {"registrations": {"failures": 1, "failures_per_second": 0.0001}}
+    async with served(deployment, limits) as (replica, line):
+        wrong = {"Client-Id": "demo", "Client-Secret": "wrong"}
+        assert [(await replica.request("POST", "/consumers", wrong)).status for _ in range(2)] == [401, 429]
+        async with start(url=line.url, clientSecret="wrong") as program:
+            retry = await program.until("retry")
+            assert "429" in retry["retry"], "a real one"
+            assert retry["pause"] > 1000, "as the service asks"
+            assert program.said("stopped") == []
+        async with start(url=line.url) as program:
+            await program.until_control("trelay.connected")
+            assert program.said("retry") == []
 
 
 async def test_a_registration_without_a_token_is_tried_again(deployment: Deployment, start: Start) -> None:

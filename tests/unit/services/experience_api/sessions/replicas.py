@@ -14,7 +14,7 @@ import pytest
 from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.close_codes import CloseReason
 from services.experience_api.hub.heartbeat import Position, Progress
-from services.experience_api.refusals import Refusal, Refused
+from services.experience_api.refusals import ALREADY_CONNECTED, Refusal, Refused
 from services.experience_api.registry.clients import Client, Ending
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.notices import Notice
@@ -165,6 +165,8 @@ async def refusal_of(replica: Connections, token: str = "first") -> Refusal:
     with pytest.raises(Refused) as refused:
         async with replica.slot(claims(token=token), ORIGIN):
             pytest.fail("admitted")
+    if refused.value.refusal is ALREADY_CONNECTED:
+        assert refused.value.retry_after, "it says when to come back, whatever the reason"
     return refused.value.refusal
 
 
