@@ -162,6 +162,7 @@ async def _print_events(subscription: Subscription) -> None:
         snapshot=subscription.snapshot,
         conflate=subscription.conflate,
         watermarks=subscription.watermarks,
+        heartbeats=True,
         on_retry=lambda reason: None if subscription.quiet else _report(reason),
         on_unreadable=lambda frame: _report_unreadable(frame, saver),
         ssl_context=subscription.ssl_context,
@@ -208,6 +209,8 @@ class _CursorSaver:
 
 
 def _report_control_event(frame: Frame, *, quiet: bool) -> None:
+    if frame.heartbeat:
+        return  # it moves the cursor alone
     kind = str(frame.event.get("type"))
     data = frame.event.get("data")
     details = data if isinstance(data, dict) else {}

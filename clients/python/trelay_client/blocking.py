@@ -46,12 +46,15 @@ def _resumed(
     store: ResumeStore | None,
     options: dict[str, Any],
 ) -> Generator[Frame, None, None]:
+    shown = options.get("heartbeats", False)
     if store is not None:
         cursor = store.load()
     reading = _Reading()
+    options = {**options, "heartbeats": True}
     with reading.connected(url, credentials, channels, cursor, options):
         while (found := reading.take()) is not None:
-            yield found
+            if shown or not found.heartbeat:
+                yield found
             if store is not None and found.cursor is not None:
                 store.save(found.cursor)
 

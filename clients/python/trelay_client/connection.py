@@ -16,7 +16,7 @@ from yarl import URL
 from trelay_client.clock import Clock
 from trelay_client.messages import Messages
 from trelay_client.progress import bytes_received
-from trelay_client.state import ANSWER, CONNECTED, HEARTBEAT, Frame, Reconnect, SubscriptionState, UnreadableFrame
+from trelay_client.state import ANSWER, CONNECTED, Frame, Reconnect, SubscriptionState, UnreadableFrame
 from trelay_client.tasks import ended, started
 
 CONNECT_TIMEOUT = 10.0
@@ -93,7 +93,7 @@ class Connection:
             yield self._state.lost(f"cannot connect to {self._base}: {describe(exc)}", 0.0)
             return
         timeout, arrived = CONNECT_TIMEOUT, bytes_received(socket)
-        writing = _Writing(socket, self._messages)
+        writing = _Writing(socket, self._messages, answers=self._query.get("heartbeat") == "answer")
         try:
             while True:
                 try:
@@ -149,8 +149,12 @@ class Connection:
 class _Writing:
     """Sends messages over one connection."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse[bool], messages: Messages | None) -> None:
+    def __init__(
+        self, socket: aiohttp.ClientWebSocketResponse[bool], messages: Messages | None, *, answers: bool
+    ) -> None:
+        """`answers` is whether heartbeats are answered."""
         self._socket = socket
+        self._answers = answers
         self._messages = messages
         self._added = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -171,13 +175,14 @@ class _Writing:
         self._task = started("trelay messages", self._write(self._messages))
 
     async def takes(self, frame: Frame | UnreadableFrame) -> bool:
-        """Answer a heartbeat, or handle the answer to a message; return False for any other frame."""
+        """Answer a heartbeat, or handle the answer to a message; return False for what is to be yielded."""
         if not isinstance(frame, Frame) or not frame.own:
             return False
-        if frame.event.get("type") == HEARTBEAT:
-            with suppress(aiohttp.ClientError, OSError):  # the connection is lost, which ends the reading too
-                await self._socket.send_str(ANSWER)
-            return True
+        if frame.heartbeat:
+            if self._answers:
+                with suppress(aiohttp.ClientError, OSError):  # the connection is lost, which ends the reading too
+                    await self._socket.send_str(ANSWER)
+            return frame.cursor is None
         return self._messages is not None and self._messages.received(frame.event)
 
     async def end(self) -> None:

@@ -73,10 +73,12 @@ async def resume(
     Raises:
         Stopped, UsageError: as `subscribe`; whatever the store raises, such as that another subscription uses it.
     """
+    shown = options.pop("heartbeats", False)
     async with _exclusive(store):
         cursor = await asyncio.to_thread(store.load)
-        async with aclosing(subscribe(url, credentials, channels, cursor, **options)) as frames:
+        async with aclosing(subscribe(url, credentials, channels, cursor, heartbeats=True, **options)) as frames:
             async for frame in frames:
-                yield frame
+                if shown or not frame.heartbeat:
+                    yield frame
                 if frame.cursor is not None:
                     await asyncio.to_thread(store.save, frame.cursor)

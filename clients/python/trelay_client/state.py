@@ -61,6 +61,11 @@ class Frame(NamedTuple):
         """Whether it is a control event of Trelay (connected, gap, …) and not an event of a source."""
         return self.event.get("source") == _CONTROL_SOURCE
 
+    @property
+    def heartbeat(self) -> bool:
+        """Whether it shows that the connection lives, and perhaps moves the cursor behind events of others."""
+        return self.own and self.event.get("type") == HEARTBEAT
+
 
 class UnreadableFrame(NamedTuple):
     """One frame that is not an event, or not JSON that can be read."""

@@ -48,6 +48,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     conflate: str | None = None,
     watermarks: int | None = None,
     answer_heartbeats: bool = False,
+    heartbeats: bool = False,
     sender: Sender | BlockingSender | None = None,
     on_retry: Callable[[str], None] = lambda _reason: None,
     on_unreadable: Callable[[UnreadableFrame], None] = log_unreadable,
@@ -63,8 +64,9 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     such as `500ms`: of the events of that time, only the latest one of each subject is received. With `watermarks`, in
     seconds, a `trelay.watermark` tells at most so often up to when each source has been read, so that silence means
     that nothing has changed. With `answer_heartbeats`, the relay finds out that this program does not run any
-    more, even where a proxy answers pings for it. `sender` sends messages over the connection, and receives the answers
-    to them.
+    more, even where a proxy answers pings for it. `heartbeats` yields those that move the cursor as well: a program
+    that keeps the cursor itself, and whose channels are quiet, then resumes behind the events of others. `sender` sends
+    messages over the connection, and receives the answers to them.
 
     `on_retry` receives a text before each pause: what happened, and the seconds until the next attempt. `on_unreadable`
     receives each frame that cannot be read, and may raise to end the stream; the events behind that frame follow, and
@@ -83,7 +85,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
         "snapshot": "true" if snapshot else None,  # a cursor comes before it
         "conflate": conflate,
         "watermarks": watermarks and str(watermarks),
-        "heartbeat": "answer" if answer_heartbeats else None,
+        "heartbeat": "answer" if answer_heartbeats else "event",
     }
     query = {name: text for name, text in given.items() if text}
     messages = None if sender is None else sender.messages
@@ -97,7 +99,8 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
         frames = _frames(connection, credentials, clock, on_retry, on_unreadable)
         async with aclosing(frames if messages is None else read_ahead(frames, messages)) as found:
             async for frame in found:
-                yield frame
+                if heartbeats or not frame.heartbeat:
+                    yield frame
 
 
 async def _frames(

@@ -8,19 +8,13 @@ import pytest
 from aiohttp import web
 
 from services.experience_api.auth.clients import add_client
-from tests.integration.clients.scenarios.programs import PATIENT, Start, javascript, python, served
+from tests.integration.clients.scenarios.programs import PATIENT, Start, served
 from tests.integration.clients.sent import SECRET, add_sender, stored
 from tests.integration.services.experience_api.replicas import Deployment
 from tests.integration.services.experience_api.test_snapshots import LATEST, Upstream
 from tests.servers.websocket_proxy import websocket_proxy
 
 pytestmark = pytest.mark.timeout(900)  # the first one installs and builds the JavaScript client
-
-
-@pytest.fixture(params=["python", "javascript"])
-def start(request: pytest.FixtureRequest) -> Start:
-    """Runs a program with one of the libraries."""
-    return python if request.param == "python" else javascript(request.getfixturevalue("library"))
 
 
 async def test_a_lost_line_costs_nothing(deployment: Deployment, start: Start) -> None:

@@ -23,7 +23,9 @@ async def test_registers_connects_and_yields() -> None:
     async with FakeServer(session(connected(), event(1), event(2), stay=True)).up() as server:
         assert ids(await server.take(2, channels=["orders.eu", "stock"])) == ["1", "2"]
         assert server.registrations == [("demo", "hunter2")]
-        assert server.requests == [{"authorization": "Bearer token-1", "channels": "orders.eu,stock"}]
+        assert server.requests == [
+            {"authorization": "Bearer token-1", "channels": "orders.eu,stock", "heartbeat": "event"}
+        ]
 
 
 async def test_resumes_after_a_loss_and_repeats_nothing() -> None:
@@ -43,7 +45,7 @@ async def test_resumes_after_a_loss_and_repeats_nothing() -> None:
 async def test_starts_at_a_given_cursor() -> None:
     async with FakeServer(session(connected(), event(1), stay=True)).up() as server:
         await server.take(1, Token("given"), cursor="saved")
-        assert server.requests == [{"authorization": "Bearer given", "cursor": "saved"}]
+        assert server.requests == [{"authorization": "Bearer given", "heartbeat": "event", "cursor": "saved"}]
         assert server.registrations == []
 
 
