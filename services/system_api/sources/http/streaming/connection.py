@@ -33,6 +33,8 @@ class Upstream(Protocol):
 
     name: str
     """How errors name it, without credentials."""
+    reconnect_after: float | None
+    """Seconds after the end of a connection in which the server wants no other one; None if it has not said."""
 
     def connected(self, cursor: str | None) -> AbstractAsyncContextManager[AsyncIterator[Message]]:
         """Connect and resume after a cursor; the messages end, or raise, when the connection does.
@@ -57,6 +59,8 @@ class Connection:
         """Set when something has arrived, or the connection has ended."""
         self.received = 0
         """Messages that have arrived."""
+        self.ended = False
+        """Whether the server has ended it."""
         self.error: TrelayError | None = None
         """Why it has ended, None while it lives."""
 
@@ -108,6 +112,7 @@ class Connection:
                 while self._size >= self._limit:
                     self._room.clear()
                     await self._room.wait()
+            self.ended = True
             self.error = Unavailable("the server has ended the stream")
         except TrelayError as exc:
             self.error = exc

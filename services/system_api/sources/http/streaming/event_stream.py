@@ -3,9 +3,11 @@
 Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation.
 """
 
+import re
 from typing import NamedTuple
 
 _BOM = b"\xef\xbb\xbf"
+_DIGITS = re.compile(rb"[0-9]{1,12}")
 _FIELDS_LIMIT = 4096
 """Bytes of an id or the name of an event."""
 
@@ -29,6 +31,8 @@ class EventStreamParser:
     def __init__(self, limit: int) -> None:
         """`limit` is the bytes of the data of one event."""
         self._limit = limit
+        self.retry: float | None = None
+        """The seconds after which the server wants to be asked again, once a connection has ended."""
         self._line = bytearray()
         self._line_cut = False
         self._first = True
@@ -75,6 +79,8 @@ class EventStreamParser:
             self._id = value.decode(errors="replace")
         elif name == b"event":
             self._name = value[:_FIELDS_LIMIT].decode(errors="replace")
+        elif name == b"retry" and _DIGITS.fullmatch(value):
+            self.retry = int(value) / 1000
 
     def _add(self, value: bytes, *, cut: bool) -> None:
         if self._data is None:

@@ -47,7 +47,7 @@ def stream_source(
             raise SettingsError(f"{place}: {exc}") from exc
         await tried.check()
         builder = EventBuilder(name, options.type, options.channel, clock, rng)
-        async with StreamSource.opened(name, options, upstream, state, builder) as source:
+        async with StreamSource.opened(name, options, upstream, state, builder, clock) as source:
             yield source
 
     return open_source

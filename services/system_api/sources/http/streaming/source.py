@@ -20,11 +20,14 @@ from services.system_api.sources.http.streaming.cursors import Key, StreamState
 from services.system_api.sources.http.streaming.messages import MessageItems
 from services.system_api.sources.http.streaming.options import StreamOptions
 from services.system_api.sources.source import Batch, EventBuilder, Loss
-from shared.errors import Unavailable
+from shared.errors import TrelayError, Unavailable
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
+_SPACING = 1.0
+"""Seconds between two connections at least: a server may end each one after its first message."""
+_RECONNECTING = ("messages that are read when the connection is open again",)
 _GAP = "the connection was lost, and the server cannot resume: what it sent meanwhile is missing"
 
 
@@ -44,6 +47,7 @@ class StreamSource:
         state: StreamState,
         builder: EventBuilder,
         executor: ThreadPoolExecutor,
+        clock: Clock,
     ) -> None:
         self._name = name
         self._options = options
@@ -51,6 +55,11 @@ class StreamSource:
         self._state = state
         self._builder = builder
         self._executor = executor
+        self._clock = clock
+        self._opened_at = self._due = 0.0
+        """When the last connection was opened, and when the next one may be."""
+        self._failure: TrelayError | None = None
+        """Why the last connection has ended without a message."""
         self._makers: list[MessageItems] = []
         """The one maker of items. Only the thread touches it: an expression belongs to the thread that compiled it."""
         self._stack = AsyncExitStack()
@@ -63,11 +72,17 @@ class StreamSource:
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, name: str, options: StreamOptions, upstream: Upstream, state: StreamState, builder: EventBuilder
+        cls,
+        name: str,
+        options: StreamOptions,
+        upstream: Upstream,
+        state: StreamState,
+        builder: EventBuilder,
+        clock: Clock,
     ) -> AsyncIterator["StreamSource"]:
         """Connect for as long as the context lasts. Raises what `Upstream.connected` does."""
         executor = ThreadPoolExecutor(1, thread_name_prefix=f"messages of source {name}")
-        source = cls(name, options, upstream, state, builder, executor)
+        source = cls(name, options, upstream, state, builder, executor, clock)
         try:
             await source._connect()
             yield source
@@ -80,6 +95,8 @@ class StreamSource:
         """Return the events of what has arrived; see `Source`."""
         if not self._held:
             connection = await self._living()
+            if connection is None:
+                return Batch(rows=0, waiting=_RECONNECTING)
             if messages := connection.take(limit):
                 made = await asyncio.get_running_loop().run_in_executor(self._executor, self._made, messages)
                 self._held.extend(made)
@@ -89,12 +106,14 @@ class StreamSource:
         return batch
 
     async def wait_for_change(self) -> None:
-        """Return when something has arrived, or the connection has ended."""
+        """Return when something has arrived, the connection has ended, or another one may be opened."""
         if self._connection is not None:
             await self._connection.changed.wait()
+        else:
+            await self._clock.sleep(max(0.0, self._due - self._clock.monotonic()))
 
-    async def _living(self) -> Connection:
-        """Return the connection; where it has ended and nothing of it is left, another one.
+    async def _living(self) -> Connection | None:
+        """Return the connection; where it has ended and nothing of it is left, another one. None: it is too early.
 
         Raises:
             Unavailable, SettingsError, UnusableResponse: it cannot be opened, or ended before anything had arrived.
@@ -107,9 +126,26 @@ class StreamSource:
             await self._stack.aclose()
             fields = {"component": "source", "source": self._name, "error": str(connection.error)}
             logger.info("stream ended; connecting again", extra=fields)
-            if not connection.received:
-                raise connection.error or Unavailable("the stream has ended")
-        return await self._connect()
+            self._note_end(connection)
+        if self._clock.monotonic() >= self._due:
+            return await self._connect()
+        if self._failure is not None:
+            raise Unavailable(str(self._failure))
+        return None
+
+    def _note_end(self, connection: Connection) -> None:
+        """Decide when the next connection may be opened; raise why this one has failed, where it has sent nothing.
+
+        A server that states when to ask again, and ends the stream, has nothing to send.
+        """
+        pause = self._upstream.reconnect_after or 0.0
+        self._due, self._failure = self._clock.monotonic() + pause, None
+        if connection.received or (connection.ended and pause):
+            self._due = max(self._due, self._opened_at + _SPACING)
+            return
+        # How often it is tried again is up to the retry policy, which would count an empty batch as a success.
+        self._failure = connection.error or Unavailable("the stream has ended")
+        raise self._failure
 
     async def _connect(self) -> Connection:
         self._state.reconnected()
@@ -118,7 +154,7 @@ class StreamSource:
             opening = Connection.opened(self._upstream, self._state.cursor, options.buffer_bytes, options.timeout)
             connection = await stack.enter_async_context(opening)
             self._stack = stack.pop_all()
-        self._connection = connection
+        self._connection, self._opened_at = connection, self._clock.monotonic()
         if self._state.begun and self._state.cursor is None:
             self._losses.append(Loss(f"{self._upstream.name}: {_GAP}"))
         return connection

@@ -2,21 +2,19 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 
 import aiohttp
 from yarl import URL
 
 from services.system_api.sources.http.streaming.connection import Message
 from services.system_api.sources.http.streaming.event_stream import EventStreamParser
+from services.system_api.sources.http.streaming.handshake import Handshake
 from services.system_api.sources.http.streaming.options import SseSourceOptions
-from shared.errors import Unauthorized, Unavailable
-from shared.http.client.client import HttpClient, opened_client
+from shared.http.client.client import opened_client
 from shared.http.client.failures import UnusableResponse, translated
 from shared.runtime.clock import Clock
 
 EVENT_STREAM = "text/event-stream"
-_RETRIED = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 
 
 class EventStreamUpstream:
@@ -29,6 +27,8 @@ class EventStreamUpstream:
         self._url = URL(options.url)
         self._clock = clock
         self.name = f"GET {self._url.with_query(None)}"
+        self.reconnect_after: float | None = None
+        self._handshake = Handshake(self.name)
 
     @asynccontextmanager
     async def connected(self, cursor: str | None) -> AsyncIterator[AsyncIterator[Message]]:
@@ -39,13 +39,14 @@ class EventStreamUpstream:
             wanted["Last-Event-ID"] = cursor
         limits = aiohttp.ClientTimeout(total=None, sock_connect=options.timeout, sock_read=options.heartbeat)
         async with opened_client(self._place, self._url, options, self._clock) as client:
+            self._handshake.begin(client)
             with translated(self.name, options.heartbeat):
                 credentials = await client.authentication.headers()
                 url = self._url.update_query(client.authentication.query())
                 headers = {**options.headers, **wanted, **credentials}
                 response = await client.session.get(url, headers=headers, timeout=limits, allow_redirects=False)
             try:
-                check_status(self.name, response.status, client, credentials)
+                self._handshake.check(response.status, response.headers, client, credentials)
                 if response.content_type != EVENT_STREAM:
                     raise UnusableResponse(f"{self.name}: found {response.content_type}; expected {EVENT_STREAM}")
                 yield self._messages(response)
@@ -60,21 +61,8 @@ class EventStreamUpstream:
                 chunk = await anext(chunks, b"")
             if not chunk:
                 return
-            for event in parser.feed(chunk):
+            events = parser.feed(chunk)
+            if parser.retry is not None:
+                self.reconnect_after = min(parser.retry, self._options.longest_hold)
+            for event in events:
                 yield Message(event.data, self._clock.time(), event.id, {"event": event.name or "message"}, event.cut)
-
-
-def check_status(name: str, status: int, client: HttpClient, credentials: dict[str, str]) -> None:
-    """Check the status of the response that begins a stream.
-
-    Raises:
-        Unavailable, Unauthorized, UnusableResponse: it does not begin one.
-    """
-    if status in {HTTPStatus.OK, HTTPStatus.SWITCHING_PROTOCOLS}:
-        return
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        client.authentication.refused(credentials)
-        raise Unauthorized(f"{name}: {status}; check `auth`")
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRIED:
-        raise Unavailable(f"{name}: {status}")
-    raise UnusableResponse(f"{name}: {status}", status)

@@ -8,8 +8,8 @@ import msgspec
 from yarl import URL
 
 from services.system_api.sources.http.streaming.connection import Message
+from services.system_api.sources.http.streaming.handshake import Handshake
 from services.system_api.sources.http.streaming.options import WebSocketSourceOptions
-from services.system_api.sources.http.streaming.sse import check_status
 from shared.errors import Malformed, SettingsError, Unavailable
 from shared.expression.document import JsonDocument
 from shared.expression.expression import Expression
@@ -24,6 +24,8 @@ _TOO_BIG = 1009
 class WebSocketUpstream:
     """An `Upstream` of the messages of a WebSocket. Use it only in the thread that made it."""
 
+    reconnect_after: float | None = None
+
     def __init__(self, place: str, options: WebSocketSourceOptions, clock: Clock) -> None:
         """`place` is the path of the settings."""
         self._place = place
@@ -32,6 +34,7 @@ class WebSocketUpstream:
         self._resume = None if options.resume is None else Expression(options.resume)
         self._clock = clock
         self.name = f"WebSocket {self._url.with_query(None)}"
+        self._handshake = Handshake(self.name)
 
     @asynccontextmanager
     async def connected(self, cursor: str | None) -> AsyncIterator[AsyncIterator[Message]]:
@@ -39,6 +42,7 @@ class WebSocketUpstream:
         options = self._options
         origin = self._url.with_scheme("https" if self._url.scheme == "wss" else "http")
         async with opened_client(self._place, origin, options, self._clock) as client:
+            self._handshake.begin(client)
             with translated(self.name, options.timeout):
                 credentials = await client.authentication.headers()
                 url = self._url.update_query(client.authentication.query())
@@ -53,7 +57,7 @@ class WebSocketUpstream:
                         timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
                     )
                 except aiohttp.WSServerHandshakeError as exc:
-                    check_status(self.name, exc.status, client, credentials)
+                    self._handshake.check(exc.status, exc.headers or {}, client, credentials)
                     raise
             try:
                 with translated(self.name, options.timeout):

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.system_api.sources.http.streaming.opening import SseSourceKind, WebSocketSourceKind
 from services.system_api.sources.source import Source
-from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
 LOOPBACK = {"allow": ["127.0.0.1"]}
 
@@ -17,19 +17,22 @@ LOOPBACK = {"allow": ["127.0.0.1"]}
 class StreamReading:
     """Opens a stream, and keeps what was committed."""
 
-    def __init__(self, kind: str, url: str, **options: Any) -> None:
+    def __init__(self, kind: str, url: str, clock: Clock = SYSTEM_CLOCK, /, **options: Any) -> None:
         given = {"kind": kind, "url": url, "type": "t", "network": LOOPBACK, "timeout": 5} | options
         self.options: SseSourceKind | WebSocketSourceKind = (
             SseSourceKind.model_validate(given) if kind == "sse" else WebSocketSourceKind.model_validate(given)
         )
+        self.opener = self.options.opener("s", clock, random.Random(1))
         self.checkpoint: dict[str, bytes] = {}
         self.events: list[dict[str, Any]] = []
         self.rejects: list[str] = []
         self.losses: list[str] = []
+        self.waiting: tuple[str, ...] = ()
+        """Of the last batch."""
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator[Source]:
-        async with self.options.opener("s", SYSTEM_CLOCK, random.Random(1))(dict(self.checkpoint)) as source:
+        async with self.opener(dict(self.checkpoint)) as source:
             yield source
 
     async def poll(self, source: Source) -> None:
@@ -38,6 +41,7 @@ class StreamReading:
         self.events += [json.loads(record.value or b"") for record in batch.records]
         self.rejects += [reject.error for reject in batch.rejects]
         self.losses += [loss.text for loss in batch.losses]
+        self.waiting = batch.waiting
         self.checkpoint |= {part: value for part, value in batch.checkpoint.items() if value is not None}
         assert batch.rows == len(batch.records) + len(batch.rejects) + batch.skipped
 

@@ -14,6 +14,7 @@ class Server:
     """Sends what a test puts in."""
 
     name = "server"
+    reconnect_after: float | None = None
 
     def __init__(self) -> None:
         self.sent: asyncio.Queue[Message | Exception | None] = asyncio.Queue()

@@ -39,6 +39,16 @@ def test_events(stream: bytes, events: list[StreamEvent]) -> None:
     assert parsed(stream, 10_000) == events
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(b"2500", 2.5), (b"0", 0), (b"-1", None), (b"1e3", None), (b"", None), (b"9" * 30, None)]
+)
+def test_the_time_to_connect_again(value: bytes, seconds: float | None) -> None:
+    parser = EventStreamParser(100)
+    assert parser.retry is None
+    assert parser.feed(b"retry: %b\n" % value) == []
+    assert parser.retry == seconds
+
+
 @pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"])
 def test_line_ends_and_chunks_make_no_difference(end: bytes) -> None:
     stream = b"id: 1\ndata: a\ndata: b\n\ndata: c\n\n:x\n\nevent: n\nid: 2\ndata: d\n\n".replace(b"\n", end)
