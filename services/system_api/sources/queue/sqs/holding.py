@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+_FORGET = 0.999
+"""What a message leaves of the size of larger ones before it."""
 AT_ONCE = 10
 """The most messages of one request, by SQS."""
 
@@ -16,6 +18,8 @@ class Held:
         self._sizes: dict[str, int] = {}
         self._published: dict[str, None] = {}
         self._bytes = 0
+        self._largest = 1.0
+        """The size of the largest message, weighing recent ones more."""
 
     @property
     def unpublished(self) -> list[str]:
@@ -28,8 +32,12 @@ class Held:
         return list(self._published)
 
     def plan(self, requests: int) -> list[int]:
-        """Return how many messages each of so many requests may ask for; nothing if there is no room."""
-        room = self._limit - len(self._sizes) if self._bytes < self._max_bytes else 0
+        """Return how many messages each of so many requests may ask for; nothing if there is no room.
+
+        SQS knows no limit in bytes. So it is asked for as many as fit if they are as large as those before.
+        """
+        space = self._max_bytes - self._bytes
+        room = min(self._limit - len(self._sizes), max(1, int(space / self._largest))) if space > 0 else 0
         counts = [min(AT_ONCE, room - start) for start in range(0, max(room, 0), AT_ONCE)]
         return counts[:requests]
 
@@ -37,6 +45,7 @@ class Held:
         """Note that a message was received."""
         self._sizes[receipt] = size
         self._bytes += size
+        self._largest = max(1.0, self._largest * _FORGET, size)
 
     def note_published(self, receipts: Iterable[str]) -> None:
         """Note that messages are published, so that they can be deleted."""

@@ -1,5 +1,7 @@
 """What a connection to SQS holds, and may ask for."""
 
+import pytest
+
 from services.system_api.sources.queue.sqs.holding import Held, entries, settled
 
 
@@ -16,6 +18,30 @@ def test_requests_ask_for_no_more_than_there_is_room_for() -> None:
     assert held.plan(8) == []
     held.remove(["large"])
     assert held.plan(8) == [1]
+
+
+@pytest.mark.parametrize(("size", "most"), [(1, 1000), (1000, 1000), (100_000, 160), (1_048_576, 16)])
+def test_messages_of_any_size_stay_within_the_bytes(size: int, most: int) -> None:
+    """Of the first request nothing is known: it is ten messages at most, whatever their size."""
+    held = Held(limit=1000, max_bytes=16 * 1_048_576)
+    number = 0
+    while counts := held.plan(8 if number else 1):
+        for _ in range(sum(counts)):
+            held.add(str(number), size)
+            number += 1
+    assert number >= most
+    assert number * size < 16 * 1_048_576 + max(10, 1) * size
+
+
+def test_a_small_message_is_asked_for_again_after_large_ones() -> None:
+    held = Held(limit=10_000, max_bytes=1_000_000)
+    held.add("large", 900_000)
+    held.remove(["large"])
+    assert held.plan(8) == [1]
+    for number in range(5000):
+        held.add(str(number), 100)
+        held.remove([str(number)])
+    assert held.plan(8) == [10] * 8
 
 
 def test_what_is_published_is_deleted_and_not_hidden_any_more() -> None:
