@@ -1,6 +1,9 @@
 """Sends events to `POST /entity`, and retries what is not confirmed.
 
 A request that fails may have been stored: its events are sent again, with the same ids. So they arrive at least once.
+
+A response may be about the events of one source alone: that source fails, and has an alert of its own. Anything else is
+an outage of the other side for all sources, which readiness shows.
 """
 
 import json
@@ -16,7 +19,7 @@ import aiohttp
 
 from services.system_api.delivery.options import DeliverOptions
 from shared.bus.protocol import Outgoing
-from shared.errors import SettingsError, TooLarge, Unavailable
+from shared.errors import SettingsError, TooLarge, TrelayError, Unavailable
 from shared.runtime.clock import Clock
 from shared.runtime.retry import retrying
 
@@ -24,8 +27,14 @@ logger = logging.getLogger(__name__)
 
 _CONTENT_TYPE = {"Content-Type": "application/cloudevents-batch+json"}
 _STORED, _TOO_LARGE = 202, 413
+_MALFORMED = {400, 415, 422}
+_FORBIDDEN, _NOT_PERMITTED = 403, "publishing-not-permitted"
 _DETAIL_LIMIT = 500
 _READ_LIMIT = 65_536
+
+
+class EventsRefused(TrelayError):
+    """The other side refuses these events, and accepts others: a retry gives the same."""
 
 
 class Sender:
@@ -66,6 +75,7 @@ class Sender:
         Raises:
             Unavailable: the retry policy is exhausted; some events may have been stored.
             TooLarge: the other side refuses a request for its size; earlier ones are stored.
+            EventsRefused: it refuses a request for its content, or for a channel of it; earlier ones are stored.
         """
         for body in _bodies(records, self._options.batch_events, self._options.batch_bytes):
             await self._policy(partial(self._attempt, body))
@@ -79,6 +89,9 @@ class Sender:
             raise self._failed(str(exc) or f"no response within {self._options.timeout:g} s") from exc
         if status == _TOO_LARGE:
             raise TooLarge(f"{url} answered {status}: {_detail(said)}")
+        if status in _MALFORMED or (status == _FORBIDDEN and _member(said, "code") == _NOT_PERMITTED):
+            self._works()
+            raise EventsRefused(f"{url} answered {status}: {_detail(said)}")
         if status != _STORED:
             raise self._failed(f"answered {status}: {_detail(said)}")
         self._works()
@@ -113,12 +126,17 @@ def _bodies(records: Sequence[Outgoing], most: int, most_bytes: int) -> Iterator
 
 
 def _detail(body: bytes) -> str:
+    text = _member(body, "detail")
+    return str(body.decode(errors="replace") if text is None else text)[:_DETAIL_LIMIT]
+
+
+def _member(body: bytes, name: str) -> object:
+    """Return a member of problem details, None if there is none."""
     try:
         found = json.loads(body)
-        text = found["detail"]
+        return found[name]
     except (ValueError, TypeError, KeyError):
-        text = body.decode(errors="replace")
-    return str(text)[:_DETAIL_LIMIT]
+        return None
 
 
 def _context(options: DeliverOptions) -> ssl.SSLContext | None:

@@ -16,6 +16,8 @@ class Receiver:
         self.events: list[dict[str, Any]] = []
         self.requests = 0
         self.status = 202
+        self.code = "unavailable"
+        """The code of a problem."""
         self.largest = 1_000_000
         """Bytes of the largest body that is accepted."""
         self.lose_answers = False
@@ -28,7 +30,7 @@ class Receiver:
         if len(body) > self.largest:
             return web.json_response({"detail": f"the body is above the limit of {self.largest} bytes"}, status=413)
         if self.status != 202:
-            return web.json_response({"detail": "not now"}, status=self.status)
+            return web.json_response({"detail": "not now", "code": self.code}, status=self.status)
         assert request.headers["Content-Type"] == "application/cloudevents-batch+json"
         self.events += json.loads(body)
         if self.lose_answers:

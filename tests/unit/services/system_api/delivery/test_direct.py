@@ -112,6 +112,27 @@ async def test_a_source_needs_no_special_case() -> None:
     assert harness.alerts.calls == [], "readiness reports the other side"
 
 
+@pytest.mark.parametrize(
+    ("status", "code"), [(400, "malformed"), (403, "publishing-not-permitted"), (422, "malformed")]
+)
+async def test_a_source_whose_events_are_refused_has_an_alert(status: int, code: str) -> None:
+    """Other sources deliver meanwhile, so that readiness shows nothing."""
+    async with Receiver().running() as receiver, delivering(receiver) as (bus, inner):
+        harness = Harness(last=5)
+        harness.bus = bus  # type: ignore[assignment]
+        receiver.status, receiver.code = status, code
+        async with harness.running(harness.poller()) as poller:
+            await harness.until(lambda: poller.status.state.value == "down")
+            assert bus.problem is None
+            assert await inner.latest(TOPICS.checkpoints, b"numbers") == {}
+            receiver.status = 202
+            await harness.until(lambda: poller.status.caught_up_at is not None)
+    assert receiver.ids == [f"numbers:{n}" for n in range(1, 6)]
+    begun, over = harness.alerts.calls
+    assert (begun[0], over[0]) == ("begin", "end")
+    assert f"answered {status}: not now" in str(begun)
+
+
 async def test_requests_that_the_other_side_finds_too_large_become_smaller() -> None:
     async with Receiver().running() as receiver, delivering(receiver) as (bus, inner):
         harness = Harness(last=12)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.system_api.delivery.options import DeliverOptions
-from services.system_api.delivery.sender import Sender, _bodies
+from services.system_api.delivery.sender import EventsRefused, Sender, _bodies
 from shared.bus.protocol import Outgoing
 from shared.errors import SettingsError, TooLarge, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
@@ -64,7 +64,7 @@ async def test_a_failure_is_retried_by_the_policy_and_told_once(caplog: pytest.L
     assert messages == ["delivery failed; retrying", "delivery works again"]
 
 
-@pytest.mark.parametrize("status", [200, 301, 400, 401, 403, 404, 500])
+@pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 408, 429, 500])
 async def test_whatever_is_not_stored_is_unavailable(status: int) -> None:
     async with (
         Receiver().running() as receiver,
@@ -74,6 +74,22 @@ async def test_whatever_is_not_stored_is_unavailable(status: int) -> None:
         with pytest.raises(Unavailable, match=f"answered {status}: not now"):
             await sender.send(events(1))
     assert receiver.events == []
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(400, "malformed"), (415, "unsupported-type"), (422, "malformed"), (403, "publishing-not-permitted")],
+)
+async def test_events_that_are_refused_are_no_outage_of_the_other_side(status: int, code: str) -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.status, receiver.code = status, code
+        with pytest.raises(EventsRefused, match=f"answered {status}: not now"):
+            await sender.send(events(1))
+        assert sender.problem is None
+    assert receiver.requests == 1
 
 
 async def test_an_answer_that_is_lost_sends_the_same_events_again() -> None:
