@@ -20,6 +20,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage  # aio-pika's own conne
 from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 
 from services.system_api.sources.queue.closing import surely_closed
+from services.system_api.sources.queue.rabbitmq.decoding import tolerate
 from services.system_api.sources.queue.rabbitmq.options import RabbitmqSourceOptions
 from shared.errors import Unauthorized, Unavailable
 from shared.runtime.tls_errors import certificate_problem
@@ -96,6 +97,7 @@ class RabbitmqClient:
             Unauthorized: it refuses the credentials.
             SettingsError: a certificate file cannot be used.
         """
+        tolerate()
         opening = _connect(options, name)
         async with surely_closed("connection to RabbitMQ", opening, lambda connection: connection.close()) as opened:
             yield cls(options, opened)

@@ -1,0 +1,67 @@
+"""Properties of RabbitMQ messages that a sender has written in its own way."""
+
+import struct
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+from pamqp import encode
+
+from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
+from tests.integration.services.system_api.sources.queue.reading import Reading
+from tests.integration.services.system_api.sources.queue.test_rabbitmq import declare, send
+from tests.servers.rabbitmq import RabbitmqServer
+
+
+@pytest.fixture
+async def channel(rabbitmq: RabbitmqServer) -> AsyncIterator[AbstractChannel]:
+    async with await aio_pika.connect(rabbitmq.url) as connection, connection.channel() as channel:
+        yield channel
+
+
+def write_raw(monkeypatch: pytest.MonkeyPatch, moment: int | None) -> None:
+    """Let aio-pika write `moment` as the time of a message, and a byte that is not UTF-8 for each `Q` of a text."""
+    text = encode.METHODS["shortstr"]
+    monkeypatch.setitem(encode.METHODS, "shortstr", lambda value: text(value).replace(b"Q", b"\xff"))
+    monkeypatch.setattr(encode, "short_string", lambda value: text(value).replace(b"Q", b"\xff"))
+    if moment is not None:
+        monkeypatch.setitem(encode.METHODS, "timestamp", lambda _: struct.pack(">Q", moment))
+        monkeypatch.setattr(encode, "timestamp", lambda _: struct.pack(">Q", moment))
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic", "stream"])
+async def test_a_message_whose_properties_cannot_be_decoded_is_a_message(
+    channel: AbstractChannel,
+    rabbitmq: RabbitmqServer,
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    """RabbitMQ does not check them, and delivers a message again whose consumer has closed the connection."""
+    await declare(channel, unique_name, kind)
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    given: list[tuple[int | None, dict[str, Any]]] = [
+        (1_700_000_000_000_000, {"timestamp": moment}),
+        (2**64 - 1, {"timestamp": moment}),
+        (1_700_000_000_000_000_000, {"headers": {"at": moment}}),
+        (None, {"message_id": "Q"}),
+        (None, {"content_type": "Q", "content_encoding": ""}),
+        (None, {"headers": {"Q": "text"}}),
+    ]
+    await send(channel, unique_name, b"0")
+    for number, (raw, properties) in enumerate(given, 1):
+        with monkeypatch.context() as patch:
+            write_raw(patch, raw)
+            await send(channel, unique_name, b"%d" % number, **properties)
+    await send(channel, unique_name, b"7")
+    target = "stream" if kind == "stream" else "queue"
+    settings = {"kind": "rabbitmq", "url": rabbitmq.url, "type": "t", target: unique_name}
+    read = Reading(RabbitmqSourceKind.model_validate(settings))
+    await read.until(8)
+    assert read.numbers == list(range(8))
+    assert read.rejects == []
+    if kind == "stream":
+        await channel.queue_delete(unique_name)
