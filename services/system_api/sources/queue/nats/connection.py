@@ -39,6 +39,7 @@ _COLLECTION = 5.0
 """Seconds in which everything must come that is delivered again."""
 _LOOK_INTERVAL = 0.5
 """Seconds between two looks at what is acknowledged, while that matters."""
+_ACKNOWLEDGEMENT = "$JS.ACK."
 _HEARTBEAT = "100"
 _TOO_LARGE = "Message Size Exceeds MaxBytes"
 _ENDS_PULL = {"404", "408", "409"}
@@ -213,9 +214,10 @@ class NatsConnection:
 
     async def _received(self, msg: Msg) -> None:
         """Take a message of a pull request, or the status that ends it."""
-        status = (msg.headers or {}).get("Status") if not msg.data else None
-        if status is not None:
-            self._note_status(status, (msg.headers or {}).get("Description", ""), msg.subject)
+        # A sender may set the headers of a status as well: what is from the stream has a subject to acknowledge it.
+        if not msg.reply.startswith(_ACKNOWLEDGEMENT):
+            headers = msg.headers or {}
+            self._note_status(headers.get("Status", ""), headers.get("Description", ""), msg.subject)
             return
         delivery = delivery_of(msg.reply)
         if delivery.consumer_sequence != self._delivered + 1:
