@@ -106,11 +106,9 @@ class KafkaConnection:
     async def _open_topics(self, *, latest: bool) -> None:
         names = await self._names()
         self._discovered = self._cluster.clock.monotonic()
-        # Each topic has requests of its own: together they keep within the bound.
-        share = max(65_536, self._options.prefetch_bytes // max(1, len(names)))
         for name in names:
             if name not in self._topics:
-                topic = TopicReader(self._cluster, name, self._positions, share)
+                topic = self._reader(name, len(names))
                 await topic.open(latest=latest)
                 self._topics[name] = topic
         for name in self._topics.keys() - set(names):
@@ -148,8 +146,13 @@ class KafkaConnection:
         before = self._topics[name]
         await before.close()
         self._losses += before.losses
-        topic = self._topics[name] = TopicReader(self._cluster, name, self._positions, self._options.prefetch_bytes)
+        topic = self._topics[name] = self._reader(name, len(self._topics))
         await topic.open(latest=False)
+
+    def _reader(self, name: str, topics: int) -> TopicReader:
+        """Return a reader of one of so many topics: each has requests of its own, and together they keep the bound."""
+        share = max(65_536, self._options.prefetch_bytes // max(1, topics))
+        return TopicReader(self._cluster, name, self._positions, share)
 
     async def _read(self, limit: int, max_bytes: int) -> list[Record]:
         records: list[Record] = []
