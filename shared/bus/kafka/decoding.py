@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.memory_records import MemoryRecords
 
+from shared.bus.kafka.wire.records import intact
 from shared.bus.protocol import Headers
 from shared.errors import Unavailable
 
@@ -78,11 +79,12 @@ class CompletedFetch:
         return taken
 
     def _parse(self, batch: Any) -> None:
-        if not batch.validate_crc():
+        begin = self._next_batch_at
+        length, epoch = _LENGTH_AND_EPOCH.unpack_from(self._content, begin + _LENGTH_AT)
+        end = begin + _BEFORE_LENGTH_ENDS + length
+        if not intact(self._content, begin, end):
             raise Unavailable(f"{self._topic}/{self._partition}: the batch at offset {batch.base_offset} is corrupt")
-        self._after_ready = batch.next_offset
-        length, self.epoch = _LENGTH_AND_EPOCH.unpack_from(self._content, self._next_batch_at + _LENGTH_AT)
-        self._next_batch_at += _BEFORE_LENGTH_ENDS + length
+        self._next_batch_at, self.epoch, self._after_ready = end, epoch, batch.next_offset
         self._note_aborted(batch.base_offset)
         if batch.is_control_batch:
             self._end_transaction(batch)

@@ -76,9 +76,9 @@ class Sender:
         remaining: dict[tuple[str, int], RecordBatch],
         failures: Failures,
     ) -> Retriable | None:
-        content: dict[str, dict[int, bytes | bytearray]] = {}
+        content: dict[str, dict[int, tuple[bytes, bytes]]] = {}
         for batch in batches:
-            content.setdefault(batch.topic, {})[batch.partition] = batch.content
+            content.setdefault(batch.topic, {})[batch.partition] = batch.head, batch.records
         request = produce(self._transactional_id, self._cluster.options.request_timeout, content)
         try:
             response = await self._connections.send(leader, request)

@@ -2,7 +2,9 @@
 
 Partitions and the group are added to the transaction before anything is written to them, as KIP-98 requires. Both are
 added before either is written to: a broker that gets a write while the coordinator updates the transaction returns
-NOT_ENOUGH_REPLICAS. The records and the offsets are then written at the same time.
+NOT_ENOUGH_REPLICAS. The records and the offsets are then written at the same time, by different brokers. One broker
+that writes both gets them over one connection, so one after the other: before a write it asks the coordinator whether
+the partition was added (KIP-890), and where two requests of a transaction ask at once, it fails one of them.
 
 A request without a response may be processed later: it is in the socket of a broker that is paused. If it ends a
 transaction, it would end whichever is open by then. So after such a request the producer takes its next epoch before
@@ -60,9 +62,10 @@ class TransactionalProducer:
         """Whether `write` was cancelled: its requests may still arrive, so an abort could come before them."""
         self._cluster = cluster
         self._connections = cluster.connections()
+        """For what is written: records by the leaders of their partitions, offsets by the coordinator of the group."""
         self._sender = Sender(cluster, self._connections, name)
-        # Offsets go to the coordinator of the group while records go to leaders: on one connection, one would wait.
         self._coordinator_connections = cluster.connections()
+        """For the coordinator of the transaction."""
         self._coordinators: dict[tuple[CoordinatorKind, str], Broker] = {}
         self._producer = ProducerIdAndEpoch(*NO_PRODUCER)
         self._unanswered = False
@@ -138,7 +141,7 @@ class TransactionalProducer:
         return None if offset == _NO_OFFSET else offset
 
     async def _fetch_offset(self, coordinator: Broker, request: Any) -> tuple[int, int]:
-        response = await self._coordinator_connections.send(coordinator, request)
+        response = await self._connections.send(coordinator, request)
         if response.error_code != NONE:
             return response.error_code, _NO_OFFSET
         [[_, [[_, offset, _, _, code, _]], _]] = response.topics
@@ -155,7 +158,8 @@ class TransactionalProducer:
             assert transaction.group is not None, "offsets belong to a group"
             group = self._cluster.prefixed(transaction.group)
             additions.append(partial(self._add_offsets, group, deadline))
-            writes.append(partial(self._commit_offsets, group, transaction.offsets, deadline))
+            # First, as it is small: on a shared connection, the other one waits for it.
+            writes.insert(0, partial(self._commit_offsets, group, transaction.offsets, deadline))
         self.in_transaction = bool(additions)
         try:
             await together(*(step() for step in additions))
@@ -225,13 +229,14 @@ class TransactionalProducer:
         deadline: float | None = None,
     ) -> T:
         """Send a request to the coordinator of `key` until `accept` raises no error for the response."""
+        connections = self._coordinator_connections if kind == "transaction" else self._connections
 
         async def attempt() -> T:
             broker = self._coordinators.get((kind, key))
             if broker is None:
                 broker = self._coordinators[kind, key] = await self._cluster.coordinator(kind, key)
             try:
-                return accept(await self._coordinator_connections.send(broker, request))
+                return accept(await connections.send(broker, request))
             except (*LOST_CONNECTION, StaleMetadata) as exc:
                 # Two requests to one coordinator may fail together, and the second may already know its successor.
                 if self._coordinators.get((kind, key)) == broker:

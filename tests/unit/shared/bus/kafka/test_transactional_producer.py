@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from shared.bus.kafka.client.cluster import Cluster
+from shared.bus.kafka.client.cluster import Cluster, TopicMetadata
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.options import KafkaOptions
 from shared.bus.kafka.transactional_producer import TransactionalProducer
 from shared.bus.kafka.wire.offsets import OffsetFetchRequest
 from shared.bus.kafka.wire.transactions import InitProducerIdRequest
-from shared.bus.protocol import TopicPartition, Transaction
+from shared.bus.protocol import Outgoing, TopicPartition, Transaction
 from shared.errors import Fenced, Unavailable
 from shared.runtime.clock import SystemClock
 
@@ -215,3 +215,56 @@ async def test_a_coordinator_that_never_answers_is_unavailable(
     cluster.scripted["TxnOffsetCommit"] = [lost] * 1000
     with pytest.raises(Unavailable, match="commit offsets"):
         await producer.committed("readers", TopicPartition("t", 0), 2.0)
+
+
+class OneBroker(Coordinators):
+    """A broker that leads a partition and coordinates a group; it notes the writes that it gets at the same time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.overlapping: list[set[str]] = []
+        self._writing: set[str] = set()
+
+    def connections(self, timeout: float | None = None) -> Any:
+        return OneConnection(self)
+
+    async def topic(self, name: str) -> TopicMetadata:
+        return TopicMetadata(name, "epoch", {0: SECOND})
+
+    async def send(self, broker: Broker, request: Any) -> Any:
+        name = type(request.prepare(dict.fromkeys(range(40), (0, 20)))).__name__.partition("Request")[0]
+        if name not in {"Produce", "TxnOffsetCommit"}:
+            return await super().send(broker, request)
+        assert broker == SECOND
+        self._writing.add(name)
+        if len(self._writing) > 1:
+            self.overlapping.append({*self._writing})
+        response = await super().send(broker, request)
+        self._writing.discard(name)
+        return response
+
+
+class OneConnection:
+    """The broker answers one request after the other."""
+
+    def __init__(self, broker: OneBroker) -> None:
+        self._broker = broker
+        self._answering = asyncio.Lock()
+
+    async def send(self, broker: Broker, request: Any) -> Any:
+        async with self._answering:
+            return await self._broker.send(broker, request)
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_broker_gets_the_records_and_the_offsets_of_a_transaction_one_after_the_other() -> None:
+    cluster = OneBroker()
+    producer = TransactionalProducer(cluster, "writer-a")
+    encoder = await producer.open()
+    cluster.scripted["Produce"] = [lambda: SimpleNamespace(topics=[("t", [(0, 0)])])]
+    await producer.write(committing_offsets(), encoder.encode("t", 0, [Outgoing(b"C-1", b"{}")], 0), 2.0)
+    names = [name for _, name in cluster.requests]
+    assert {"Produce", "TxnOffsetCommit"} <= set(names)
+    assert cluster.overlapping == []
