@@ -29,7 +29,7 @@ records = st.lists(st.builds(Outgoing, contents, st.none() | contents, headers),
 
 
 def by_aiokafka(written: Sequence[Outgoing], limit: int) -> list[bytes]:
-    """Return the batches that aiokafka's builder makes."""
+    """Return the batches that aiokafka's builder makes, which keeps them below its limit."""
     batches: list[bytes] = []
     builder, count, sequence = None, 0, 5
     for key, value, given_headers in written:
@@ -38,7 +38,7 @@ def by_aiokafka(written: Sequence[Outgoing], limit: int) -> list[bytes]:
             batches.append(bytes(builder.build()))
             builder, sequence = None, sequence + count
         if builder is None:
-            builder, count = DefaultRecordBatchBuilder(2, 0, True, *PRODUCER, sequence, limit), 0
+            builder, count = DefaultRecordBatchBuilder(2, 0, True, *PRODUCER, sequence, limit + 1), 0
             builder.append(count, NOW, key, value, listed)
         count += 1
     return batches if builder is None else [*batches, bytes(builder.build())]
