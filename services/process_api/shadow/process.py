@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from services.process_api.pipeline.pipeline import PipelineOptions
-from services.process_api.pipeline.steps.python_pool.piped import start_piped
+from services.process_api.pipeline.steps.python_pool.piped import kill_piped, start_piped
 from services.process_api.shadow.messages import HEAD, Given, Verdict, framed, pack, unpack_verdict
 from shared.errors import Unavailable
 
@@ -70,10 +70,7 @@ class ShadowProcess:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_END_SECONDS):
                     await self._process.wait()
-        if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                self._process.kill()
-        return await self._process.wait()
+        return await kill_piped(self._process)
 
     async def _send(self, message: bytes) -> None:
         assert self._process.stdin is not None, "a pipe"

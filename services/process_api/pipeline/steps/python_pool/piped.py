@@ -1,7 +1,10 @@
 """Child processes that are written to and read from."""
 
+import os
+import signal
 import sys
 from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from contextlib import suppress
 
 _UNLIMITED = sys.maxsize // 2
 
@@ -16,4 +19,15 @@ async def start_piped(*command: str) -> Process:
     Raises:
         OSError: it cannot be started.
     """
-    return await create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_UNLIMITED)
+    return await create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_UNLIMITED, start_new_session=True)
+
+
+async def kill_piped(process: Process) -> int:
+    """Kill a process of `start_piped`, unless it has ended, and return its exit status.
+
+    What it has started is killed with it: a child that lives on holds the pipes open, and `wait` would wait for that.
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            os.killpg(process.pid, signal.SIGKILL)
+    return await process.wait()

@@ -1,7 +1,6 @@
 """Processes that run one function: started when they are needed, killed when a call takes too long."""
 
 import asyncio
-import contextlib
 import json
 import sys
 from asyncio.subprocess import Process
@@ -10,7 +9,7 @@ from typing import Any
 
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.python_pool.frames import HEAD, Kind, frame
-from services.process_api.pipeline.steps.python_pool.piped import start_piped
+from services.process_api.pipeline.steps.python_pool.piped import kill_piped, start_piped
 from shared.errors import Unavailable
 
 _WORKER = "services.process_api.pipeline.steps.python_pool.worker"
@@ -76,10 +75,7 @@ class Pool:
 
     async def _end(self, process: Process) -> int:
         self._all.discard(process)
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                process.kill()
-        return await process.wait()
+        return await kill_piped(process)
 
 
 async def _asked(process: Process, content: bytes) -> tuple[Kind, bytes]:
