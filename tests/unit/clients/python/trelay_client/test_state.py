@@ -46,6 +46,20 @@ def test_a_stream_can_be_resumed_from_its_first_frame(attributes: dict[str, Any]
     assert (got.cursor, state.cursor) == ("start", "start")
 
 
+@pytest.mark.parametrize(
+    ("source", "kind", "expected"),
+    [
+        ("/trelay", "trelay.heartbeat", True),
+        ("/trelay", "trelay.connected", False),
+        ("/sources/orders", "trelay.heartbeat", False),
+    ],
+)
+def test_only_a_heartbeat_of_the_service_is_one(source: str, kind: str, *, expected: bool) -> None:
+    got = new_state().received(json.dumps({"source": source, "type": kind, "id": "1", "cursor": "a"}))
+    assert isinstance(got, Frame)
+    assert got.heartbeat is expected
+
+
 def test_an_event_is_returned_once_and_a_control_event_every_time() -> None:
     state = new_state()
     assert state.received(frame(1, cursor="a")) is not None
