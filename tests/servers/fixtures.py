@@ -14,7 +14,7 @@ from services.standalone.embedded.kafka import KafkaServer
 from services.standalone.embedded.postgres import PostgresServer
 from tests.servers.cluster import Cluster, kafka_cluster_servers
 from tests.servers.databases import Databases
-from tests.servers.kafka import GivenKafka, Kafka, find_jars, kafka_server
+from tests.servers.kafka import SHARED_SETTINGS, GivenKafka, Kafka, find_jars, kafka_server
 from tests.servers.missing import skipping_without
 from tests.servers.postgres import GivenPostgres, Origin, Postgres, postgres_server
 from tests.servers.smtp import MailServer, smtp_server
@@ -108,7 +108,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[Kafka]:
     if "TRELAY_TEST_KAFKA" in os.environ:
         yield GivenKafka(os.environ["TRELAY_TEST_KAFKA"])
         return
-    with skipping_without("Kafka", request.config), kafka_server() as server:
+    with skipping_without("Kafka", request.config), kafka_server(settings=SHARED_SETTINGS) as server:
         yield server
 
 
@@ -119,9 +119,12 @@ def own_kafka(request: pytest.FixtureRequest) -> Iterator[KafkaServer]:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """A Kafka of three brokers that all tests share; see `unique_name`."""
+    """A Kafka of three brokers that the tests of a module share; see `unique_name`.
+
+    Not those of a session: three brokers with nothing to do take a quarter of a busy machine, and up to a half.
+    """
     with skipping_without("Kafka", request.config), kafka_cluster_servers() as cluster:
         yield cluster
 

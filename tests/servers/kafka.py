@@ -48,6 +48,14 @@ class SecuredKafka:
 SETTINGS = {
     # Transactions that a killed process left open are looked for each second, and not each tenth.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    # No record in the metadata each half second while nothing changes: a broker at rest would write it to the disk.
+    "metadata.max.idle.interval.ms": "0",
+}
+
+SHARED_SETTINGS = {
+    # No other broker can take over from the only one: on a busy machine it would fence itself, and all its partitions
+    # would be offline for a while. Not where a test starts it again, which then waits for this long.
+    "broker.session.timeout.ms": "60000",
 }
 
 SASL_PASSWORD = "correct horse battery staple"

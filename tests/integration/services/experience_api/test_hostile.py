@@ -184,7 +184,7 @@ async def test_a_flood_of_invalid_tokens_does_not_affect_the_database_or_subscri
 
 async def test_an_address_that_fails_excludes_no_client_behind_it(deployment: Deployment) -> None:
     """Stale tokens and wrong secrets come from the address of those that are right, without a pause."""
-    options = {"handshakes": {"failures": 3}, "registrations": {"failures": 3, "failures_per_second": 0.01}}
+    options = {name: {"failures": 3, "failures_per_second": 0.01} for name in ("handshakes", "registrations")}
     async with deployment.replica(options) as replica:
         secret = await add_client(replica.registry, "shop")
         stale, old = await replica.register(), {"client_id": "shop", "client_secret": "an old one"}
