@@ -7,6 +7,8 @@ import asyncpg
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.postgres import PostgresRegistry
+from shared.bus.connect import BusOptions
+from shared.bus.kafka import KafkaOptions
 from shared.bus.protocol import Bus, Record
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
@@ -56,3 +58,11 @@ async def values(bus: Bus, topic: str) -> AsyncIterator[bytes]:
 def source(event: dict[str, object]) -> str:
     """Return the name of the source that an event comes from."""
     return str(event["source"]).removeprefix("/sources/")
+
+
+def patient(options: BusOptions) -> BusOptions:
+    """Return options for the test itself, whose first transaction may take long on a busy machine.
+
+    The programs under test keep a short timeout: what they do after it is tested.
+    """
+    return options.model_copy(update={"delivery_timeout": 60.0}) if isinstance(options, KafkaOptions) else options

@@ -23,7 +23,7 @@ from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
 from shared.events.event import Channel, Envelope, wrap
 from shared.events.headers import PROVENANCE, headers_of
-from tests.e2e.hops import records
+from tests.e2e.hops import patient, records
 from tests.e2e.programs import Program
 from tests.servers.migrated import with_tables
 
@@ -219,7 +219,7 @@ async def test_every_event_is_published_once_and_in_order_or_dead_lettered_once(
     async with databases.fresh(with_tables) as database:
         names = "abc" if rounds > 1 else "ab"
         deployment = Deployment(tmp_path, database, bus_options, random.Random(seed), names)
-        async with connect(bus_options, deployment.database) as bus:
+        async with connect(patient(bus_options), deployment.database) as bus:
             await bus.ensure_topics(bus_options.topics.all())
             for replica in deployment.replicas:
                 replica.start()

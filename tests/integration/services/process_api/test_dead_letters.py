@@ -24,6 +24,7 @@ from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
 from shared.events.dead_letter import Content, Reject
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.e2e.hops import patient
 from tests.e2e.programs import Program
 from tests.servers.migrated import with_tables
 
@@ -139,7 +140,7 @@ async def test_each_letter_is_replayed_once_whatever_is_killed(
     kills = KILLS if isinstance(bus_options, KafkaOptions) else KILLS[:1]
     async with databases.fresh(with_tables) as database:
         replica = Replica(tmp_path, database, bus_options)
-        async with connect(bus_options, DatabaseOptions(url=database)) as bus:
+        async with connect(patient(bus_options), DatabaseOptions(url=database)) as bus:
             await bus.ensure_topics(topics.all())
             async with bus.appender() as appender:
                 await appender.append(topics.dead_letter, [letter(number).record() for number in range(LETTERS)])

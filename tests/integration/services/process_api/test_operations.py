@@ -13,6 +13,7 @@ import yaml
 
 from shared.bus.connect import BusOptions, connect
 from shared.bus.protocol import Bus
+from tests.e2e.hops import patient
 from tests.e2e.programs import Program
 from tests.integration.services.process_api.test_crashes import (
     SUBJECTS,
@@ -93,7 +94,7 @@ async def test_a_pause_and_a_rewind_survive_kills_and_lose_and_repeat_nothing_el
     async with databases.fresh(with_tables) as database:
         deployment = Operated(tmp_path, database, bus_options, random.Random(seed))
         a, b = deployment.replicas
-        async with connect(bus_options, deployment.database) as bus:
+        async with connect(patient(bus_options), deployment.database) as bus:
             await bus.ensure_topics(bus_options.topics.all())
             for replica in (a, b):
                 replica.start()

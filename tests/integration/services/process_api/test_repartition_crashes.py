@@ -13,7 +13,7 @@ import pytest
 from shared.bus.connect import BusOptions, connect
 from shared.bus.protocol import Bus, Transaction
 from shared.bus.topics import TopicsOptions
-from tests.e2e.hops import records
+from tests.e2e.hops import patient, records
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment, bus_options
 from tests.servers.migrated import with_tables
 
@@ -126,7 +126,7 @@ async def test_events_behind_a_repartition_are_lost_repeated_and_counted_twice_n
         deployment = RepartitioningDeployment(tmp_path, database, bus_options, random.Random(seed), names)
         failures = ["kill", "pause", *FAILPOINTS] if rounds > 1 else [deployment.rng.choice(["kill", *FAILPOINTS])]
         topics = bus_options.topics
-        async with connect(bus_options, deployment.database) as bus:
+        async with connect(patient(bus_options), deployment.database) as bus:
             await bus.ensure_topics(topics.all())
             for replica in deployment.replicas:
                 replica.start()

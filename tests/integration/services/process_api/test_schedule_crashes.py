@@ -15,6 +15,7 @@ from shared.bus.kafka import KafkaOptions
 from shared.bus.postgres import PostgresBusOptions
 from shared.bus.protocol import Bus, Transaction
 from shared.bus.topics import TopicsOptions
+from tests.e2e.hops import patient
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment
 from tests.servers.migrated import with_tables
 
@@ -80,7 +81,7 @@ async def test_a_heartbeat_comes_once_across_a_kill(
     async with databases.fresh(with_tables) as database:
         deployment = QuietDeployment(tmp_path, database, bus_options, random.Random(seed))
         a, b = deployment.replicas
-        async with connect(bus_options, deployment.database) as bus:
+        async with connect(patient(bus_options), deployment.database) as bus:
             await bus.ensure_topics(topics.all())
             for replica in (a, b):
                 replica.start()

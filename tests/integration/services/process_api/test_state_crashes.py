@@ -14,7 +14,7 @@ from shared.bus.connect import BusOptions, connect
 from shared.bus.partitioning import partition_of
 from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
-from tests.e2e.hops import records
+from tests.e2e.hops import patient, records
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment, bus_options
 from tests.servers.migrated import with_tables
 
@@ -132,7 +132,7 @@ async def test_state_is_lost_and_counted_twice_nowhere(
         names = "abc" if rounds > 1 else "ab"
         deployment = StatefulDeployment(tmp_path, database, bus_options, random.Random(seed), names)
         failures = ["kill", "pause", *FAILPOINTS] if rounds > 1 else ["kill", deployment.rng.choice(FAILPOINTS)]
-        async with connect(bus_options, deployment.database) as bus:
+        async with connect(patient(bus_options), deployment.database) as bus:
             await bus.ensure_topics(bus_options.topics.all())
             for replica in deployment.replicas:
                 replica.start()
