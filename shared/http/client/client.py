@@ -131,12 +131,9 @@ class HttpClient:
         return url.origin() == self._origin.origin() or (upgraded and self._origin.is_default_port())
 
     def limited(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Obey what a refusal says about the pace; return whether the rate is its reason.
-
-        The names of `headers` are in lower case.
-        """
-        now = self._clock.time()
-        stated, exhausted = retry_after(headers, now), exhausted_for(headers, now)
+        """Obey what a refusal says about the pace; return whether the rate is its reason."""
+        now, said = self._clock.time(), _lower(headers)
+        stated, exhausted = retry_after(said, now), exhausted_for(said, now)
         limited = status == HTTPStatus.TOO_MANY_REQUESTS or (
             status == HTTPStatus.FORBIDDEN and (exhausted is not None or stated is not None)
         )
@@ -239,7 +236,7 @@ class HttpClient:
             except Unavailable as exc:
                 raise Unavailable(f"{name}: {exc}") from exc
         text = f"{name}: {response.status} {_phrase(response.status)}: {head(body)}"
-        if self.limited(response.status, _lower(response.headers)):
+        if self.limited(response.status, response.headers):
             raise RateLimited(text)
         if (
             HTTPStatus.BAD_REQUEST <= response.status < HTTPStatus.INTERNAL_SERVER_ERROR

@@ -39,7 +39,7 @@ class Handshake:
         if status in {HTTPStatus.OK, HTTPStatus.SWITCHING_PROTOCOLS}:
             return
         self._refused = f"{self._name}: {status}"
-        limited = client.limited(status, {name.lower(): value for name, value in headers.items()})
+        limited = client.limited(status, headers)
         if limited or status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _RETRIED:
             raise Unavailable(self._refused)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
