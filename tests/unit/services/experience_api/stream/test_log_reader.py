@@ -11,6 +11,7 @@ from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, Reader, Record, TopicOptions
 from shared.errors import PositionLost, Unavailable
+from tests.unit.services.experience_api.stream.readers import ReaderAround
 
 TOPIC = "trelay.publish"
 EVENTS = 100
@@ -37,20 +38,12 @@ class CountingBus(MemoryBus):
                 self.open -= 1
 
 
-class FlakyReader:
+class FlakyReader(ReaderAround):
     """A reader that returns few records, and fails on its second read."""
 
     def __init__(self, inner: Reader) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._reads = 0
-
-    @property
-    def topic(self) -> str:
-        return self._inner.topic
-
-    @property
-    def positions(self) -> Mapping[int, int]:
-        return self._inner.positions
 
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
         self._reads += 1

@@ -21,6 +21,7 @@ from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.experience_api.clocks import StillClock
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 from tests.unit.services.experience_api.records import record
+from tests.unit.services.experience_api.stream.readers import ReaderAround
 
 TOPIC = "trelay.publish"
 
@@ -60,20 +61,12 @@ class FlakyBus(MemoryBus):
         return await super().bounds(topic)
 
 
-class HeldReader:
+class HeldReader(ReaderAround):
     """A reader that returns a few records, and no more while its bus is held."""
 
     def __init__(self, inner: Reader, bus: FlakyBus) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._bus = bus
-
-    @property
-    def topic(self) -> str:
-        return self._inner.topic
-
-    @property
-    def positions(self) -> Mapping[int, int]:
-        return self._inner.positions
 
     async def read(self, limit: int = 1000, wait: float | None = None) -> Sequence[Record]:
         if self._bus.held.is_set():
