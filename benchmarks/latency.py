@@ -116,8 +116,11 @@ async def relay(
 
 
 @asynccontextmanager
-async def bare(bootstrap: str) -> AsyncIterator[Trip]:
-    """Open the clients of two chained round trips; a trip sends one record through both."""
+async def bare(bootstrap: str, *, copied: bool = True) -> AsyncIterator[Trip]:
+    """Open the clients of two chained round trips; a trip sends one record through both.
+
+    Without `copied`, it is one round trip: what is written first is read at the end.
+    """
     name = f"bare-{uuid.uuid4().hex[:8]}"
     first, second, group = f"{name}-1", f"{name}-2", f"{name}-group"
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -147,7 +150,7 @@ async def bare(bootstrap: str) -> AsyncIterator[Trip]:
         for client in (*producers, middle, last):
             await started(client)
         middle.assign([TopicPartition(first, 0)])
-        last.assign([TopicPartition(second, 0)])
+        last.assign([TopicPartition(second if copied else first, 0)])
         await middle.seek_to_beginning()
         await last.seek_to_beginning()
 
@@ -167,9 +170,10 @@ async def bare(bootstrap: str) -> AsyncIterator[Trip]:
                     pass
             return (time.perf_counter() - started) * 1000
 
-        copying = asyncio.create_task(copy())
+        copying = asyncio.create_task(copy()) if copied else None
         yield trip
-        copying.cancel()
+        if copying is not None:
+            copying.cancel()
 
 
 def percentile(values: list[float], share: float) -> float:

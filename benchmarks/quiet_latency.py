@@ -5,6 +5,10 @@ the publish topic: one transaction, the least for any relay that is exactly once
 topic, and the process layer makes the event of the publish topic: one transaction more. `added` is the difference of
 the medians to `direct`; it has a limit of 5 ms. A pipeline that `repartition` divides has one transaction more again.
 
+The two rows `bare aiokafka` are the same two trips without Trelay: one transaction, and one more that copies the record
+with its offset. What the second adds is the least that these requests of Kafka take on this machine; `of bare` is what
+the process layer adds beside it.
+
 The trips of all rows alternate, with a pause of 30 to 60 ms before each.
 """
 
@@ -15,13 +19,14 @@ import statistics
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import count
 from time import perf_counter
 from typing import Any
 
 import uvloop
 from prometheus_client import CollectorRegistry
 
-from benchmarks.latency import percentile
+from benchmarks.latency import bare, percentile
 from benchmarks.measuring import as_services_run
 from benchmarks.process import JSONATA_MAP, STEPS, events
 from services.process_api.pipeline.check import build
@@ -46,6 +51,9 @@ PIPELINES: dict[str, list[Any]] = {
     "dedupe": [{"dedupe": {"by": "id", "within": 60}}],
     "repartition": [{"repartition": "customer"}],
 }
+
+DIRECT = {"bare aiokafka, copied": "bare aiokafka", **dict.fromkeys(PIPELINES, "direct")}
+"""The row beside which each of these has added something."""
 
 Trip = Callable[[], Awaitable[float]]
 """Makes one trip, and returns its milliseconds."""
@@ -84,26 +92,41 @@ async def trips(servers: str, steps: list[Any] | None) -> AsyncIterator[Trip]:
         yield trip
 
 
-async def measure(servers: str, count: int, seed: int) -> None:
+@asynccontextmanager
+async def bare_trips(servers: str, *, copied: bool) -> AsyncIterator[Trip]:
+    """Make the trips of aiokafka alone."""
+    async with bare(servers, copied=copied) as trip:
+        numbers = count()
+        yield lambda: trip(next(numbers))
+
+
+async def measure(servers: str, times: int, seed: int) -> None:
     rng = random.Random(seed)
-    kinds = {"direct": None, **PIPELINES}
-    found: dict[str, list[float]] = {name: [] for name in kinds}
     async with AsyncExitStack() as stack:
-        opened = {name: await stack.enter_async_context(trips(servers, steps)) for name, steps in kinds.items()}
+        opened: dict[str, Trip] = {}
+        for name, copied in (("bare aiokafka", False), ("bare aiokafka, copied", True)):
+            opened[name] = await stack.enter_async_context(bare_trips(servers, copied=copied))
+        for name, steps in {"direct": None, **PIPELINES}.items():
+            opened[name] = await stack.enter_async_context(trips(servers, steps))
+        found: dict[str, list[float]] = {name: [] for name in opened}
         as_services_run()
-        for number in range(WARM_UP + count):
+        for number in range(WARM_UP + times):
             for name, trip in opened.items():
                 await asyncio.sleep(rng.uniform(0.03, 0.06))
                 took = await trip()
                 if number >= WARM_UP:
                     found[name].append(took)
-    direct = statistics.median(found["direct"])
-    print(f"{count} trips of each, seed {seed}")
-    print(f"{'':<32}{'p50':>11}{'p99':>12}{'added, p50':>14}")
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    added = {name: medians[name] - medians[direct] for name, direct in DIRECT.items()}
+    print(f"{times} trips of each, seed {seed}")
+    print(f"{'':<32}{'p50':>11}{'p99':>12}{'added, p50':>14}{'of bare':>11}")
     for name, values in found.items():
-        median, tail = statistics.median(values), percentile(values, 0.99)
-        added = "" if name == "direct" else f"{median - direct:>11.2f} ms"
-        print(f"{name:<32}{median:>8.2f} ms{tail:>9.2f} ms{added}")
+        line = f"{name:<32}{medians[name]:>8.2f} ms{percentile(values, 0.99):>9.2f} ms"
+        if name in added:
+            line += f"{added[name]:>11.2f} ms"
+        if name in PIPELINES:
+            line += f"{added[name] / added['bare aiokafka, copied']:>9.2f} x"
+        print(line)
 
 
 def main() -> None:
