@@ -29,7 +29,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "aggregate": {"aggregate": {"window": {"tumbling": 3600}, "values": {"n": "count", "sum": {"sum": "amount"}}}},
     "dedupe": {"dedupe": {"by": "id", "within": 3600}},
     "join": {"join": {"left": "orders", "right": "payments", "within": 3600}},
-    "latest": {"latest": {"every": 60_000}},
+    "latest": {"latest": {"every": 5_000}},  # so short that what waits becomes due within the run
 }
 
 

@@ -1,8 +1,9 @@
 """The store in memory, for small state. It is lost with the process, and restored from the changelog. Sans-I/O."""
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from typing import ClassVar
+
+from sortedcontainers import SortedList  # type: ignore[import-untyped]  # published without types
 
 from services.process_api.state.store import INSTANCE_BYTES, Changes, Mark, Size
 
@@ -11,31 +12,35 @@ _TABLE = 5
 
 
 class _Table:
-    """Keys that begin alike. Their order is established when it is asked for."""
+    """Keys that begin alike. Their order is kept from the first scan on: most tables are never scanned."""
 
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
-        self._ordered: list[bytes] = []
-        self._added: list[bytes] = []
+        self._ordered: SortedList[bytes] | None = None
+        self._added: set[bytes] = set()
+        """Keys that are not in `_ordered` yet."""
 
     def put(self, key: bytes, value: bytes) -> None:
-        if key not in self.values:
-            self._added.append(key)
+        if self._ordered is not None and key not in self.values:
+            self._added.add(key)
         self.values[key] = value
 
+    def delete(self, key: bytes) -> None:
+        if self.values.pop(key, None) is None or self._ordered is None:
+            return
+        if key in self._added:
+            self._added.remove(key)
+        else:
+            self._ordered.remove(key)
+
     def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        if self._added or len(self._ordered) > 2 * len(self.values):
-            # Keys that were deleted and added again are in both lists.
-            known = {key for key in self._added if key in self.values}
-            self._ordered = [key for key in self._ordered if key in self.values and key not in known]
-            self._ordered += known
-            self._ordered.sort()
-            self._added = []
-        for index in range(bisect_left(self._ordered, start), bisect_left(self._ordered, stop)):
-            key = self._ordered[index]
-            value = self.values.get(key)
-            if value is not None:
-                yield key, value
+        if self._ordered is None:
+            self._ordered = SortedList(self.values)
+        elif self._added:
+            self._ordered.update(self._added)
+            self._added.clear()
+        for key in self._ordered.irange(start, stop, inclusive=(True, False)):
+            yield key, self.values[key]
 
 
 class MemoryStore:
@@ -67,7 +72,7 @@ class MemoryStore:
                     table = self._tables[key[:_TABLE]] = _Table()
                 table.put(key, value)
             elif table is not None:
-                table.values.pop(key, None)
+                table.delete(key)
         self.mark = mark or self.mark
 
     def clear(self) -> None:

@@ -9,6 +9,9 @@ from services.process_api.state.changes import MISSING, Layers
 from services.process_api.state.keys import NUMBER, TIME_BYTES, VALUE, bounded, prefix_of, time_key, time_of
 from services.process_api.state.store import Size
 
+_UNKNOWN = -1
+"""A time before all timers: when the first one is due has to be found out."""
+
 
 @dataclass(slots=True)
 class Moment:
@@ -49,13 +52,14 @@ class PipelineState:
         """Add the provisional changes to the open transaction."""
         self.layers.open.update(self.provisional)
         self.provisional.clear()
+        for step in self.steps:
+            step.keep()
 
     def undo(self) -> None:
         """Drop the provisional changes."""
-        if self.provisional:
-            self.provisional.clear()
-            for step in self.steps:
-                step.forget()
+        self.provisional.clear()
+        for step in self.steps:
+            step.undo()
 
 
 class StepState:
@@ -68,7 +72,13 @@ class StepState:
         self._values = self._prefix + VALUE
         self._began = False
         self._next: dict[bytes, int | None] = {}
-        """By the kind of timers: a time before which none is due; None if there are none."""
+        """By the kind of timers: a time before which there is none; None if there are none at all.
+
+        Timers are sought from there on. Before it are only deleted ones, which RocksDB passes one by one (its
+        tombstones) until it has compacted them.
+        """
+        self._kept_next: dict[bytes, int | None] = {}
+        """What `_next` was before the provisional changes, of the kinds for which they have changed it."""
         pipeline.steps.append(self)
 
     @property
@@ -86,9 +96,14 @@ class StepState:
         began, self._began = self._began, True
         return not began
 
-    def forget(self) -> None:
-        """Forget when timers are due; it is found out again."""
-        self._next.clear()
+    def keep(self) -> None:
+        """Keep what is known of timers: the provisional changes stay."""
+        self._kept_next.clear()
+
+    def undo(self) -> None:
+        """Restore what was known of timers before the provisional changes; where nothing was, it is found out."""
+        self._next.update(self._kept_next)
+        self._kept_next.clear()
 
     def get(self, key: bytes) -> bytes | None:
         """Return a value, None where there is none."""
@@ -120,9 +135,9 @@ class StepState:
     def set_timer(self, kind: bytes, at: int, key: bytes) -> None:
         """Make a key due at a time; `kind` is `EVENT_TIMER` or `WALL_TIMER`."""
         self._pipeline.provisional[self._timer(kind, at, key)] = b""
-        known = self._next.get(kind, MISSING)
-        if known is None or (isinstance(known, int) and at < known):
-            self._next[kind] = at
+        known = self._next.get(kind, _UNKNOWN)
+        if known is None or at < known:
+            self._set_next(kind, at)
 
     def clear_timer(self, kind: bytes, at: int, key: bytes) -> None:
         """Remove a timer, if there is one."""
@@ -130,23 +145,24 @@ class StepState:
 
     def next_timer(self, kind: bytes) -> int | None:
         """Return a time before which no timer of a kind is due; None if there is none."""
-        known = self._next.get(kind, MISSING)
-        if known is MISSING:
+        known = self._next.get(kind, _UNKNOWN)
+        if known == _UNKNOWN:
             first = next(self._timers(kind, 0), None)
-            known = self._next[kind] = None if first is None else first.at
-        return known if isinstance(known, int) else None
+            known = None if first is None else first.at
+            self._set_next(kind, known)
+        return known
 
     def take_due(self, kind: bytes, until: int, limit: int) -> list[Timer]:
         """Remove the timers of a kind up to a time (inclusive), `limit` at most, and return them in order."""
         first = self.next_timer(kind)
         if first is None or first > until:
             return []
-        found = list(islice(self._timers(kind, 0), limit + 1))
+        found = list(islice(self._timers(kind, first), limit + 1))
         due = [timer for timer in found[:limit] if timer.at <= until]
         for timer in due:
             self._delete(self._timer(kind, *timer))
         rest = found[len(due) :]
-        self._next[kind] = rest[0].at if rest else None
+        self._set_next(kind, rest[0].at if rest else None)
         return due
 
     def take_beyond(self, kind: bytes, until: int, limit: int) -> list[Timer]:
@@ -155,6 +171,10 @@ class StepState:
         for timer in due:
             self._delete(self._timer(kind, *timer))
         return due
+
+    def _set_next(self, kind: bytes, at: int | None) -> None:
+        self._kept_next.setdefault(kind, self._next.get(kind, _UNKNOWN))
+        self._next[kind] = at
 
     def _timers(self, kind: bytes, start: int) -> Iterator[Timer]:
         prefix = self._prefix + kind
