@@ -11,7 +11,8 @@ DEFINITIONS = b"\0\0\0\0d"
 """The key of the instances that there are."""
 
 VALUE, NUMBER, EVENT_TIMER, WALL_TIMER = b"v", b"m", b"e", b"w"
-KINDS = (VALUE, NUMBER, EVENT_TIMER, WALL_TIMER)
+TIMERS = (EVENT_TIMER, WALL_TIMER)
+KINDS = (VALUE, NUMBER, *TIMERS)
 """Values, numbers of the step itself, and timers by the time of events or by the clock."""
 
 LONGEST_KEY = 1024

@@ -50,6 +50,9 @@ class PartitionState:
         self._epoch = ""
         self._definitions = Definitions()
         self._obsolete: list[int] = []
+        self._deleted_up_to: dict[bytes, bytes] = {}
+        """The last key that was deleted of obsolete state, by what its table begins with. What is left is sought from
+        there on: RocksDB passes deleted keys one by one until it has compacted them."""
         self._settling = asyncio.Lock()
         self._offset = (clock.time() - clock.monotonic()) * 1000
         self._sealed = self._settled = 0
@@ -179,7 +182,10 @@ class PartitionState:
         count = 0
         for kind in KINDS:
             table = prefix + kind
-            keys = list(islice(self._layers.scan(table, table + _LAST, {}), limit - count))
+            start = self._deleted_up_to.get(table, table)
+            keys = list(islice(self._layers.scan(start, table + _LAST, {}), limit - count))
             self._layers.open.update(dict.fromkeys(keys))
             count += len(keys)
+            if keys:
+                self._deleted_up_to[table] = keys[-1]
         return count

@@ -117,12 +117,6 @@ class StepState:
         """Delete a value, if there is one."""
         self._delete(self._values + bounded(key))
 
-    def keys(self, start: bytes, stop: bytes) -> Iterator[bytes]:
-        """Yield the keys of values from `start` to before `stop`, in order. Do not change the state meanwhile."""
-        skip = len(self._values)
-        for key in self._layers.scan(self._values + start, self._values + stop, self._pipeline.provisional):
-            yield key[skip:]
-
     def number(self, name: bytes) -> int | None:
         """Return a number of the step itself, such as a watermark."""
         found = self._get(self._prefix + NUMBER + name)
