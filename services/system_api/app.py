@@ -9,7 +9,7 @@ from typing import Unpack
 from aiohttp import web
 
 from services.system_api.api.documents import add_documents
-from services.system_api.delivery.direct import connected_directly
+from services.system_api.delivery.direct import DirectBus, connected_directly
 from services.system_api.delivery.folder_bus import FolderBus
 from services.system_api.delivery.options import DeliverOptions
 from services.system_api.delivery.sender import Sender
@@ -102,6 +102,11 @@ def _delivering(
     return connected_directly(kept, partial(Sender.opened, options, parts.clock, parts.rng), topics)
 
 
+def _problem_of_replica(bus: Bus) -> str | None:
+    """Return why this replica should leave its sources to others, for which the bus may work."""
+    return bus.problem_of_replica if isinstance(bus, DirectBus) else bus.problem
+
+
 class _Service:
     """The sources, and what each of them reports to."""
 
@@ -176,7 +181,8 @@ class _Service:
         leases = Leases(self._leases, parts.node, ttl=options.lease_seconds, clock=parts.clock)
         marked = None if options.deliver is not None else options.watermark_interval
         context = SourceContext(bus, self._settings.bus.topics, parts.clock, parts.rng, parts.tracing, marked)
-        replicas = Replicas(parts.node, options.sources, self._leases, leases, lambda: parts.bus.problem, parts.clock)
+        problem_of_bus = partial(_problem_of_replica, bus)
+        replicas = Replicas(parts.node, options.sources, self._leases, leases, problem_of_bus, parts.clock)
         async with Tasks() as polling:
             polling.keep("replicas", replicas.run())
             for name, source in options.sources.items():

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
+from services.system_api.delivery.folder_bus import FolderBus
 from services.system_api.delivery.sender import Sender
 from shared.bus.protocol import (
     Appender,
@@ -54,6 +55,15 @@ class DirectBus:
     def problem(self) -> str | None:
         """Why events cannot be delivered, or checkpoints not be kept."""
         return self._inner.problem or self._sender.problem
+
+    @property
+    def problem_of_replica(self) -> str | None:
+        """Why checkpoints cannot be kept, where that ends by itself and another replica may be able to.
+
+        Only a delivery tells that the other side works again, and only a write that a folder does: a replica that left
+        its sources because of these would never take them back.
+        """
+        return None if isinstance(self._inner, FolderBus) else self._inner.problem
 
     async def ensure_topics(self, topics: Iterable[TopicOptions]) -> None:
         """Create the topics that are kept here."""
