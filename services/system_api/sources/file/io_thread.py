@@ -51,7 +51,7 @@ class IoThread:
         def job() -> None:
             try:
                 result = work(*args, **kwargs)
-            except Exception as exc:  # noqa: BLE001 -- the caller gets any exception
+            except BaseException as exc:  # noqa: BLE001 -- the caller gets any; a panic of Rust is no `Exception`
                 _resolve(loop, done, exc, None)
             else:
                 _resolve(loop, done, None, result)
@@ -72,7 +72,9 @@ def _ignore(_result: object) -> None:
     return
 
 
-def _resolve(loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], error: Exception | None, result: Any) -> None:
+def _resolve(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[Any], error: BaseException | None, result: Any
+) -> None:
     def resolve() -> None:
         if done.cancelled():
             return

@@ -9,12 +9,13 @@ import fnmatch
 import gzip
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any, BinaryIO
 
+from services.system_api.sources.file.documents.archive import opened_archive
 from services.system_api.sources.file.documents.records import Stream, UnreadableDocument
+from shared.errors import TrelayError
 from shared.runtime.extras import extra
 
 
@@ -45,7 +46,7 @@ class Content:
         self._encoding = encoding
         if compression is not Compression.NONE and not file.seek(0, os.SEEK_END):
             raise UnreadableDocument(f"found an empty file; expected {compression} data")
-        self._archive = _opened_archive(file) if compression is Compression.ZIP else None
+        self._archive = opened_archive(file) if compression is Compression.ZIP else None
         self.parts: Sequence[str] = ("",) if self._archive is None else _names(self._archive, members)
         """The names of the parts: those in the archive, or one empty name."""
 
@@ -71,13 +72,6 @@ class Content:
         return stream if self._encoding is None else _Transcoded(stream, self._encoding)
 
 
-def _opened_archive(file: BinaryIO) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError) as exc:
-        raise UnreadableDocument(f"found no ZIP archive: {exc}") from exc
-
-
 def _names(archive: zipfile.ZipFile, members: str) -> list[str]:
     names = [info.filename for info in archive.infolist() if not info.is_dir()]
     chosen = [name for name in names if fnmatch.fnmatchcase(name, members)]
@@ -93,7 +87,9 @@ def _names(archive: zipfile.ZipFile, members: str) -> list[str]:
 def _opened_member(archive: zipfile.ZipFile, name: str) -> Any:
     try:
         return archive.open(name)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as exc:  # RuntimeError: it is encrypted
+    except OSError:
+        raise
+    except Exception as exc:  # zipfile raises several kinds of them
         raise UnreadableDocument(f"{name} in the archive: {exc}") from exc
 
 
@@ -123,10 +119,10 @@ class _Guarded:
     def read(self, size: int) -> bytes:
         try:
             found: bytes = self._stream.read(size)
-        except (EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as exc:
-            raise UnreadableDocument(f"the {self._kind} data is broken: {exc}") from exc
-        except OSError as exc:
-            if exc.errno is not None:
+        except (TrelayError, MemoryError):
+            raise
+        except Exception as exc:  # each decompressor has its own
+            if isinstance(exc, OSError) and exc.errno is not None:
                 raise
             raise UnreadableDocument(f"the {self._kind} data is broken: {exc}") from exc
         return found

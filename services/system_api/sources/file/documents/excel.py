@@ -6,7 +6,6 @@ whole sheet at once, so that the size of a workbook is limited.
 
 import itertools
 import os
-import zipfile
 from collections.abc import Sequence
 from datetime import date, datetime, time
 from typing import Any, BinaryIO
@@ -23,6 +22,7 @@ from python_calamine import (
     ZipError,
 )
 
+from services.system_api.sources.file.documents.archive import is_archive, opened_archive
 from services.system_api.sources.file.documents.records import (
     FoundRecord,
     Records,
@@ -44,6 +44,7 @@ def read_excel(file: BinaryIO, sheet: str | None, skip_rows: int) -> Records:
 
     Raises (while iterating):
         UnreadableDocument: it is no workbook, is too large, has no such sheet, or names a column twice.
+        OSError: it cannot be read now.
     """
     _check_size(file)
     try:
@@ -58,8 +59,8 @@ def read_excel(file: BinaryIO, sheet: str | None, skip_rows: int) -> Records:
 
 def _check_size(file: BinaryIO) -> None:
     size = file.seek(0, os.SEEK_END)
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
+    if is_archive(file):
+        with opened_archive(file) as archive:
             size = sum(info.file_size for info in archive.infolist())
     file.seek(0)
     if size > LARGEST:

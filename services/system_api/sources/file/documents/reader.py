@@ -4,7 +4,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.system_api.sources.file.documents.content import Content
-from services.system_api.sources.file.documents.records import FoundRecord, Records, Stream, UnreadableDocument
+from services.system_api.sources.file.documents.records import (
+    FoundRecord,
+    Records,
+    Stream,
+    UnreadableDocument,
+    readable,
+)
 from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import Parser
@@ -61,7 +67,7 @@ class RecordReader:
         self.rows = 0
         self.rejects = 0
         self.truncated = False
-        self._records = records
+        self._records = readable(records)
         self._form = form
         self._builder = builder
         self._identity = identity

@@ -1,12 +1,15 @@
 """Records of a document, whatever its format: each is one JSON object, or the reason why there is none."""
 
+import logging
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from shared.errors import Malformed
+from shared.errors import Malformed, TrelayError
+
+logger = logging.getLogger(__name__)
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -42,6 +45,23 @@ class Stream(Protocol):
 
 class UnreadableDocument(Malformed):
     """The document is broken, or not of this format, from some place on: nothing behind it can be read."""
+
+
+def readable(records: Records) -> Records:
+    """Yield records; an error that no format expects makes their document unreadable, and no others.
+
+    Raises:
+        UnreadableDocument: the document is broken, or the library that reads it does not know what it found.
+        OSError, TrelayError, MemoryError: as raised.
+    """
+    try:
+        yield from records
+    except (OSError, TrelayError, MemoryError, GeneratorExit):
+        raise
+    except BaseException as exc:
+        # A panic of a library that is written in Rust is no `Exception`.
+        logger.exception("unexpected error in document", extra={"component": "source"})
+        raise UnreadableDocument(f"{type(exc).__name__}: {exc}") from exc
 
 
 def encode_values(values: Any) -> bytes:

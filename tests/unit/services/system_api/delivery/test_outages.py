@@ -29,10 +29,10 @@ class LaterClock(SystemClock):
 
 def settings(folder: Path, url: str) -> SystemSettings:
     retry = {"attempts": 1, "first_wait": 0, "longest_wait": 0.05}
-    source = {"kind": "file", "path": str(folder / "a.ndjson"), "type": "t", "subject": "id", "channel": "c"}
-    source |= {"interval": 0.01, "retry": retry}
+    source: dict[str, Any] = {"kind": "file", "path": str(folder / "a.ndjson"), "type": "t", "subject": "id"}
+    timing = {"channel": "c", "interval": 0.01, "retry": retry}
     deliver = {"url": url, "state": str(folder / "state"), "retry": retry}
-    given = {"node": "n", "listen": {"port": 0}, "deliver": deliver, "sources": {"orders": source}}
+    given = {"node": "n", "listen": {"port": 0}, "deliver": deliver, "sources": {"orders": source | timing}}
     return SystemSettings.model_validate({"system": given})
 
 

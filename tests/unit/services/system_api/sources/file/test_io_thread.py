@@ -30,6 +30,19 @@ async def test_an_error_reaches_the_caller() -> None:
         assert await io_thread.run(divmod, 7, 2) == (3, 1)
 
 
+async def test_the_panic_of_a_library_reaches_the_caller_and_ends_no_thread() -> None:
+    class Panic(BaseException):
+        pass
+
+    def fail() -> None:
+        raise Panic("index out of bounds")
+
+    async with asyncio.timeout(60), IoThread.opened("disk") as io_thread:
+        with pytest.raises(Panic):
+            await io_thread.run(fail)
+        assert await io_thread.run(divmod, 7, 2) == (3, 1)
+
+
 async def test_a_job_that_hangs_blocks_neither_a_cancelled_caller_nor_the_end() -> None:
     release = threading.Event()
     async with asyncio.timeout(60), IoThread.opened("disk") as io_thread:

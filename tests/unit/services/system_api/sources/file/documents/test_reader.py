@@ -13,6 +13,7 @@ from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.ndjson import Ndjson
 from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.source import Batch, EventBuilder
+from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
 
 
@@ -131,3 +132,32 @@ def test_parts_are_read_one_after_another_and_counted() -> None:
     assert len(read_all(resumed).records) == 4
     assert DocumentReader(content, make, part=3).read(Batch(), 1) is False
     reader.close()
+
+
+class Panic(BaseException):
+    """As a library that is written in Rust raises it."""
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), ValueError("odd"), Panic("index out of bounds")])
+def test_an_error_that_no_format_expects_makes_the_document_unreadable(error: BaseException) -> None:
+    def failing() -> Records:
+        yield from records(2)
+        raise error
+
+    batch, reader = Batch(), record_reader(failing())
+    with pytest.raises(UnreadableDocument, match=type(error).__name__):
+        reader.read(batch, 100)
+    assert (len(batch.records), reader.position) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "disk"), Unavailable("gone"), MemoryError(), UnreadableDocument("broken")]
+)
+def test_an_error_that_has_a_meaning_is_raised_as_it_is(error: Exception) -> None:
+    def failing() -> Records:
+        yield from records(1)
+        raise error
+
+    with pytest.raises(type(error)) as raised:
+        record_reader(failing()).read(Batch(), 100)
+    assert raised.value is error
