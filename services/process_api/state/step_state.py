@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 from services.process_api.state.changes import MISSING, Layers
-from services.process_api.state.keys import NUMBER, TIME_BYTES, VALUE, bounded, prefix_of, time_key, time_of
+from services.process_api.state.keys import NUMBER, TIME_BYTES, TIMERS, VALUE, bounded, prefix_of, time_key, time_of
 from services.process_api.state.store import Size
-
-_UNKNOWN = -1
-"""A time before all timers: when the first one is due has to be found out."""
+from services.process_api.state.timers import Timers
 
 
 @dataclass(slots=True)
@@ -71,14 +70,7 @@ class StepState:
         self._prefix = prefix_of(instance)
         self._values = self._prefix + VALUE
         self._began = False
-        self._next: dict[bytes, int | None] = {}
-        """By the kind of timers: a time before which there is none; None if there are none at all.
-
-        Timers are sought from there on. Before it are only deleted ones, which RocksDB passes one by one (its
-        tombstones) until it has compacted them.
-        """
-        self._kept_next: dict[bytes, int | None] = {}
-        """What `_next` was before the provisional changes, of the kinds for which they have changed it."""
+        self._timers = {kind: Timers(partial(self._scan, self._prefix + kind)) for kind in TIMERS}
         pipeline.steps.append(self)
 
     @property
@@ -97,13 +89,14 @@ class StepState:
         return not began
 
     def keep(self) -> None:
-        """Keep what is known of timers: the provisional changes stay."""
-        self._kept_next.clear()
+        """Note that the provisional changes stay."""
+        for timers in self._timers.values():
+            timers.keep()
 
     def undo(self) -> None:
-        """Restore what was known of timers before the provisional changes; where nothing was, it is found out."""
-        self._next.update(self._kept_next)
-        self._kept_next.clear()
+        """Note that the provisional changes were dropped."""
+        for timers in self._timers.values():
+            timers.undo()
 
     def get(self, key: bytes) -> bytes | None:
         """Return a value, None where there is none."""
@@ -128,57 +121,40 @@ class StepState:
 
     def set_timer(self, kind: bytes, at: int, key: bytes) -> None:
         """Make a key due at a time; `kind` is `EVENT_TIMER` or `WALL_TIMER`."""
-        self._pipeline.provisional[self._timer(kind, at, key)] = b""
-        known = self._next.get(kind, _UNKNOWN)
-        if known is None or at < known:
-            self._set_next(kind, at)
+        timer = time_key(at) + bounded(key)
+        self._pipeline.provisional[self._prefix + kind + timer] = b""
+        self._timers[kind].add(timer)
 
     def clear_timer(self, kind: bytes, at: int, key: bytes) -> None:
         """Remove a timer, if there is one."""
-        self._delete(self._timer(kind, at, key))
+        timer = time_key(at) + bounded(key)
+        self._delete(self._prefix + kind + timer)
+        self._timers[kind].discard(timer)
 
     def next_timer(self, kind: bytes) -> int | None:
         """Return a time before which no timer of a kind is due; None if there is none."""
-        known = self._next.get(kind, _UNKNOWN)
-        if known == _UNKNOWN:
-            first = next(self._timers(kind, 0), None)
-            known = None if first is None else first.at
-            self._set_next(kind, known)
-        return known
+        return self._timers[kind].next()
 
     def take_due(self, kind: bytes, until: int, limit: int) -> list[Timer]:
         """Remove the timers of a kind up to a time (inclusive), `limit` at most, and return them in order."""
-        first = self.next_timer(kind)
-        if first is None or first > until:
-            return []
-        found = list(islice(self._timers(kind, first), limit + 1))
-        due = [timer for timer in found[:limit] if timer.at <= until]
+        due = self._timers[kind].take_due(until, limit)
         for timer in due:
-            self._delete(self._timer(kind, *timer))
-        rest = found[len(due) :]
-        self._set_next(kind, rest[0].at if rest else None)
-        return due
+            self._delete(self._prefix + kind + timer)
+        return [_timer(timer) for timer in due]
 
     def take_beyond(self, kind: bytes, until: int, limit: int) -> list[Timer]:
         """Remove the timers of a kind after a time, `limit` at most: those that a clock made that was ahead."""
-        due = list(islice(self._timers(kind, until + 1), limit))
+        due = list(islice(self._scan(self._prefix + kind, time_key(until + 1)), limit))
         for timer in due:
-            self._delete(self._timer(kind, *timer))
-        return due
+            self._delete(self._prefix + kind + timer)
+            self._timers[kind].discard(timer)
+        return [_timer(timer) for timer in due]
 
-    def _set_next(self, kind: bytes, at: int | None) -> None:
-        self._kept_next.setdefault(kind, self._next.get(kind, _UNKNOWN))
-        self._next[kind] = at
-
-    def _timers(self, kind: bytes, start: int) -> Iterator[Timer]:
-        prefix = self._prefix + kind
-        skip = len(prefix)
-        found = self._layers.scan(prefix + time_key(start), prefix + b"\xff" * TIME_BYTES, self._pipeline.provisional)
-        for key in found:
-            yield Timer(time_of(key[skip:]), key[skip + TIME_BYTES :])
-
-    def _timer(self, kind: bytes, at: int, key: bytes) -> bytes:
-        return self._prefix + kind + time_key(at) + bounded(key)
+    def _scan(self, table: bytes, start: bytes) -> Iterator[bytes]:
+        """Yield the timers of a table from one on."""
+        skip = len(table)
+        for key in self._layers.scan(table + start, table + b"\xff" * TIME_BYTES, self._pipeline.provisional):
+            yield key[skip:]
 
     def _get(self, key: bytes) -> bytes | None:
         found = self._pipeline.provisional.get(key, MISSING)
@@ -189,3 +165,7 @@ class StepState:
     def _delete(self, key: bytes) -> None:
         if self._get(key) is not None:
             self._pipeline.provisional[key] = None
+
+
+def _timer(timer: bytes) -> Timer:
+    return Timer(time_of(timer), timer[TIME_BYTES:])

@@ -1,13 +1,11 @@
 """Values, timers and undo, compared with a plain model."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.process_api.state.changes import Layers
-from services.process_api.state.keys import prefix_of, time_of
 from services.process_api.state.memory import MemoryStore
 from services.process_api.state.step_state import Moment, PipelineState, StepState, Timer
 
@@ -95,41 +93,6 @@ def test_a_step_state_is_as_a_plain_model(operations: list[tuple[Any, ...]]) -> 
             assert state.get(key) == model.values.get(key)
     assert other.get(b"a") == b"other"
     assert other.next_timer(b"e") == 3
-
-
-class Watched(MemoryStore):
-    """Notes where scans of timers start."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.starts: list[int] = []
-
-    def scan(self, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes]]:
-        self.starts.append(time_of(start[len(prefix_of(1)) + 1 :]))
-        return super().scan(start, stop)
-
-
-def test_timers_are_sought_from_the_first_one_on() -> None:
-    # On disk, each one that was taken before would be passed again: a million of them for each event.
-    store = Watched()
-    layers = Layers(store)
-    pipeline = PipelineState(layers, Moment())
-    state = StepState(pipeline, 1)
-    for at in range(100, 200):
-        state.set_timer(b"e", at, b"k")
-    pipeline.keep()
-    taken = []
-    for until in range(100, 200, 10):
-        store.starts.clear()
-        assert state.take_due(b"e", until + 9, 100)
-        pipeline.undo()  # an event that is rejected
-        taken += state.take_due(b"e", until + 9, 100)
-        pipeline.keep()
-        store.apply(layers.seal())
-        layers.sealed.clear()
-        assert store.starts == ([0, 100, 0, 100] if until == 100 else [until, until])  # nothing is known at first
-    assert taken == [Timer(at, b"k") for at in range(100, 200)]
-    assert state.next_timer(b"e") is None
 
 
 def test_numbers_and_kinds_of_timers_are_apart() -> None:
