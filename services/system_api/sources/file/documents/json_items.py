@@ -13,8 +13,9 @@ _CHUNK = 262_144
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING_END = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*', re.DOTALL)
 _INSIDE = rb'[^"\[\]{}]+|"[^"\\]*(?:\\.[^"\\]*)*"'
-# Possessive groups within others match too much before Python 3.11.5; an atomic group does not.
-_TO_BRACKET = re.compile(rb"(?>(?:%b|[\[{](?:%b)*[\]}])*)" % (_INSIDE, _INSIDE), re.DOTALL)
+# Possessive groups within others match too much before Python 3.11.5; atomic groups do not. Both are needed: where the
+# inner object holds another one, every way to divide what is before that would be tried.
+_TO_BRACKET = re.compile(rb"(?>(?:%b|[\[{](?>(?:%b)*)[\]}])*)" % (_INSIDE, _INSIDE), re.DOTALL)
 """Everything up to a bracket, an incomplete string or the end; objects and arrays that hold no others are passed by."""
 _SCALAR = re.compile(rb"[^ \t\r\n,:\[\]{}\"]++")
 _BOM = b"\xef\xbb\xbf"

@@ -62,6 +62,23 @@ def test_a_path_leads_to_an_array(other: Any, items: list[Any], more: dict[str, 
     assert values(content, "data", "items", size=size) == items
 
 
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("indent", [None, 2, 8])
+def test_objects_within_objects_take_time_by_their_size(indent: int | None) -> None:
+    item: Any = {"city": "x"}
+    for depth in range(20):
+        item = {**{f"name {number}": 'value \\ "' for number in range(depth)}, "inner": item, "list": [[1], [2]]}
+    assert values(json.dumps([item, item], indent=indent).encode()) == [item, item]
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("opener", [b"{", b"["])
+@pytest.mark.parametrize("end", [b"{", b"[", b'"', b"", b"]}" * 3])
+def test_a_broken_object_takes_time_by_its_size(opener: bytes, end: bytes) -> None:
+    with pytest.raises(UnreadableDocument):
+        found(b'[{"a":' + opener + b'  "name":   "value",   ' * 2000 + end)
+
+
 def test_arrays_on_the_way_are_entered_and_an_object_at_the_end_is_one_record() -> None:
     pages = b'{"pages":[{"items":[{"n":1},{"n":2}]},{"items":[]},{"none":0},7,{"items":{"n":3}}]}'
     assert values(pages, "pages", "items") == [{"n": 1}, {"n": 2}, {"n": 3}]
