@@ -125,6 +125,7 @@ used_tickets = Table(
     metadata,
     Column("ticket_hash", LargeBinary, primary_key=True, comment="SHA-256 of the id of the ticket"),
     Column("used_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
+    Index(None, "used_at"),
     comment="Tickets of the last minutes that were used: each can be used once.",
 )
 
@@ -233,6 +234,7 @@ bus_latest = Table(
     Column("headers", LargeBinary, comment="MessagePack"),
     Column("written_ms", BigInteger, nullable=False),
     Index(None, "partition_id", "record_offset"),
+    Index(None, "written_ms", postgresql_where=text("value IS NULL")),
     comment="The latest record of each key of compacted topics.",
 )
 

@@ -63,10 +63,14 @@ LEFT JOIN trelay.consumers
 LEFT JOIN trelay.clients ON clients.client_id = asked.client_id
 """
 
-# Older than any clock of a replica is wrong by: until then a ticket has expired, whichever replica looks.
+# Older than any clock of a replica is wrong by: until then a ticket has expired, whichever replica looks. A few at a
+# time, and none that another use deletes, so that no use waits.
 USE_TICKET = """
 WITH expired AS (
-    DELETE FROM trelay.used_tickets WHERE used_at < now() - interval '10 minutes'
+    DELETE FROM trelay.used_tickets WHERE ticket_hash = ANY(ARRAY(
+        SELECT ticket_hash FROM trelay.used_tickets WHERE used_at < now() - interval '10 minutes'
+        ORDER BY used_at LIMIT 100 FOR UPDATE SKIP LOCKED
+    ))
 )
 INSERT INTO trelay.used_tickets (ticket_hash) VALUES ($1) ON CONFLICT DO NOTHING RETURNING ticket_hash
 """
