@@ -29,7 +29,7 @@ from services.system_api.supervisor.wakeup import Wakeup
 from services.system_api.supervisor.watchdog import Activity, Watchdog
 from shared.errors import Fenced, TooLarge, TrelayError, Unavailable
 from shared.lease import Lease, Leases
-from shared.runtime.tasks import Tasks, cancelled
+from shared.runtime.tasks import Tasks, cancel_requested, cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +198,10 @@ class Poller:
         run = SourceRun(self._options, self._open_source, self._context, self._report, self._lasting, watchdog)
         try:
             await run.run()
-        except Exception as exc:  # noqa: BLE001 -- reported
+        except BaseException as exc:
+            # Any: a source may end the process, and a panic of a library written in Rust is no `Exception`.
+            if cancel_requested() or isinstance(exc, KeyboardInterrupt | GeneratorExit):
+                raise
             if asyncio.current_task() not in self._abandoned:
                 self._report_failure(exc)
         else:
@@ -206,7 +209,7 @@ class Poller:
         finally:
             watchdog.pause()
 
-    def _report_failure(self, error: Exception) -> None:
+    def _report_failure(self, error: BaseException) -> None:
         match error:
             case Fenced():
                 self._fenced = True
@@ -217,6 +220,9 @@ class Poller:
                 logger.warning("record too large; isolating it", extra=self._fields | {"error": str(error)})
             case TrelayError():
                 self._report.failed(str(error))
+            case asyncio.CancelledError():
+                # Something that the source awaited was cancelled, as libraries do with what a lost connection serves.
+                self._report.failed("the source was cancelled from within")
             case _:
                 if self._failures == 0:  # one traceback is enough
                     logger.error("unexpected error in source", extra=self._fields, exc_info=error)

@@ -1,8 +1,8 @@
 """From batches to transactions: events, rejects and the checkpoint of a batch become visible together or not at all."""
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from services.system_api.operations.checkpoints import PART, OwnPart, checkpoint_key
 from services.system_api.sources.source import Batch
@@ -30,6 +30,22 @@ def bus_errors() -> Iterator[None]:
         raise BusUnavailable(str(exc)) from exc
 
 
+def checked(batch: object) -> Batch:
+    """Return what a poll returned.
+
+    Raises:
+        TypeError: it is no batch, or its checkpoint is not of bytes: nothing of it could be published.
+    """
+    if not isinstance(batch, Batch):
+        raise TypeError(f"poll() returned {type(batch).__name__}; expected a Batch")
+    checkpoint: Mapping[Any, Any] = batch.checkpoint
+    for part, value in checkpoint.items():
+        if not isinstance(part, str) or not isinstance(value, bytes | None):
+            found = f"{type(part).__name__}: {type(value).__name__}"
+            raise TypeError(f"poll() returned a checkpoint with {found}; expected str: bytes or None")
+    return batch
+
+
 def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch, own: OwnPart) -> Transaction:
     """Return the transaction that publishes a batch to the topic `destination` and saves its checkpoint."""
     transaction = Transaction()
@@ -37,7 +53,8 @@ def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch, 
         transaction.records[destination] = batch.records
     if batch.rejects:
         transaction.records[topics.dead_letter] = [reject.record() for reject in batch.rejects]
-    for part, value in batch.checkpoint.items():
+    checkpoint: Mapping[Any, Any] = batch.checkpoint
+    for part, value in checkpoint.items():
         transaction.append(topics.checkpoints, checkpoint_key(source, part), value)
     transaction.append(topics.checkpoints, checkpoint_key(source, PART), own.save())
     return transaction

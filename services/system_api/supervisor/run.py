@@ -26,7 +26,7 @@ from services.system_api.sources.capabilities import Place, Snapshotting
 from services.system_api.sources.source import Batch, Checkpoint, Settling, Source, SourceOpener, SourceOptions
 from services.system_api.supervisor.operator_requests import OperatorRequests, Saved
 from services.system_api.supervisor.oversize import OversizeFilter
-from services.system_api.supervisor.publisher import Publisher, Settle, bus_errors
+from services.system_api.supervisor.publisher import Publisher, Settle, bus_errors, checked
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.schedule import Schedule
 from services.system_api.supervisor.wakeup import Wakeup
@@ -43,6 +43,11 @@ T = TypeVar("T")
 
 _DRAIN_TIMEOUT = 2.0
 """Seconds that a stop waits for commits in flight, so that less is read twice."""
+
+_HASTY = 0.001
+_MAX_HASTY = 3
+"""Waits for a change that may end within `_HASTY` seconds, one after another, although nothing has changed. A source
+whose wait never waits is polled at its interval, and leaves the event loop to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +108,8 @@ class SourceRun:
         """As of the last batch that was submitted."""
         self._last = Batch()
         """What was submitted to the bus last."""
+        self._hasty = 0
+        """Waits in a row that ended at once, each after a poll that found nothing."""
         self._freshness = Freshness()
         self._watermarks = None
         if (interval := context.watermark_interval) is not None:
@@ -185,13 +192,13 @@ class SourceRun:
             if batch.more:
                 await asyncio.sleep(0)  # poll and publish may not have waited: let other tasks run
             else:
-                await self._wait(source, self._clock.monotonic() - began)
+                await self._wait(source, self._clock.monotonic() - began, found=bool(batch))
 
     async def _poll(self, source: Source, publisher: Publisher) -> Batch:
         try:
             with self._context.tracing.poll(self._name) as poll:
                 self._freshness.begin(self._clock.time())
-                batch = await source.poll(1 if self._oversize.isolating else self._options.batch)
+                batch = checked(await source.poll(1 if self._oversize.isolating else self._options.batch))
                 poll.found(len(batch.records), len(batch.rejects))
                 return batch
         except Unavailable:
@@ -238,11 +245,16 @@ class SourceRun:
 
         return settle
 
-    async def _wait(self, source: Source, took: float) -> None:
+    async def _wait(self, source: Source, took: float, *, found: bool) -> None:
         """Wait for the interval, for a change, or for an operator who asks for a poll."""
         delay = self._schedule.next_poll(took, self._context.rng.random())
-        self._watchdog.begin(Activity.WAITING, self._clock.monotonic(), delay)
+        began = self._clock.monotonic()
+        self._watchdog.begin(Activity.WAITING, began, delay)
         await self._wakeup.wait(partial(_changed, source), delay)
+        hasty = not found and self._clock.monotonic() - began < _HASTY
+        self._hasty = self._hasty + 1 if hasty else 0
+        if self._hasty > _MAX_HASTY:
+            await self._wakeup.wait(_endless, delay)
 
     async def _sleep(self, seconds: float) -> None:
         """Wait between two attempts, unless an operator asks for one now."""
@@ -277,4 +289,8 @@ async def _changed(source: Source) -> None:
     with contextlib.suppress(Unavailable):  # the next poll finds out, and is retried by the policy
         await source.wait_for_change()
         return
+    await _endless()
+
+
+async def _endless() -> None:
     await asyncio.Event().wait()
