@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Self
 
-from services.experience_api.producers.once.keys import Guarded
+from services.experience_api.producers.once.keys import Guarded, Key
 from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.producers.once.store import KeyState, KeyStore
 from services.experience_api.refusals import BUSY, KEY_REUSED, PUSH_IN_PROGRESS, Refused
@@ -153,12 +153,16 @@ class OnceAppender:
     async def _round(self, calls: Sequence[_GuardedCall]) -> None:
         own = await self._writer()
         own.round_number += 1
-        keys = list({each.key.digest: each.key for call in calls for each in call.guarded}.values())
+        # Of pushes with one key and other contents, the first is judged: the store keeps its fingerprint.
+        found: dict[bytes, Key] = {}
+        for each in (each for call in calls for each in call.guarded):
+            found.setdefault(each.key.digest, each.key)
+        keys = list(found.values())
         states = await self._store.claim(own.name, own.round_number, keys, own.committed)
         reach("once.claimed")
         if KeyState.ABANDONED in states:
             self._sweep_now.set()
-        plan = self._plan(calls, {key.digest: state for key, state in zip(keys, states, strict=True)})
+        plan = self._plan(calls, dict(zip(keys, states, strict=True)))
         claimed = [key for key, state in zip(keys, states, strict=True) if state is KeyState.CLAIMED]
         if unused := [key for key in claimed if key.digest not in plan.taken]:
             await self._store.release(own.name, own.round_number, unused)
@@ -171,7 +175,7 @@ class OnceAppender:
         for call in calls:
             call.finish()
 
-    def _plan(self, calls: Sequence[_GuardedCall], states: dict[bytes, KeyState]) -> _Plan:
+    def _plan(self, calls: Sequence[_GuardedCall], states: dict[Key, KeyState]) -> _Plan:
         """Collect what is new, in the order of the calls; finish the calls that are refused."""
         plan = _Plan()
         for call in calls:
@@ -252,15 +256,16 @@ class OnceAppender:
             logger.info("resolved pushes of a failed writer", extra={"component": "entity", "writer": name})
 
 
-def _new(guarded: Sequence[Guarded], states: dict[bytes, KeyState], taken: set[bytes]) -> list[Guarded]:
+def _new(guarded: Sequence[Guarded], states: dict[Key, KeyState], taken: set[bytes]) -> list[Guarded]:
     """Return what is to be published.
 
     Raises:
         Refused: `KEY_REUSED`, `PUSH_IN_PROGRESS`.
     """
-    found = {states[each.key.digest] for each in guarded}
+    # A key without a state is that of another push of this round, with other contents: a later round judges this one.
+    found = {states.get(each.key, KeyState.IN_PROGRESS) for each in guarded}
     if KeyState.DIFFERENT in found:
         raise Refused(KEY_REUSED)
     if found & {KeyState.IN_PROGRESS, KeyState.ABANDONED} or any(each.key.digest in taken for each in guarded):
         raise Refused(PUSH_IN_PROGRESS, retry_after=_RETRY)
-    return [each for each in guarded if states[each.key.digest] is KeyState.CLAIMED]
+    return [each for each in guarded if states[each.key] is KeyState.CLAIMED]
