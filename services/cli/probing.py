@@ -14,6 +14,7 @@ import click
 import uvloop
 
 from services.cli.tls import ca_context
+from services.cli.tokens import sendable
 from services.standalone.client_errors import client_errors_translated
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.redaction import one_line
@@ -73,7 +74,7 @@ class Outcome:
 @click.option("--client-id", envvar="TRELAY_CLIENT_ID", show_envvar=True, required=True,
               help="A client for probes alone: each probe replaces its token and its connection.")  # fmt: skip
 @click.option("--client-secret", envvar="TRELAY_CLIENT_SECRET", show_envvar=True, required=True, help="Its secret.")
-@click.option("--producer-token", envvar="TRELAY_PRODUCER_TOKEN", show_envvar=True,
+@click.option("--producer-token", envvar="TRELAY_PRODUCER_TOKEN", show_envvar=True, callback=sendable,
               help="The token of a producer; the default is to push as an address on the allow list.")  # fmt: skip
 @click.option("--channel", default="trelay-probe", show_default=True, help="The channel of the event.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,

@@ -12,6 +12,7 @@ import aiohttp
 import click
 
 from services.cli.tls import ca_context
+from services.cli.tokens import sendable
 from shared.errors import SettingsError, TrelayError
 from shared.runtime.redaction import one_line
 
@@ -48,7 +49,7 @@ def address_options(variable: str, url: str, service: str) -> Callable[[F], F]:
             click.option("--json", "as_json", is_flag=True, help="Print JSON."),
             click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
                          help="CA bundle (PEM) for the server certificate."),
-            click.option("--token", envvar="TRELAY_OPERATOR_TOKEN", show_envvar=True,
+            click.option("--token", envvar="TRELAY_OPERATOR_TOKEN", show_envvar=True, callback=sendable,
                          help="The token of an operator. Other users of the machine can see an option."),
             click.option("--url", envvar=variable, show_envvar=True, default=url, show_default=True,
                          help=f"The address of a replica of the {service}."),

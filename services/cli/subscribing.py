@@ -5,7 +5,7 @@ import json
 import signal
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,7 @@ class Subscription:
     channels: Sequence[str]
     cursor: str | None
     cursor_file: CursorFile | None
+    filters: Mapping[str, str]
     since: str | None
     snapshot: bool
     conflate: str | None
@@ -55,6 +56,8 @@ class Subscription:
 @click.option("--token", envvar="TRELAY_TOKEN", show_envvar=True, help="A token, instead of id and secret.")
 @click.option("--channels", metavar="PATTERNS", callback=patterns_of,
               help="'orders.eu,stock.**'; the default is all permitted channels.")  # fmt: skip
+@click.option("--filter", "filters", nargs=2, multiple=True, metavar="PATTERN PREDICATE",
+              help="Of these channels, only events that pass: 'orders.*' 'total > 100'; may be repeated.")  # fmt: skip
 @click.option("--cursor", help="Resume after this cursor; the default is from now on.")
 @click.option("--cursor-file", type=click.Path(path_type=Path, dir_okay=False),
               help="Resume after the cursor in this file, and keep it up to date.")  # fmt: skip
@@ -77,6 +80,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
     client_secret: str | None,
     token: str | None,
     channels: tuple[str, ...],
+    filters: tuple[tuple[str, str], ...],
     cursor: str | None,
     cursor_file: Path | None,
     since: str | None,
@@ -113,6 +117,7 @@ def subscribe_and_print(  # noqa: PLR0913 -- click passes each option by name
             channels,
             file.load() if file is not None else cursor or None,
             file,
+            dict(filters),
             since,
             snapshot,
             conflate,
@@ -158,6 +163,7 @@ async def _print_events(subscription: Subscription) -> None:
         subscription.credentials,
         subscription.channels,
         subscription.cursor,
+        filters=subscription.filters,
         since=subscription.since,
         snapshot=subscription.snapshot,
         conflate=subscription.conflate,

@@ -9,6 +9,9 @@ export type Credentials =
   | { token: string }
   | { clientId: string; clientSecret: string };
 
+const TIMEOUT = 20_000;
+const CONTROL = /[\0-\x1f\x7f]/;
+
 /** Who subscribes, with the token of their connections. */
 export class Authorization {
   /** For programs; pages have a ticket in the query. */
@@ -18,6 +21,7 @@ export class Authorization {
   readonly #signal: AbortSignal;
 
   constructor(credentials: Credentials, base: URL, signal: AbortSignal) {
+    check(credentials);
     this.#credentials = credentials;
     this.#base = base;
     this.#signal = signal;
@@ -33,11 +37,11 @@ export class Authorization {
     const credentials = this.#credentials;
     try {
       if ("ticket" in credentials) {
-        query.set("ticket", await credentials.ticket());
+        query.set("ticket", await this.#inTime("ticket", () => credentials.ticket()));
       } else if ("token" in credentials) {
         this.token = credentials.token;
       } else {
-        this.token ??= await this.#register(credentials);
+        this.token ??= await this.#inTime("token", (signal) => this.#register(credentials, signal));
       }
       return undefined;
     } catch (error) {
@@ -51,10 +55,35 @@ export class Authorization {
     }
   }
 
-  async #register({ clientId, clientSecret }: { clientId: string; clientSecret: string }): Promise<string> {
-    const headers = { "Client-Id": clientId, "Client-Secret": clientSecret };
+  /** Return what `work` does, or throw if it takes too long: `fetch` waits for minutes where nothing answers. */
+  async #inTime<Result>(what: string, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    const ended = new AbortController();
+    let late: (error: Error) => void = () => undefined;
+    const lateness = new Promise<never>((_, reject) => {
+      late = reject;
+    });
+    const end = (reason: string): void => {
+      late(new Error(reason));
+      ended.abort(reason);
+    };
+    const stop = (): void => end(String(this.#signal.reason));
+    const timer = setTimeout(() => end(`no ${what} within ${TIMEOUT / 1000} s`), TIMEOUT);
+    this.#signal.addEventListener("abort", stop);
+    try {
+      return await Promise.race([work(ended.signal), lateness]);
+    } finally {
+      clearTimeout(timer);
+      this.#signal.removeEventListener("abort", stop);
+    }
+  }
+
+  async #register(
+    { clientId, clientSecret }: { clientId: string; clientSecret: string },
+    signal: AbortSignal,
+  ): Promise<string> {
+    const headers = { "Client-Id": bytes(clientId), "Client-Secret": bytes(clientSecret) };
     // A redirect is not followed: the secret would go to the address that the response names.
-    const request = { method: "POST", headers, signal: this.#signal, redirect: "manual" } as const;
+    const request = { method: "POST", headers, signal, redirect: "manual" } as const;
     const response = await fetch(new URL("consumers", this.#base), request);
     if (!response.ok) {
       const ending = await refusal(response);
@@ -69,6 +98,20 @@ export class Authorization {
     }
     return token;
   }
+}
+
+/** Check that credentials can be sent; the error holds nothing of them. */
+function check(credentials: Credentials): void {
+  for (const [name, value] of Object.entries(credentials)) {
+    if (typeof value === "string" && CONTROL.test(value)) {
+      throw new TypeError(`${name}: found a control character, such as the line feed that ends a file; expected none`);
+    }
+  }
+}
+
+/** Return a text whose characters are its bytes in UTF-8, as headers take them. */
+function bytes(text: string): string {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 class Refused extends Error {

@@ -8,6 +8,8 @@ export interface Options {
   credentials: Credentials;
   /** Channels or patterns; all that the client may read without them. */
   channels?: readonly string[];
+  /** Predicates over events, by a pattern of `channels`: `{"orders.*": "total > 100"}`. */
+  filters?: Readonly<Record<string, string>>;
   /** Where the cursor is kept; in memory by default. */
   store?: ResumeStore;
   /** Where to begin without a cursor: `earliest`, a duration such as `15m`, or a time in RFC 3339; now by default. */
@@ -41,6 +43,9 @@ export function queryOf(options: Options, cursor: string | undefined, oneWay: bo
   const query = new URLSearchParams({ heartbeat: options.answerHeartbeats === true && !oneWay ? "answer" : "event" });
   if (options.channels !== undefined) {
     query.set("channels", options.channels.join(","));
+  }
+  if (options.filters !== undefined && Object.keys(options.filters).length > 0) {
+    query.set("filters", JSON.stringify(options.filters));
   }
   if (options.snapshot === true) {
     query.set("snapshot", "true"); // a cursor comes before it

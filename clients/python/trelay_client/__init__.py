@@ -10,14 +10,14 @@ without I/O, as a model for a client in any language; `messages` those about sen
 """
 
 from trelay_client.blocking import events
-from trelay_client.connection import ClientCredentials
+from trelay_client.credentials import ClientCredentials, Token
 from trelay_client.cursor_file import CursorFile
 from trelay_client.errors import MessageRejected, MessageUnanswered, SendQueueFull, TrelayClientError, UsageError
 from trelay_client.messages import Receipt
 from trelay_client.resuming import ExclusiveStore, ResumeStore, resume
 from trelay_client.sending import BlockingSender, Sender
 from trelay_client.state import CONNECTED, GAP, Frame, Stopped, UnreadableFrame
-from trelay_client.stream import Token, subscribe
+from trelay_client.stream import subscribe
 
 __all__ = [
     "CONNECTED",

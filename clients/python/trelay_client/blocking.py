@@ -7,10 +7,10 @@ from contextlib import aclosing, contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 
-from trelay_client.connection import ClientCredentials
+from trelay_client.credentials import ClientCredentials, Token
 from trelay_client.resuming import ResumeStore, exclusive
 from trelay_client.state import Frame
-from trelay_client.stream import Token, subscribe
+from trelay_client.stream import subscribe
 
 _BUFFERED = 100
 """Frames that are read ahead: the connection answers pings while the program is busy with an event."""

@@ -6,7 +6,6 @@ import re
 import ssl
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from types import SimpleNamespace
 
@@ -14,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from trelay_client.clock import Clock
+from trelay_client.credentials import ClientCredentials
 from trelay_client.messages import Messages
 from trelay_client.progress import bytes_received
 from trelay_client.state import ANSWER, CONNECTED, Frame, Reconnect, SubscriptionState, UnreadableFrame
@@ -29,18 +29,6 @@ _SSL_NOISE = re.compile(r"^\[SSL[^]]*\] | \(_ssl\.c:\d+\)$")
 DETAIL_LIMIT = 300
 _NOT_SUCCESSFUL = 300
 """From this status on, a response is a redirect or an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientCredentials:
-    """The id and secret of a client. A token is requested with them when one is needed."""
-
-    client_id: str
-    client_secret: str
-
-    def __repr__(self) -> str:
-        """Show the id without the secret."""
-        return f"ClientCredentials({self.client_id!r})"
 
 
 class Connection:

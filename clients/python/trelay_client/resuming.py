@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
-from trelay_client.connection import ClientCredentials
+from trelay_client.credentials import ClientCredentials, Token
 from trelay_client.state import Frame
-from trelay_client.stream import Token, subscribe
+from trelay_client.stream import subscribe
 from trelay_client.tasks import started
 
 

@@ -1,34 +1,24 @@
 """Subscribes, across all connections: does what `state` decides."""
 
+import json
 import logging
 import random
 import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 
 import aiohttp
 from yarl import URL
 
 from trelay_client.ahead import read_ahead
 from trelay_client.clock import SYSTEM_CLOCK, Clock
-from trelay_client.connection import CONNECT_TIMEOUT, DETAIL_LIMIT, ClientCredentials, Connection, Refusals
+from trelay_client.connection import CONNECT_TIMEOUT, DETAIL_LIMIT, Connection, Refusals
+from trelay_client.credentials import ClientCredentials, Token, check_credentials
 from trelay_client.errors import UsageError
 from trelay_client.sending import BlockingSender, Sender
 from trelay_client.state import Frame, Reconnect, SubscriptionState, UnreadableFrame
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """The token of a consumer. If it is refused, the stream ends."""
-
-    token: str
-
-    def __repr__(self) -> str:
-        """Hide the token."""
-        return "Token(…)"
 
 
 def log_unreadable(frame: UnreadableFrame) -> None:
@@ -43,6 +33,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     channels: Sequence[str] = (),
     cursor: str | None = None,
     *,
+    filters: Mapping[str, str] | None = None,
     since: str | None = None,
     snapshot: bool = False,
     conflate: str | None = None,
@@ -58,7 +49,8 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
 ) -> AsyncGenerator[Frame, None]:
     """Yield every event once, and Trelay's control events (connected, gap, watermark), until closed.
 
-    `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. Without a
+    `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. `filters`
+    are predicates over events, by a pattern of `channels`: `{"orders.*": "total > 100"}`. Without a
     cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339; or, with `snapshot`, with
     the latest event of each subject, between two `trelay.snapshot` events. `conflate` is a duration
     such as `500ms`: of the events of that time, only the latest one of each subject is received. With `watermarks`, in
@@ -74,13 +66,15 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
 
     Raises:
         Stopped: the client must not reconnect.
-        UsageError: the URL is invalid, or another subscription uses the sender.
+        UsageError: the URL or the credentials are invalid, or another subscription uses the sender.
     """
     base = base_url(url)
+    check_credentials(credentials)
     can_register = isinstance(credentials, ClientCredentials)
     state = SubscriptionState(cursor, can_register=can_register, rng=rng or random.Random())  # noqa: S311 -- jitter
     given = {
         "channels": ",".join(channels),
+        "filters": json.dumps(dict(filters)) if filters else None,
         "since": since,
         "snapshot": "true" if snapshot else None,  # a cursor comes before it
         "conflate": conflate,

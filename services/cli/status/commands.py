@@ -13,6 +13,7 @@ from services.cli.status import screen
 from services.cli.status.collecting import Address, collect
 from services.cli.status.overview import overview
 from services.cli.tls import ca_context
+from services.cli.tokens import sendable
 from services.standalone.settings import WholeSettings
 from shared.errors import SettingsError
 from shared.http.server import ListenOptions
@@ -29,7 +30,7 @@ _ALL = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104 --
               " metrics comes after a comma: http://a:8081,http://a:9090.")  # fmt: skip
 @click.option("-c", "--config", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="Take the addresses from the listeners of a settings file.")  # fmt: skip
-@click.option("--token", envvar="TRELAY_OPERATOR_TOKEN", show_envvar=True,
+@click.option("--token", envvar="TRELAY_OPERATOR_TOKEN", show_envvar=True, callback=sendable,
               help="The token of an operator. Other users of the machine can see an option.")  # fmt: skip
 @click.option("--ca-file", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="CA bundle (PEM) for the server certificates.")  # fmt: skip

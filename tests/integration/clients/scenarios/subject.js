@@ -22,6 +22,7 @@ const events = subscribe(given.url, {
   store: given.store === undefined ? undefined : fileStore(given.store),
   snapshot: given.snapshot,
   since: given.since,
+  filters: given.filters,
   answerHeartbeats: given.answerHeartbeats,
   transport: "websocket",
   sender,

@@ -57,6 +57,7 @@ async def run(given: dict[str, Any]) -> None:
     options: dict[str, Any] = {
         "snapshot": given.get("snapshot", False),
         "since": given.get("since"),
+        "filters": given.get("filters"),
         "answer_heartbeats": given.get("answerHeartbeats", False),
         "sender": sender,
         "on_retry": on_retry,

@@ -16,6 +16,7 @@ def subscription(stage: FakeServer, **more: object) -> Subscription:
         "channels": [],
         "cursor": None,
         "cursor_file": None,
+        "filters": {},
         "since": None,
         "snapshot": False,
         "conflate": None,
@@ -54,6 +55,21 @@ async def test_begins_in_the_history_without_a_cursor() -> None:
     async with FakeServer(session(event(1), stay=True)).up() as stage:
         await _until_signal(subscription(stage, count=1, since="15m"))
         assert (stage.requests[0]["since"], stage.requests[0].get("cursor")) == ("15m", None)
+
+
+async def test_filters_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list[Subscription]()
+
+    async def note(subscription: Subscription) -> None:
+        found.append(subscription)
+
+    async with FakeServer(session(event(1), stay=True)).up() as stage:
+        await _until_signal(subscription(stage, count=1, filters={"orders": "total > 1"}))
+        assert stage.requests[0]["filters"] == '{"orders": "total > 1"}'
+    monkeypatch.setattr("services.cli.subscribing._until_signal", note)
+    given = ["--filter", "orders.*", "total > 100", "--filter", "prices", "$event.subject = 'x'"]
+    assert await asyncio.to_thread(main, ["subscribe", "--token", "t", "--channels", "orders.*,prices", *given]) == 0
+    assert found[0].filters == {"orders.*": "total > 100", "prices": "$event.subject = 'x'"}
 
 
 async def test_reports_an_unreadable_frame_and_continues_behind_it(

@@ -15,7 +15,7 @@ from tests.unit.clients.python.trelay_client.fake_server import (
     refusal,
     session,
 )
-from trelay_client import Stopped, Token, UnreadableFrame, UsageError
+from trelay_client import ClientCredentials, Stopped, Token, UnreadableFrame, UsageError
 from trelay_client.stream import base_url
 
 
@@ -57,6 +57,21 @@ async def test_begins_in_the_history_until_there_is_a_cursor() -> None:
         assert {request.get("snapshot") for request in server.requests} == {"true"}, "a cursor comes before it"
         assert {request.get("conflate") for request in server.requests} == {"500ms"}, "also when it reconnects"
         assert begins == [("earliest", None), (None, "after-1")]
+
+
+async def test_filters_are_named_again_when_it_reconnects() -> None:
+    filters = {"orders.*": "total > 100", "prices": "$event.subject = 'EURUSD'"}
+    async with FakeServer(session(connected(), event(1)), session(event(2), stay=True)).up() as server:
+        await server.take(2, channels=["orders.*", "prices"], filters=filters)
+        assert [json.loads(request["filters"]) for request in server.requests] == [filters, filters]
+
+
+@pytest.mark.parametrize("credentials", [ClientCredentials("demo", "hunter2\n"), Token("hunter2\n")])
+async def test_credentials_that_cannot_be_sent_end_it_at_once(credentials: ClientCredentials | Token) -> None:
+    async with FakeServer().up() as server:
+        with pytest.raises(UsageError, match="control character"):
+            await server.take(1, credentials)
+        assert (server.registrations, server.retries) == ([], [])
 
 
 async def test_registers_again_when_the_token_is_refused() -> None:
