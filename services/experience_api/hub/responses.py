@@ -17,6 +17,8 @@ from services.experience_api.wire.messages import chunk, cursor_of, event_stream
 
 _CHECKS = 15
 """Checks in the time that a peer has to respond."""
+_HELD_BYTES = 65_536
+"""Bytes of events that do not complete a batch by themselves, from which on it is complete nevertheless."""
 
 
 class StreamOutbox(Outbox):
@@ -50,32 +52,48 @@ class Latest:
 class BatchOutbox(Outbox):
     """Collects the first events that arrive, and takes no more after them."""
 
-    __slots__ = ("_on_complete", "_waits", "cursor", "events")
+    __slots__ = ("_completes", "_held", "_on_complete", "_waits", "cursor", "events")
 
     def __init__(
-        self, transport: BufferedTransport, limit: int, on_complete: Callable[[], None], *, waits: bool
+        self,
+        transport: BufferedTransport,
+        limit: int,
+        on_complete: Callable[[], None],
+        *,
+        waits: bool,
+        completes: Callable[[bytes], bool] = lambda _message: True,
     ) -> None:
-        """`on_complete` is called once there is something to answer. If it `waits`, the first frame alone is not."""
+        """`on_complete` is called once there is something to answer. If it `waits`, the first frame alone is not.
+
+        `completes` returns whether a message is; those that are not come with the next one that is, or when the request
+        ends.
+        """
         super().__init__(transport, None, limit)
         self._on_complete = on_complete
         self._waits = waits
+        self._completes = completes
+        self._held = 0
         self.events: list[bytes] = []
         self.cursor = b""
         """Where to resume after these events."""
 
     def _put(self, frames: bytes, write: Write) -> None:
         del write
+        complete = False
         for message in messages(frames):
             self.cursor = cursor_of(message) or self.cursor
             self.events.append(message)
-        if not self._waits and self.events:
+            self._held += len(message)
+            complete = complete or self._completes(message)
+        if self._waits and self.events:
+            # The first frame says where the stream begins.
+            self._waits = False
+            self._held = 0
+            self.events.clear()
+        elif complete or self._held > _HELD_BYTES:
             # What follows is not lost: the cursor lies before it.
             self.close()
             self._on_complete()
-        elif self.events:
-            # The first frame says where the stream begins.
-            self._waits = False
-            self.events.clear()
 
 
 class ResponseConnection(Connection):

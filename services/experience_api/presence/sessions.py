@@ -8,12 +8,13 @@ from uuid import UUID
 import msgspec
 
 from services.experience_api.producers.once.keys import Guarded, Key
+from services.experience_api.stream.control_events import PRESENCE_CHANNEL
 from shared.bus.protocol import Outgoing
 from shared.events import event
 from shared.events.headers import Provenance
 from shared.runtime.clock import rfc3339
 
-CHANNEL = "trelay.presence"
+CHANNEL = PRESENCE_CHANNEL
 SOURCE = "/presence"
 CAME, LEFT = "came", "left"
 _PROVENANCE = "presence"

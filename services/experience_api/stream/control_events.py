@@ -26,6 +26,9 @@ HEARTBEAT = "trelay.heartbeat"
 WATERMARK = "trelay.watermark"
 SNAPSHOT = "trelay.snapshot"
 
+PRESENCE_CHANNEL = "trelay.presence"
+"""The channel that says which clients have come and left."""
+
 NOT_KEPT = "not-kept"
 """Gap: retention removed the next events before they were read."""
 CURSOR_AHEAD = "cursor-ahead"

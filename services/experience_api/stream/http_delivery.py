@@ -18,8 +18,10 @@ from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.progress import stall_timeout
 from services.experience_api.hub.responses import BatchOutbox, Latest, ResponseConnection, StreamOutbox
 from services.experience_api.stream.callbacks import Served
+from services.experience_api.stream.control_events import PRESENCE_CHANNEL
 from services.experience_api.stream.delivery import Delivery, OnOpen
 from services.experience_api.stream.options import DeliveryOptions
+from services.experience_api.wire.messages import channel_of
 from services.experience_api.wire.snapshot_cursor import is_within_snapshot
 
 CLOSED = "trelay.closed"
@@ -110,7 +112,8 @@ class HttpDelivery:
         def complete() -> None:
             loop.call_soon(connection.end, LEFT)  # not while the hub goes through its connections
 
-        outbox = BatchOutbox(transport, self._options.hub.outbox_bytes, complete, waits=cursor is not None)
+        limit, waits = self._options.hub.outbox_bytes, cursor is not None
+        outbox = BatchOutbox(transport, limit, complete, waits=waits, completes=_is_not_of_presence)
         connection = self._connection(request, subscriber, outbox, transport, silent=True)
         before = transport.get_protocol()
         with self._delivery.serving():
@@ -152,6 +155,11 @@ class HttpDelivery:
                 await response.write_eof()
         except (TimeoutError, ConnectionError):
             connection.abort()
+
+
+def _is_not_of_presence(message: bytes) -> bool:
+    """Return whether an event is a reason to answer: each answer and each request is an event of presence by itself."""
+    return channel_of(message) != PRESENCE_CHANNEL
 
 
 async def _within(seconds: float, waiting: Awaitable[None]) -> None:

@@ -19,7 +19,12 @@ class _Place(msgspec.Struct):
     cursor: str | None = None
 
 
+class _Channel(msgspec.Struct):
+    channel: str = ""
+
+
 _place = msgspec.json.Decoder(_Place).decode
+_channel = msgspec.json.Decoder(_Channel).decode
 
 
 def messages(frames: bytes) -> Iterator[bytes]:
@@ -42,6 +47,14 @@ def cursor_of(message: bytes) -> bytes | None:
         return message[len(_CURSOR) : message.index(b'"', len(_CURSOR))]
     found = _place(message).cursor
     return None if found is None else found.encode()
+
+
+def channel_of(message: bytes) -> str:
+    """Return the channel of an event; empty if it has none that can be read."""
+    try:
+        return _channel(message).channel
+    except (msgspec.DecodeError, RecursionError):
+        return ""
 
 
 def event_stream(frames: bytes) -> bytes:

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.clients import Policy
+from shared.runtime.tasks import started
 from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica, Subscription
 
 PRESENCE = {"presence": {"enabled": True, "left_after": 0}}
@@ -53,6 +54,20 @@ async def test_every_way_to_leave_is_seen_once_on_all_replicas(deployment: Deplo
             assert (await third.closed())[0] == 4503
         expected += [("came", ids[2]), ("left", ids[2])]
         assert await seen(watching, "guest", len(expected)) == expected
+
+
+async def test_a_client_that_polls_is_not_answered_because_it_polls(deployment: Deployment) -> None:
+    """Its requests come and leave: answered with that, it would poll again at once, for ever."""
+    async with deployment.replica(PRESENCE) as replica:
+        headers = {"Authorization": f"Bearer {await client(replica, 'poller')}"}
+        async with replica.connect(await client(replica, "watcher"), path=WATCH) as watching:
+            begun = await replica.request("GET", "/events", headers)
+            path = f"/events?wait=60&cursor={begun.json['cursor']}"
+            polling = started("poll", replica.request("GET", path, headers))
+            assert [kind for kind, _ in await seen(watching, "poller", 3)] == ["came", "left", "came"]
+            await replica.push("orders", 1)
+            found = [event["type"] for event in (await polling).json["events"]]
+            assert found[-3:] == ["trelay.presence.left", "trelay.presence.came", "entity.pushed"]
 
 
 async def test_who_is_there_already_has_come_and_nothing_is_noted_without_the_setting(deployment: Deployment) -> None:

@@ -57,6 +57,32 @@ def test_a_batch_is_complete_with_the_first_events_after_the_first_frame() -> No
     assert (len(outbox.events), outbox.cursor, completed) == (2, b"AaB", [1])
 
 
+def test_what_does_not_complete_a_batch_comes_with_what_does() -> None:
+    completed: list[int] = []
+    outbox = BatchOutbox(
+        FakeTransport(), 100_000, lambda: completed.append(1), waits=True, completes=lambda message: b'"2"' in message
+    )
+    outbox.force(CONNECTED)
+    outbox.offer(EVENT)
+    outbox.offer(PING)
+    assert (len(outbox.events), outbox.cursor, completed) == (1, b"AaB", [])
+    outbox.offer(event_frame(b'{"id":"2"}', b"AaC") + event_frame(b'{"id":"3"}', b"AaD"))
+    assert (len(outbox.events), outbox.cursor, completed) == (3, b"AaD", [1])
+
+
+def test_no_more_is_held_than_a_response_should_have() -> None:
+    completed: list[int] = []
+    outbox = BatchOutbox(
+        FakeTransport(), 100_000, lambda: completed.append(1), waits=True, completes=lambda _message: False
+    )
+    outbox.force(CONNECTED)
+    large = event_frame(b'{"id":"%b"}' % (b"x" * 40_000), b"AaB")
+    outbox.offer(large)
+    assert completed == []
+    outbox.offer(large)
+    assert completed == [1]
+
+
 def test_without_a_cursor_the_first_frame_completes_a_batch() -> None:
     completed: list[int] = []
     outbox = BatchOutbox(FakeTransport(), 100_000, lambda: completed.append(1), waits=False)

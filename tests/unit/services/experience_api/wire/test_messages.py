@@ -3,7 +3,7 @@ import json
 import pytest
 
 from services.experience_api.wire.frames import PING, event_frame, pong_frame, text_frame
-from services.experience_api.wire.messages import chunk, cursor_of, event_stream, messages
+from services.experience_api.wire.messages import channel_of, chunk, cursor_of, event_stream, messages
 
 
 @pytest.mark.parametrize("size", [1, 125, 126, 65_535, 65_536])
@@ -18,6 +18,11 @@ def test_a_cursor_is_found_wherever_it_is() -> None:
     assert cursor_of(event) == b"AaB"
     assert cursor_of(b'{"id":"1","cursor":"AaC"}') == b"AaC"
     assert cursor_of(b'{"id":"1"}') is None
+
+
+def test_the_channel_of_an_event_is_read() -> None:
+    assert channel_of(b'{"cursor":"AaB","id":"1","channel":"orders.eu"}') == "orders.eu"
+    assert [channel_of(event) for event in (b'{"id":"1"}', b'{"channel":1}', b"")] == ["", "", ""]
 
 
 def test_an_event_stream_has_the_cursor_as_id() -> None:
