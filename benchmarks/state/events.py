@@ -10,6 +10,9 @@ from shared.events.event import Envelope, wrap
 START = 1_767_225_600
 """2026-01-01 in seconds since 1970."""
 
+DURATION = 1800
+"""Seconds from the first event to the last."""
+
 
 def write(path: Path, count: int, keys: int) -> None:
     """Write events to a file, the key, a tab and the value in each line: each key has an order before any payment."""
@@ -29,5 +32,5 @@ def _events(count: int, keys: int) -> Iterator[tuple[bytes, bytes]]:
     for number in range(count):
         key = b"C-%d" % (number if number < keys else rng.randrange(keys))
         data = b'{"id":%d,"amount":%d.25,"note":"%b"}' % (number, number % 500, b"x" * 20)
-        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(START + number * 1800 // count)).encode()
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(START + number * DURATION // count)).encode()
         yield key, wrap(heads[number >= keys], b'"o:%d"' % number, b'"%b"' % key, when, trace, data)

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.state.events import START
+from benchmarks.state.events import DURATION, START
 from benchmarks.state.meter import Meter
 from services.process_api.pipeline.pipeline import Input, Pipeline, PipelineOptions
 from services.process_api.pipeline.steps.scope import Scope
@@ -27,7 +27,7 @@ TOPIC = TopicOptions(name="state", partitions=1, compact=True, retention_hours=N
 
 STEPS: dict[str, dict[str, Any]] = {
     "aggregate": {"aggregate": {"window": {"tumbling": 3600}, "values": {"n": "count", "sum": {"sum": "amount"}}}},
-    "dedupe": {"dedupe": {"by": "id", "within": 3600}},
+    "dedupe": {"dedupe": {"by": "id", "within": 900}},  # for half of the events, a key expires with each
     "join": {"join": {"left": "orders", "right": "payments", "within": 3600}},
     "latest": {"latest": {"every": 5_000}},  # so short that what waits becomes due within the run
 }
@@ -57,8 +57,8 @@ async def run_step(name: str, kind: str, given: list[tuple[bytes, bytes]]) -> No
         for start in range(0, len(given), PER_TRANSACTION):
             some = given[start : start + PER_TRANSACTION]
             outcomes = await pipeline.start([Input(value, (), spliced=True) for _, value in some], scope)
-            for (key, _), outcome in zip(some, outcomes, strict=True):
-                running.at_record(key, START * 1000, b"orders 1700000000000 o")
+            for number, ((key, _), outcome) in enumerate(zip(some, outcomes, strict=True), start):
+                running.at_record(key, (START + number * DURATION // len(given)) * 1000, b"orders 1700000000000 o")
                 running.begin("bench")
                 made = await pipeline.finish(outcome, headers_of(b"orders 1700000000000 o"), scope)
                 assert isinstance(made, list), made
