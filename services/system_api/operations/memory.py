@@ -53,7 +53,8 @@ class MemorySourceStore:
 
         def requested(now: Control) -> Control:
             last = 0 if now.request is None else now.request.generation
-            return replace(now, request=Request(last + 1, command, place, by, self._clock.time()))
+            at = self._clock.time()
+            return replace(now, request=Request(max(last + 1, int(at * 1000)), command, place, by, at))
 
         return await self._change(source, requested)
 

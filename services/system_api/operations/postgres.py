@@ -30,8 +30,10 @@ _UPDATE = "UPDATE trelay.source_controls SET {} WHERE source = $1 {} RETURNING "
 
 _PAUSE = _UPDATE.format("paused = $2, changed_by = $3, reason = $4, changed_at = clock_timestamp()", "")
 _POLL = _UPDATE.format("polls = polls + 1", "")
+_NEXT_GENERATION = "greatest(generation + 1, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
 _REQUEST = _UPDATE.format(
-    "generation = generation + 1, command = $2, place = $3, requested_by = $4, requested_at = clock_timestamp()", ""
+    f"generation = {_NEXT_GENERATION}, command = $2, place = $3, requested_by = $4, requested_at = clock_timestamp()",
+    "",
 )
 _SETTLE = _UPDATE.format(
     "done_generation = $2, error = $3, result = $4, done_at = clock_timestamp()", "AND done_generation < $2"

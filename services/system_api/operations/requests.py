@@ -27,7 +27,8 @@ class Request:
     """Something that the owner of a source carries out once. Times are seconds since 1970."""
 
     generation: int
-    """Grows with each request for the source."""
+    """Grows with each request for the source. It is in milliseconds since 1970, so that it grows also where the store
+    was lost or restored, while a checkpoint on the bus has the generation of an earlier request."""
     command: Command
     place: str | None
     """For `REWIND`: where to, as JSON."""

@@ -52,7 +52,7 @@ class SourceStore(Protocol):
         ...
 
     async def request(self, source: str, command: Command, place: str | None, by: str) -> Control:
-        """Ask for something that is carried out once; it has the next generation."""
+        """Ask for something that is carried out once. Its generation is above earlier ones, also of a lost store."""
         ...
 
     async def settle(self, source: str, outcome: Outcome) -> None:

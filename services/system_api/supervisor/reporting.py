@@ -44,6 +44,9 @@ class Reporter:
         self.status.standby(self._clock.time())
         self._degraded_since = None
         self.counted(OwnPart())
+        # What the owner measures would stay here for as long as this process runs, and keep its alerts firing.
+        self._metrics.waiting.set(0)
+        self._metrics.slot_lag.set(0)
         self._log_recovery("source moved to another replica")
         self._entered()
 

@@ -118,7 +118,7 @@ class SourceStatus:
     def standby(self, now: float) -> None:
         """Note that another replica owns the source; from now on that replica reports what is wrong with it."""
         self.enter(State.STANDBY, now)
-        self.failures, self.error, self.outage_since, self.problems = 0, None, None, ()
+        self.failures, self.error, self.outage_since, self.problems, self.waiting = 0, None, None, (), ()
         self._parts.forget()
 
     def adopt(self, error: str, since: float | None, problems: tuple[str, ...], now: float) -> None:

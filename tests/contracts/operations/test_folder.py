@@ -33,8 +33,9 @@ class TestFolderOperations(SourceStoreContract):
 async def test_what_was_asked_is_there_after_a_restart(tmp_path: Path) -> None:
     store = await FolderSourceStore.opened(tmp_path / "state")
     await store.pause("orders", "oncall", "maintenance")
-    await store.request("orders", Command.REWIND, '"end"', "oncall")
-    await store.settle("orders", Outcome(1, None, {"from": {"": "1"}}, 5.0))
+    request = (await store.request("orders", Command.REWIND, '"end"', "oncall")).request
+    assert request is not None
+    await store.settle("orders", Outcome(request.generation, None, {"from": {"": "1"}}, 5.0))
     again = await FolderSourceStore.opened(tmp_path / "state")
     assert await again.controls() == await store.controls()
     assert (await again.controls())["orders"].pending is None

@@ -58,13 +58,14 @@ async def test_what_was_asked_last_holds_while_the_store_does_not_answer() -> No
 async def test_an_outcome_is_known_here_even_if_the_store_does_not_answer() -> None:
     store = FailingStore()
     controls = Controls(store, ["orders"])
-    await store.request("orders", Command.REWIND, '"end"', "a")
+    request = (await store.request("orders", Command.REWIND, '"end"', "a")).request
+    assert request is not None
     await controls.refresh()
     orders = controls.of("orders")
-    assert orders.demand == Demand(paused=False, generation=1)
+    assert orders.demand == Demand(paused=False, generation=request.generation)
     store.down = True
     with pytest.raises(Unavailable):
-        await orders.settle(Outcome(1, None, {}, 0.0))
+        await orders.settle(Outcome(request.generation, None, {}, 0.0))
     assert orders.demand == Demand(paused=False, generation=0)
     store.down = False
     await controls.refresh()

@@ -47,6 +47,16 @@ def test_retries_are_counted_and_the_first_one_is_logged(caplog: pytest.LogCaptu
     ]
 
 
+def test_a_replica_shows_nothing_of_a_source_that_it_has_left() -> None:
+    report, registry = reporter()
+    report.polled(Batch(waiting=("a line without its end",), slot_lag=20 * 1024**3, rows=3), 0.01)
+    names = ["trelay_source_waiting", "trelay_source_slot_lag_bytes", "trelay_source_unaccounted_rows"]
+    assert registry.get_sample_value(names[1], {"source": "orders"}) == 20 * 1024**3
+    report.standby()
+    assert [registry.get_sample_value(name, {"source": "orders"}) for name in names] == [0, 0, 0]
+    assert report.status.waiting == ()
+
+
 def test_starting_does_not_hide_an_outage() -> None:
     report, _ = reporter()
     report.starting()
