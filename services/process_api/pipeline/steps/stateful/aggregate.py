@@ -154,8 +154,9 @@ class AggregateStep(StatefulStep):
         sessions = bool(self._spans.gap)
         # Other windows than sessions have a key each.
         own = [other for other in before if touch(window.span, other.span)] if sessions else before
-        # An event before the limit might have to join two sessions of which one is closed.
-        if (sessions or not own) and (window.start if sessions else window.end) + self._time.lateness <= time:
+        # An event before the limit might have to join two sessions of which one is closed. One at the limit, as the
+        # newest event is without lateness, touches none that is.
+        if (sessions or not own) and (window.start + 1 if sessions else window.end) + self._time.lateness <= time:
             return False
         for other in own:
             window = self._merged(other, window)

@@ -103,6 +103,8 @@ class JoinStep(StatefulStep):
         self._grouping = Grouping(options.by)
         self._sides = {_SOURCES + options.left: b"L", _SOURCES + options.right: b"R"}
         self._within = int(options.within * MS)
+        self._kept = self._within + self._time.lateness + 1
+        """Milliseconds after its time for which an event is kept: one `within` later is in time, and matches."""
         self._keeps_unmatched = options.mode == "left"
         self._merge = Expression(options.merge) if options.merge is not None else None
 
@@ -113,7 +115,7 @@ class JoinStep(StatefulStep):
             raise Malformed(f"an event of the source {draft.attribute('source')!r}; expected {expected}")
         at = self._time.of(draft, state)
         group = self._grouping.of(draft, state.moment).key
-        if at + self._within + self._time.lateness <= self._time.advance(at, state):
+        if at + self._kept <= self._time.advance(at, state):
             raise self._time.late(at, state)
         other = b"R" if side == b"L" else b"L"
         waiting = _load(other + group, state)
@@ -129,7 +131,7 @@ class JoinStep(StatefulStep):
 
     def due(self, state: StepState) -> Iterable[Due]:
         time = self._time.pass_idle(state)
-        for at, key in state.take_due(EVENT_TIMER, time - self._time.lateness - self._within, DUE_LIMIT):
+        for at, key in state.take_due(EVENT_TIMER, time - self._kept, DUE_LIMIT):
             waiting = _load(key, state)
             left = [each for each in waiting if each.at != at]
             if left:
@@ -143,11 +145,11 @@ class JoinStep(StatefulStep):
                         yield Due(self._pair(draft, None, draft), each.event.headers)
 
     def may_be_due(self, state: StepState) -> bool:
-        return self._time.is_due(self._time.lateness + self._within, state)
+        return self._time.is_due(self._kept, state)
 
     def next_due(self, state: StepState) -> int | None:
         first = self._time.next_due(state)
-        return None if first is None else first + self._within + self._time.lateness
+        return None if first is None else first + self._kept
 
     def _store(self, key: bytes, own: _Waiting, state: StepState) -> None:
         waiting = [*_load(key, state), own]

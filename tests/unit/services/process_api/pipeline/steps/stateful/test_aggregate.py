@@ -170,6 +170,26 @@ def test_sessions_end_after_their_gap_and_merge() -> None:
         send(bench, 14 * SECOND)
 
 
+def test_sessions_without_lateness_take_events_in_their_order() -> None:
+    bench = Stepping(aggregate({"session": 10}))
+    send(bench, 0, 1)
+    send(bench, 0, 2)
+    send(bench, 9999, 4)
+    assert counts(send(bench, 19_999, 8)) == [3]  # the session has ended there
+    with pytest.raises(Malformed, match=r"is 0\.001 s behind the newest event"):
+        send(bench, 19_998)
+    assert counts(send(bench, 40 * SECOND)) == [1]
+
+
+@pytest.mark.parametrize("window", [{"tumbling": 60}, {"sliding": 60, "every": 20}, {"session": 15}])
+def test_an_event_is_as_late_as_it_may_be(window: Any) -> None:
+    bench = Stepping(aggregate(window, lateness=40))
+    send(bench, MINUTE, subject="other")
+    send(bench, 20 * SECOND)
+    made = send(bench, HOUR)
+    assert ("C-1", 1) in {(each["subject"], each["data"]["n"]) for each in made}
+
+
 def test_sessions_of_one_subject_are_bounded() -> None:
     bench = Stepping(aggregate({"session": 0.001}, lateness=3600))
     for number in range(1000):
@@ -200,7 +220,7 @@ def test_random_events_as_a_plain_model(window: Any) -> None:
         try:
             made += bench.send({"v": value}, at=at, written=clock, subject=subject)
         except Malformed:
-            assert at <= clock - lateness * SECOND
+            assert at < clock - lateness * SECOND
         else:
             events.setdefault(subject, []).append((at, value))
         if rng.random() < 0.05:

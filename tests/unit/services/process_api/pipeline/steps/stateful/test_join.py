@@ -64,14 +64,25 @@ def test_two_sources_are_needed() -> None:
 def test_what_is_over_is_deleted_and_what_comes_then_is_late() -> None:
     bench = Stepping(join(lateness=10))
     send(bench, "orders", 1, 0)
-    send(bench, "orders", 2, 69)
+    send(bench, "orders", 2, 70)
     assert bench.stored() == 3
-    send(bench, "orders", 3, 70)
+    send(bench, "orders", 3, 71)
     assert bench.stored() == 3
     with pytest.raises(Malformed, match="late"):
         send(bench, "payments", 1, 0)
     send(bench, "payments", 1, 500, subject="other")
     assert bench.stored() == 2
+
+
+@pytest.mark.parametrize("mode", ["inner", "left"])
+@pytest.mark.parametrize("lateness", [0, 10])
+def test_an_event_waits_for_all_that_are_in_time(mode: str, lateness: int) -> None:
+    bench = Stepping(join(mode=mode, lateness=lateness))
+    send(bench, "orders", 1, 0)
+    # Another event lets the time pass up to the last moment of a match.
+    assert send(bench, "payments", "other", 60 + lateness, subject="C-2") == []
+    assert data_of(send(bench, "payments", 2, 60)) == [{"left": 1, "right": 2}]
+    assert data_of(send(bench, "orders", 3, 0)) == [{"left": 3, "right": 2}]
 
 
 def test_a_left_join_passes_what_has_no_match_once_its_time_is_over() -> None:
