@@ -1,6 +1,6 @@
 """Fills batches: reads the records that wait, runs the pipelines on them, and yields to other tasks in between."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pydantic import Field
 
@@ -103,7 +103,7 @@ class Filler:
         began = self._clock.monotonic()
         self.blocked_by = None
         if not records:
-            await self._tick(batch)
+            await self._tick(batch, began)
         while records:
             try:
                 await self._run(batch, records, began)
@@ -123,7 +123,11 @@ class Filler:
         # A result that was held has to come again, with input or without.
         if self.blocked_by is not None:
             return 0
-        return self._running.wait(() if self._gate is None else self._gate.paused)
+        return self._running.wait(self._paused)
+
+    @property
+    def _paused(self) -> Collection[str]:
+        return () if self._gate is None else self._gate.paused
 
     def _closed_gate(self, records: Sequence[Record], selection: Selection) -> Gate | None:
         """Return the gate, if it may matter for these records and those behind them."""
@@ -132,13 +136,18 @@ class Filler:
         first = records[0].offset if records else self.next_offset
         return None if self._gate.passes_all(first) else self._gate
 
-    async def _tick(self, batch: Batch) -> None:
-        """Add what the time has made due, while no record waits."""
-        if self._state is None:
+    async def _tick(self, batch: Batch, began: float) -> None:
+        """Add what the time has made due, while no record waits: as much as fits into a transaction."""
+        if self._state is None or self._running is None:
             return
-        self._state.at_no_record()
+        turns = Turns(self._clock)
         try:
-            await batch.add_due(self._scope(Turns(self._clock)), self.next_offset - 1)
+            while True:
+                self._state.at_no_record()
+                await batch.add_due(self._scope(turns), self.next_offset - 1)
+                if not self._running.is_due(self._paused) or self._full(batch, self._clock.monotonic() - began):
+                    break
+                await turns.breathe()
         except Blocked as exc:
             self.blocked_by = exc
 

@@ -52,6 +52,11 @@ class RunningPipelines:
         )
         return min(due, default=None)
 
+    def is_due(self, paused: Collection[str] = ()) -> bool:
+        """Return whether a result is due now, of a pipeline that is not paused."""
+        wait = self.wait(paused)
+        return wait is not None and wait <= _SHORTEST_WAIT
+
 
 def running_state(running: RunningPipelines | None, selection: Selection) -> RunningState | None:
     """Return the state of these pipelines; None where none has any.

@@ -144,8 +144,7 @@ class AggregateStep(StatefulStep):
         return self._early is not None or self._time.is_due(self._time.lateness, state)
 
     def next_due(self, state: StepState) -> int | None:
-        ended = self._time.next_due(state)
-        times = (state.next_timer(WALL_TIMER), None if ended is None else ended + self._time.lateness)
+        times = (state.next_timer(WALL_TIMER), self._time.next_due(self._time.lateness, state))
         return min((at for at in times if at is not None), default=None)
 
     def _add(self, window: Open, group: Group, time: int, state: StepState) -> bool:

@@ -148,8 +148,7 @@ class JoinStep(StatefulStep):
         return self._time.is_due(self._kept, state)
 
     def next_due(self, state: StepState) -> int | None:
-        first = self._time.next_due(state)
-        return None if first is None else first + self._kept
+        return self._time.next_due(self._kept, state)
 
     def _store(self, key: bytes, own: _Waiting, state: StepState) -> None:
         waiting = [*_load(key, state), own]

@@ -94,12 +94,19 @@ class EventTime:
         first = state.next_timer(EVENT_TIMER)
         return state.moment.idle or (first is not None and first + after <= self.now(state))
 
-    def next_due(self, state: StepState) -> int | None:
-        """Return when the clock makes the first timer of events due, if the partition stays idle."""
+    def next_due(self, after: int, state: StepState) -> int | None:
+        """Return when the first timer of events is due so many milliseconds after it, unless an event comes before.
+
+        That is now where more timers are due than one call took; else the clock decides, if the partition stays idle.
+        """
         first = state.next_timer(EVENT_TIMER)
-        if first is None or self._idle is None:
+        if first is None:
             return None
-        return max(first, state.number(_SEEN) or 0) + self._idle
+        if first + after <= self.now(state):
+            return state.moment.now
+        if self._idle is None:
+            return None
+        return max(first + after, state.number(_SEEN) or 0) + self._idle
 
     def late(self, at: int, state: StepState) -> Malformed:
         """Return the error for an event that is too late."""

@@ -43,8 +43,10 @@ def test_the_wait_ends_when_a_result_is_due() -> None:
     assert pipelines.wait() is None
     state.step("orders", "steps.0.latest").set_timer(b"w", state.now() + 500, b"k")
     assert pipelines.wait() == pytest.approx(0.5)
+    assert not pipelines.is_due()
     clock.advance(7)
     assert pipelines.wait() == pytest.approx(0.01)
+    assert pipelines.is_due()
 
 
 def test_the_results_of_a_paused_pipeline_are_looked_at_again_after_a_second() -> None:
@@ -53,6 +55,7 @@ def test_the_results_of_a_paused_pipeline_are_looked_at_again_after_a_second() -
     state = pipelines.of(STATEFUL)
     state.step("orders", "steps.0.latest").set_timer(b"w", state.now(), b"k")
     assert pipelines.wait(["orders"]) == pytest.approx(1.0)
+    assert not pipelines.is_due(["orders"])
 
 
 def test_the_sizes_are_those_of_the_steps_that_run() -> None:

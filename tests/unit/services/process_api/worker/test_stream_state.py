@@ -73,6 +73,21 @@ async def test_a_window_that_closes_goes_through_the_steps_behind() -> None:
     assert made["time"] == "2023-11-14T22:16:00.000Z"
 
 
+async def test_windows_that_end_together_pass_without_another_event() -> None:
+    window = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}}}}
+    setting = Setting(pipelines=[pipeline(window)])
+    for number in range(450):
+        await ingest_at(setting, number, 0, subject=f"s{number}")
+    for partition in range(TOPICS.partitions):
+        subject = setting.bus.records(TOPICS.ingest, partition)[0].key or b""
+        await ingest_at(setting, 0, 1, subject=subject.decode())
+    async with setting.running():
+        await until(lambda: len(setting.published()) >= 450)
+    assert sorted(setting.published()) == list(range(450))
+    made = [len(transaction.records.get(TOPICS.publish, ())) for transaction in setting.bus.submitted]
+    assert max(made) > 100  # one transaction has as many as fit
+
+
 async def test_a_result_that_is_rejected_is_a_dead_letter_and_its_window_stays_closed() -> None:
     window = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}}}}
     setting = Setting(pipelines=[pipeline(window, {"validate": {"properties": {"n": {"maximum": 5}}}})])
@@ -87,8 +102,8 @@ async def test_a_result_that_is_rejected_is_a_dead_letter_and_its_window_stays_c
     assert dict(letter.headers)["pipeline"].startswith(b"orders@")
 
 
-async def ingest_at(setting: Setting, number: int, minute: int) -> None:
-    await setting.ingest(number, attributes={"time": f"2023-11-14T22:{14 + minute}:00Z"})
+async def ingest_at(setting: Setting, number: int, minute: int, subject: str = "C-1") -> None:
+    await setting.ingest(number, subject=subject, attributes={"time": f"2023-11-14T22:{14 + minute}:00Z"})
 
 
 @pytest.mark.parametrize("last", [[], [99]])

@@ -122,6 +122,27 @@ def test_the_idle_time_begins_with_the_last_event() -> None:
     assert counts(bench.tick(20_000)) == [1]
 
 
+@pytest.mark.parametrize("idle", [None, 20])
+def test_windows_that_one_call_leaves_are_due_at_once(idle: int | None) -> None:
+    bench = Stepping(aggregate({"tumbling": 60}, idle=idle))
+    for number in range(250):
+        send(bench, 0, subject=f"s{number}")
+    assert counts(send(bench, MINUTE, subject="s0")) == [1] * 100
+    left = []
+    while bench.next_due is not None and bench.next_due <= bench.now:
+        left.append(len(bench.tick(bench.now)))
+    assert left == [100, 50]
+    assert bench.next_due == (None if idle is None else 2 * MINUTE - OFFSET + 20 * SECOND)
+
+
+def test_the_idle_time_does_not_begin_with_the_end_of_the_lateness() -> None:
+    bench = Stepping(aggregate({"tumbling": 60}, idle=20, lateness=120))
+    bench.send({"v": 1}, at=-10 * MINUTE, written=0)
+    assert bench.next_due == 20 * SECOND
+    assert bench.tick(19_999) == []
+    assert counts(bench.tick(20_000)) == [1]
+
+
 def test_early_results_follow_changes() -> None:
     bench = Stepping(aggregate({"tumbling": 3600}, early=10))
     send(bench, 0)

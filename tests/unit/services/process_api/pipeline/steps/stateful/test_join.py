@@ -100,6 +100,16 @@ def test_a_left_join_passes_what_has_no_match_once_its_time_is_over() -> None:
     assert bench.stored() == 0
 
 
+def test_a_left_join_passes_all_that_one_call_leaves_at_once() -> None:
+    bench = Stepping(join(mode="left"))
+    for number in range(250):
+        send(bench, "orders", number, 0, subject=f"s{number}")
+    made = send(bench, "payments", 1, 1000)
+    while bench.next_due is not None and bench.next_due <= bench.now:
+        made += bench.tick(bench.now)
+    assert sorted(each["data"]["left"] for each in made) == list(range(250))
+
+
 def test_events_that_wait_are_bounded() -> None:
     bench = Stepping(join())
     for number in range(1000):
