@@ -19,6 +19,8 @@ export { Sender, type SendOptions } from "./sending.js";
 export { fileStore, localStorageStore, memoryStore, type ResumeStore } from "./stores.js";
 
 const FAILED_SOCKETS = 2;
+/** The first code that the service closes with; below are those of whatever is on the path. */
+const SERVICE_CODES = 4000;
 /** Characters of a message that cannot be read, in a warning. */
 const SHOWN = 300;
 const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
@@ -63,7 +65,10 @@ class Subscription {
   #saved: string | undefined;
   /** The last use of the store: one follows the other. */
   #storing: Promise<unknown> = Promise.resolve();
+  /** WebSockets, one after the other, over which nothing has arrived. */
   #failedSockets = 0;
+  /** Whether the last connection has received its first event. */
+  #connected = false;
 
   constructor(url: string | URL, options: Options) {
     this.#base = new URL(url);
@@ -155,12 +160,24 @@ class Subscription {
       ...this.#sending(),
     };
     try {
+      this.#connected = false;
       const ending = yield* this.#read(transport(attempt), watch);
-      const failed = transport === overWebSocket && ending.openFor === undefined && ending.code === 1006;
-      this.#failedSockets = failed ? this.#failedSockets + 1 : 0;
+      this.#judge(transport, ending);
       return ending;
     } finally {
       watch.stop();
+    }
+  }
+
+  /** Count a WebSocket over which nothing has arrived: it was not opened, or something on the path takes no frames. */
+  #judge(transport: Transport, ending: Ending): void {
+    if (transport === overWebSocket) {
+      const failed = !this.#connected && ending.code < SERVICE_CODES;
+      this.#failedSockets = failed ? this.#failedSockets + 1 : 0;
+    } else if (this.#connected) {
+      this.#failedSockets = FAILED_SOCKETS - 1; // the network may be another one now: one attempt
+    } else {
+      this.#failedSockets = 0;
     }
   }
 
@@ -178,6 +195,7 @@ class Subscription {
         }
         if (event?.source === "/trelay" && event.type === "trelay.connected") {
           this.#endings.connected();
+          this.#connected = true;
           // Only now no other tab has the connection: what it has processed since the cursor was read must not come again.
           if (await this.#goneOn()) {
             this.#cursor = this.#saved;

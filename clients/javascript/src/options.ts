@@ -25,7 +25,7 @@ export interface Options {
    * does not run any more, also where the browser or a proxy answers pings for it.
    */
   answerHeartbeats?: boolean;
-  /** `auto` takes a WebSocket where there is one, and event streams where it cannot be opened. */
+  /** `auto` takes a WebSocket where there is one, and event streams where nothing arrives over it. */
   transport?: "auto" | "websocket" | "sse";
   /** Sends messages over the connection, a WebSocket then, and receives the answers to them. */
   sender?: Sender;
