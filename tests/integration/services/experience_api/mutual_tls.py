@@ -1,6 +1,7 @@
 """A listener that asks for the certificates of clients, and clients that have some."""
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import trustme
@@ -19,10 +20,13 @@ def listener(authority: trustme.CA, folder: Path) -> dict[str, Path]:
     }
 
 
-def trusting(server: trustme.CA, *names: str, issuer: trustme.CA | None = None) -> ssl.SSLContext:
+def trusting(
+    server: trustme.CA, *names: str, issuer: trustme.CA | None = None, expired: bool = False
+) -> ssl.SSLContext:
     """Return the context of a client, with a certificate for names if there are any."""
+    until = datetime.now(UTC) - timedelta(days=1) if expired else None
     context = ssl.create_default_context()
     server.configure_trust(context)
     if names:
-        (issuer or server).issue_cert(*names).configure_cert(context)
+        (issuer or server).issue_cert(*names, not_after=until).configure_cert(context)
     return context

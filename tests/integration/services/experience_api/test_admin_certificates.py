@@ -64,9 +64,15 @@ async def test_a_certificate_of_a_stranger_is_no_operator(url: str, authority: t
         assert (await call(url, context, "POST", "/clients", json={"client_id": "shop"}))[0] == 401
 
 
-async def test_a_certificate_of_another_authority_ends_the_handshake(url: str, authority: trustme.CA) -> None:
-    with pytest.raises((aiohttp.ClientError, ssl.SSLError, ConnectionError)):
-        await call(url, trusting(authority, "robot.example.com", issuer=trustme.CA()))
+async def test_a_certificate_of_another_authority_or_that_has_expired_ends_the_handshake(
+    url: str, authority: trustme.CA
+) -> None:
+    for context in (
+        trusting(authority, "robot.example.com", issuer=trustme.CA()),
+        trusting(authority, "robot.example.com", expired=True),
+    ):
+        with pytest.raises((aiohttp.ClientError, ssl.SSLError, ConnectionError)):
+            await call(url, context)
 
 
 async def test_a_token_that_is_sent_must_be_right_whatever_the_certificate(url: str, authority: trustme.CA) -> None:
