@@ -40,6 +40,7 @@ __all__ = [
     "RetentionPolicy",
     "StorageType",
     "StreamInfo",
+    "UnreadableHeaders",
     "connected",
     "nats_errors",
 ]
@@ -52,6 +53,23 @@ _PINGS = 2
 
 # Trelay reports each outage itself, once.
 logging.getLogger("nats").setLevel(logging.CRITICAL)
+
+
+class UnreadableHeaders(dict[str, str]):
+    """The headers of a message whose header block cannot be read: none."""
+
+
+class _Client(Client):
+    """A client that reads on behind a header block that it cannot read: nats-py stops to read then, without a word.
+
+    The server stores whatever block a sender has sent, such as one of 8 bytes.
+    """
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, ValueError):
+            return UnreadableHeaders()
 
 
 def _place(options: NatsSourceOptions) -> str:
@@ -101,7 +119,7 @@ async def connected(options: NatsSourceOptions, name: str, closed: Callable[[], 
 async def _connect(options: NatsSourceOptions, name: str, closed: Callable[[], None]) -> Client:
     context = await asyncio.to_thread(options.tls_context)
     problems: list[Exception] = []
-    client = Client()
+    client = _Client()
 
     async def note(error: Exception) -> None:
         problems.append(error)

@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from services.system_api.sources.queue.message import Message
-from services.system_api.sources.queue.nats.client import Msg
+from services.system_api.sources.queue.nats.client import Msg, UnreadableHeaders
 
 _CONTENT_TYPE = "content-type"
+_UNREADABLE = "the headers cannot be read; expected NATS/1.0 and lines of names and values"
 _PLAIN = 9
 """Tokens of a reply subject in the first form; the second one has the domain and the account in front."""
 
@@ -49,4 +50,5 @@ def message_of(msg: Msg, delivery: Delivery, prefix: str) -> Message:
         position=delivery.sequence,
         deliveries=delivery.deliveries,
         token=msg.reply,
+        fault=_UNREADABLE if isinstance(msg.headers, UnreadableHeaders) else None,
     )

@@ -253,26 +253,3 @@ async def test_a_deleted_consumer_of_a_stream_that_keeps_nothing_without_one(
             await read.step(source)
     assert read.numbers == [1, 3]
     assert ["was deleted" in loss.text for loss in read.losses] == [True]
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Status": "404", "Description": "No Messages"},
-        {"Status": "100"},
-        {"Status": "409", "Description": "Consumer Deleted"},
-        {"Status": "503"},
-    ],
-)
-async def test_a_message_with_the_headers_of_a_status_is_a_message(
-    jetstream: JetStreamContext, reading: Callable[..., Reading], unique_name: str, headers: dict[str, str]
-) -> None:
-    """A sender may set any header: it must not stop the source, and neither hide the message."""
-    await create(jetstream, unique_name)
-    await send(jetstream, unique_name, b"1")
-    await jetstream.publish(f"{unique_name}.a", b"", headers=headers)
-    await send(jetstream, unique_name, b"2")
-    read = reading()
-    await read.until(2)
-    assert read.numbers == [1, 2]
-    assert [reject.value for reject in read.rejects] == [b""]

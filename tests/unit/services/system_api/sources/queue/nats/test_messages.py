@@ -4,6 +4,7 @@ from unittest.mock import Mock
 
 from nats.aio.msg import Msg
 
+from services.system_api.sources.queue.nats.client import UnreadableHeaders
 from services.system_api.sources.queue.nats.messages import delivery_of, message_of
 
 REPLY = "$JS.ACK.S.c.2.7.9.1795880518312269499.15"
@@ -23,3 +24,10 @@ def test_a_message() -> None:
     assert (message.place, message.key, message.body, message.content_type) == ("r1.7", "orders.eu", b"1", "text/plain")
     assert (message.position, message.deliveries, message.token) == (7, 2, REPLY)
     assert message_of(Msg(_client=Mock(), subject="s", reply=REPLY, data=b""), delivery_of(REPLY), "").headers == {}
+
+
+def test_a_message_whose_headers_cannot_be_read_is_no_event() -> None:
+    msg = Msg(_client=Mock(), subject="s", reply=REPLY, data=b"1", headers=UnreadableHeaders())
+    message = message_of(msg, delivery_of(REPLY), "")
+    assert (message.body, message.headers) == (b"1", {})
+    assert "the headers cannot be read" in (message.fault or "")
