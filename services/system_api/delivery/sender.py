@@ -1,6 +1,7 @@
 """Sends events to `POST /entity`, and retries what is not confirmed.
 
 A request that fails may have been stored: its events are sent again, with the same ids. So they arrive at least once.
+Where a response has `Retry-After`, no source sends a request before that.
 
 A response may be about the events of one source alone: that source fails, and has an alert of its own. Anything else is
 an outage of the other side for all sources, which readiness shows.
@@ -10,7 +11,7 @@ import json
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Self
@@ -20,6 +21,7 @@ import aiohttp
 from services.system_api.delivery.options import DeliverOptions
 from shared.bus.protocol import Outgoing
 from shared.errors import SettingsError, TooLarge, TrelayError, Unavailable
+from shared.http.client.retry_after import retry_after
 from shared.runtime.clock import Clock
 from shared.runtime.retry import retrying
 
@@ -30,6 +32,10 @@ _STORED, _TOO_LARGE = 202, 413
 _MALFORMED = {400, 415, 422}
 _FORBIDDEN, _NOT_PERMITTED = 403, "publishing-not-permitted"
 _DETAIL_LIMIT = 500
+_PAUSE = 5.0
+"""Seconds that one attempt waits at most where the other side has asked for a pause."""
+_LONGEST_PAUSE = 3600.0
+"""Seconds without a request that the other side can ask for."""
 _READ_LIMIT = 65_536
 
 
@@ -53,6 +59,8 @@ class Sender:
         self._clock = clock
         self._policy = retrying(options.retry, clock=clock, rng=rng)
         self._failed_at: float | None = None
+        self._not_before = 0.0
+        """When the other side wants the next request, of any source, by the monotonic clock."""
         self._fields = {"component": "delivery", "url": options.url}
 
     @classmethod
@@ -82,9 +90,10 @@ class Sender:
 
     async def _attempt(self, body: bytes) -> None:
         url = self._options.url
+        await self._pause()
         try:
             async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as answer:
-                status, said = answer.status, await answer.content.read(_READ_LIMIT)
+                status, said, headers = answer.status, await answer.content.read(_READ_LIMIT), answer.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise self._failed(str(exc) or f"no response within {self._options.timeout:g} s") from exc
         if status == _TOO_LARGE:
@@ -93,8 +102,23 @@ class Sender:
             self._works()
             raise EventsRefused(f"{url} answered {status}: {_detail(said)}")
         if status != _STORED:
+            self._note_pause({name.lower(): value for name, value in headers.items()})
             raise self._failed(f"answered {status}: {_detail(said)}")
         self._works()
+
+    async def _pause(self) -> None:
+        """Wait until the other side wants the next request; raise `Unavailable` if that takes long."""
+        left = self._not_before - self._clock.monotonic()
+        if left <= 0:
+            return
+        await self._clock.sleep(min(left, _PAUSE))
+        if left > _PAUSE:
+            raise Unavailable(self.problem or f"{self._options.url}: wants the next request in {left:.0f} s")
+
+    def _note_pause(self, headers: Mapping[str, str]) -> None:
+        wait = retry_after(headers, self._clock.time())
+        if wait is not None:
+            self._not_before = self._clock.monotonic() + min(wait, _LONGEST_PAUSE)
 
     def _failed(self, reason: str) -> Unavailable:
         if self._failed_at is None:

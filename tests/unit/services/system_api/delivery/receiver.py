@@ -18,6 +18,8 @@ class Receiver:
         self.status = 202
         self.code = "unavailable"
         """The code of a problem."""
+        self.headers: dict[str, str] = {}
+        """The headers of a problem."""
         self.largest = 1_000_000
         """Bytes of the largest body that is accepted."""
         self.lose_answers = False
@@ -30,7 +32,8 @@ class Receiver:
         if len(body) > self.largest:
             return web.json_response({"detail": f"the body is above the limit of {self.largest} bytes"}, status=413)
         if self.status != 202:
-            return web.json_response({"detail": "not now", "code": self.code}, status=self.status)
+            answer = {"detail": "not now", "code": self.code}
+            return web.json_response(answer, status=self.status, headers=self.headers)
         assert request.headers["Content-Type"] == "application/cloudevents-batch+json"
         self.events += json.loads(body)
         if self.lose_answers:

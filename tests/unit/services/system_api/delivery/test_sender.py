@@ -64,6 +64,54 @@ async def test_a_failure_is_retried_by_the_policy_and_told_once(caplog: pytest.L
     assert messages == ["delivery failed; retrying", "delivery works again"]
 
 
+class PassingClock(InstantClock):
+    """Time passes only while it sleeps."""
+
+    at = 1000.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        self.at += seconds
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_no_request_is_sent_before_the_other_side_wants_it(status: int) -> None:
+    clock = PassingClock()
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), clock, random.Random(1)) as sender,
+    ):
+        receiver.status, receiver.headers = status, {"Retry-After": "12"}
+        with pytest.raises(Unavailable, match=f"answered {status}: not now"):
+            await sender.send(events(1))
+        assert receiver.requests == 1, "the other attempts came too early"
+        receiver.status = 202
+        await sender.send(events(1))
+        assert clock.at >= 1012.0
+        assert receiver.requests == 2
+        await sender.send(events(1))
+        assert clock.at < 1013.0, "the pause is over"
+    assert receiver.ids == ["0", "0"]
+
+
+async def test_a_pause_that_is_absurd_is_bounded() -> None:
+    clock = PassingClock()
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), clock, random.Random(1)) as sender,
+    ):
+        receiver.status, receiver.headers = 503, {"Retry-After": "999999999999"}
+        with pytest.raises(Unavailable):
+            await sender.send(events(1))
+        receiver.status = 202
+        clock.at += 3600
+        await sender.send(events(1))
+    assert receiver.requests == 2
+
+
 @pytest.mark.parametrize("status", [200, 301, 401, 403, 404, 408, 429, 500])
 async def test_whatever_is_not_stored_is_unavailable(status: int) -> None:
     async with (
