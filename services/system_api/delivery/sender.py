@@ -34,6 +34,8 @@ _FORBIDDEN, _NOT_PERMITTED = 403, "publishing-not-permitted"
 _DETAIL_LIMIT = 500
 _PAUSE = 5.0
 """Seconds that one attempt waits at most where the other side has asked for a pause."""
+_KEPT = 300.0
+"""Seconds for which a problem is shown that no further request has met."""
 _LONGEST_PAUSE = 3600.0
 """Seconds without a request that the other side can ask for."""
 _READ_LIMIT = 65_536
@@ -49,8 +51,9 @@ class Sender:
     def __init__(
         self, options: DeliverOptions, session: aiohttp.ClientSession, clock: Clock, rng: random.Random
     ) -> None:
-        self.problem: str | None = None
-        """Why the last request failed; None if it did not."""
+        self._problem: str | None = None
+        self._noted_at = 0.0
+        """When the problem was met last, by the monotonic clock."""
         self._options = options
         self._session = session
         self._headers = dict(_CONTENT_TYPE)
@@ -76,6 +79,11 @@ class Sender:
         timeout = aiohttp.ClientTimeout(total=options.timeout)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
             yield cls(options, session, clock, rng)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last request failed; None if it did not, or long ago: its source may be paused, or run elsewhere."""
+        return self._problem if self._clock.monotonic() - self._noted_at < _KEPT else None
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Send events in order; return once the other side has stored all of them.
@@ -111,9 +119,10 @@ class Sender:
         left = self._not_before - self._clock.monotonic()
         if left <= 0:
             return
+        self._noted_at = self._clock.monotonic()
         await self._clock.sleep(min(left, _PAUSE))
         if left > _PAUSE:
-            raise Unavailable(self.problem or f"{self._options.url}: wants the next request in {left:.0f} s")
+            raise Unavailable(self._problem or f"{self._options.url}: wants the next request in {left:.0f} s")
 
     def _note_pause(self, headers: Mapping[str, str]) -> None:
         wait = retry_after(headers, self._clock.time())
@@ -124,14 +133,14 @@ class Sender:
         if self._failed_at is None:
             self._failed_at = self._clock.monotonic()
             logger.warning("delivery failed; retrying", extra=self._fields | {"error": reason})
-        self.problem = f"{self._options.url}: {reason}"
-        return Unavailable(self.problem)
+        self._problem, self._noted_at = f"{self._options.url}: {reason}", self._clock.monotonic()
+        return Unavailable(self._problem)
 
     def _works(self) -> None:
         if self._failed_at is not None:
             after = round(self._clock.monotonic() - self._failed_at, 1)
             logger.info("delivery works again", extra=self._fields | {"after_s": after})
-        self.problem = self._failed_at = None
+        self._problem = self._failed_at = None
 
 
 def _bodies(records: Sequence[Outgoing], most: int, most_bytes: int) -> Iterator[bytes]:

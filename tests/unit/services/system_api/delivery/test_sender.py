@@ -97,6 +97,23 @@ async def test_no_request_is_sent_before_the_other_side_wants_it(status: int) ->
     assert receiver.ids == ["0", "0"]
 
 
+async def test_a_problem_that_no_request_meets_any_more_is_over() -> None:
+    """The only source that met it may be paused, or run on another replica: nothing would ever end it."""
+    clock = PassingClock()
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), clock, random.Random(1)) as sender,
+    ):
+        receiver.status, receiver.headers = 503, {"Retry-After": "1000"}
+        for _ in range(20):
+            with pytest.raises(Unavailable):
+                await sender.send(events(1))
+            clock.at += 60
+            assert sender.problem == f"{receiver.url}: answered 503: not now"
+        clock.at += 300
+        assert sender.problem is None
+
+
 async def test_a_pause_that_is_absurd_is_bounded() -> None:
     clock = PassingClock()
     async with (
