@@ -41,6 +41,9 @@ _WHOLE_LIMIT, _WHOLE_DIGITS = 2**53, 16
 _HUGE = 2.0**64
 """From here on, jsonatapy keeps a number with an exponent as it came; between the limits, or without one, it varies."""
 
+_LARGEST_EXPONENT = 308
+"""Of a double."""
+
 _SHOWN = 40
 
 _decode = msgspec.json.Decoder().decode
@@ -81,6 +84,20 @@ def number(token: bytes) -> Number:
         return _decimal(token.decode()) if _FRACTION & set(token) else value(token)
     short: int | float = _decode(token)
     return short
+
+
+def whole(number: Number) -> int | None:
+    """Return a number as an integer; None where it has a fraction, or overflows a double.
+
+    The integer of a number such as 1e999999999 would take hundreds of megabytes, and hours.
+    """
+    if isinstance(number, int):
+        return number
+    written = Decimal(str(number))
+    if not written.is_finite() or (written and not 0 <= written.adjusted() <= _LARGEST_EXPONENT):
+        return None
+    found = int(written)
+    return found if found == written else None
 
 
 def is_short(token: bytes) -> bool:

@@ -128,6 +128,32 @@ def test_numbers_are_compared_as_written(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("7", 7),
+        ("7.0", 7),
+        ("-0.0", 0),
+        ("1e3", 1000),
+        ("0e999999999", 0),
+        ("1e308", 10**308),
+        ("7.5", None),
+        ("0.1", None),
+        ("123456789012345678901.5", None),
+        ("1e309", None),
+        ("-1e999999999", None),
+        ("1e-999999999", None),
+    ],
+)
+def test_a_number_is_whole_or_not(text: str, expected: int | None) -> None:
+    assert exact.whole(value(text.encode())) == expected
+
+
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), Decimal("NaN")])
+def test_no_number_is_not_whole(number: Any) -> None:
+    assert exact.whole(number) is None
+
+
+@pytest.mark.parametrize(
     ("token", "kept"),
     [(b"7", True), (b"9007199254740993", False), (b"0.1", True), (b"1-2", True), (b"1e99999999999999999999", False)],
 )

@@ -124,8 +124,7 @@ def _typed(kind: str, written: bytes) -> bytes:
     elif _NUMBER.fullmatch(text):
         if kind == "number":
             return text.encode()
-        number = exact.value(text.encode())
-        if number == (whole := int(number)):
+        if (whole := exact.whole(exact.value(text.encode()))) is not None:
             return str(whole).encode()
     raise Malformed(f"found {text[:_SHOWN]!r}; expected {kind}")
 

@@ -14,6 +14,7 @@ from shared.runtime.extras import extra
 
 _DEEPEST = 200
 _TEXT = "#text"
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 def from_xml(text: str) -> dict[str, Any]:
@@ -59,9 +60,9 @@ def from_csv(text: str) -> list[dict[str, str]]:
     """Return the lines below the header as objects.
 
     Raises:
-        Malformed: a line has another number of fields than the header.
+        Malformed: a line has another number of fields than the header, or the header names a column twice.
     """
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text.removeprefix(_BYTE_ORDER_MARK), newline=""), strict=True)
     try:
         rows = [row for row in reader if row]
     except csv.Error as exc:
@@ -69,6 +70,8 @@ def from_csv(text: str) -> list[dict[str, str]]:
     if not rows:
         return []
     header, *lines = rows
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise Malformed(f"found column {twice[0]!r} of the CSV twice; expected distinct names")
     for number, row in enumerate(lines, 2):
         if len(row) != len(header):
             raise Malformed(f"row {number} of the CSV: found {len(row)} fields; expected {len(header)}")
@@ -108,6 +111,10 @@ def _value(element: Any, depth: int) -> Any:
     if depth > _DEEPEST:
         raise Malformed(f"the XML has more than {_DEEPEST} levels")
     found: dict[str, Any] = {f"@{_name(name)}": value for name, value in element.attrib.items()}
+    if len(found) < len(element.attrib):
+        raise Malformed(
+            f"two attributes of <{_name(element.tag)}> differ in their namespace alone; expected other names"
+        )
     text = (element.text or "").strip() + "".join((each.tail or "").strip() for each in element)
     for each in element:
         name, value = _name(each.tag), _value(each, depth + 1)

@@ -12,6 +12,7 @@ TimeUnit: TypeAlias = Literal["seconds", "milliseconds", "microseconds", "nanose
 _DIGITS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT = 253_402_300_800
+_LARGEST_EXPONENT = 24
 """Seconds from 1970 to the year 10000."""
 _RFC3339 = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,9})\d*)?(?P<zone>[Zz]|[+-]\d\d:\d\d)"
@@ -46,7 +47,7 @@ def _nanoseconds(value: object, source: TimeUnit) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise Malformed(f"found {str(value)[:80]!r}; expected a number of {source} since 1970")
     number = Decimal(str(value))
-    if abs(number.scaleb(-_DIGITS[source])) >= _LIMIT:
+    if number.adjusted() > _LARGEST_EXPONENT or abs(number.scaleb(-_DIGITS[source])) >= _LIMIT:
         raise Malformed(f"found {str(value)[:80]}; expected {source} since 1970, before the year 10000")
     return int(number.scaleb(9 - _DIGITS[source]))
 

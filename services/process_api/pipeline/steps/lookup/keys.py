@@ -44,7 +44,7 @@ def name_of(value: Any) -> str:
     """Return the text of a value by which it is compared with keys."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float | Decimal) and value == (whole := int(value)):
+    if isinstance(value, float | Decimal) and (whole := exact.whole(value)) is not None:
         return str(whole)
     return str(value)
 

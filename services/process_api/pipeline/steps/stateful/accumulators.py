@@ -3,6 +3,7 @@
 An accumulator is a list of JSON texts, so that it can be stored, and merged with another one.
 """
 
+import math
 from collections.abc import Callable
 from decimal import Context, Decimal, Overflow
 from typing import Annotated, Literal, NamedTuple, TypeAlias
@@ -23,7 +24,7 @@ _SHORT = 18
 _LONGEST = 65_536
 """Bytes of the largest value that `first` and `last` keep."""
 
-_context = Context(prec=_DIGITS, Emax=4000, Emin=-4000, traps=[Overflow])
+_context = Context(prec=_DIGITS, Emax=308, Emin=-4000, traps=[Overflow])
 _quotient = Context(prec=17)
 
 
@@ -104,6 +105,9 @@ def _keep(parts: Parts) -> bytes:
 
 
 def _make_number(value: bytes, _at: int) -> Parts:
+    # Another producer's event may hold one. The result would be none that can be published, or none at all.
+    if value[:1] in b"-0123456789" and len(value) <= _LONGEST_NUMBER and math.isinf(float(value)):
+        raise Malformed(f"found {value[:40].decode()}, expected at most 1.8e308, the range of a double")
     return [_written(_number(value))]
 
 

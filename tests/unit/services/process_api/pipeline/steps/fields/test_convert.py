@@ -47,6 +47,8 @@ def draft_of(text: str) -> Any:
         ("number", "0x1", "expected number"),
         ("number", "1e400", "found the number 1e400"),
         ("integer", 1.5, "found '1.5'; expected integer"),
+        ("integer", "1e999999999", "found '1e999999999'; expected integer"),
+        ("integer", "-1E+309", "expected integer"),
         ("boolean", 2, "expected boolean"),
         ("number", [1], "expected number"),
         ({"from": "seconds", "to": "rfc3339"}, "x", "expected a number of seconds"),

@@ -30,6 +30,7 @@ def test_xml_is_read(text: str, value: Any) -> None:
         ("", "not well-formed XML"),
         ('<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', "entities, which are not expanded"),
         ("<a>" * 300 + "</a>" * 300, "more than 200 levels"),
+        ('<n:a xmlns:n="urn:x" x="1" n:x="2"/>', "two attributes of <a> differ in their namespace alone"),
     ],
 )
 def test_bad_xml_is_refused(text: str, reason: str) -> None:
@@ -71,12 +72,18 @@ def test_csv_is_read_and_written() -> None:
         {"id": "2", "name": "c"},
     ]
     assert documents.from_csv("") == []
+    assert documents.from_csv("\ufeffid\n1") == [{"id": "1"}]
     assert documents.to_csv([{"a": 1, "b": None}, {"b": "x,y", "c": True}]) == 'a,b,c\r\n1,,\r\n,"x,y",true\r\n'
     assert documents.to_csv([{"a": False}]) == "a\r\nfalse\r\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("a,b\n1\n", "row 2 of the CSV: found 1 fields; expected 2"), ('a\n"x', "line 2 of the CSV")]
+    ("text", "reason"),
+    [
+        ("a,b\n1\n", "row 2 of the CSV: found 1 fields; expected 2"),
+        ('a\n"x', "line 2 of the CSV"),
+        ("a,b,a\n1,2,3\n", "column 'a' of the CSV twice"),
+    ],
 )
 def test_bad_csv_is_refused(text: str, reason: str) -> None:
     with pytest.raises(Malformed, match=reason):

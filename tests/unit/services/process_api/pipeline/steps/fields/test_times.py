@@ -41,6 +41,8 @@ def test_a_time_is_converted(value: Any, source: TimeUnit, target: TimeUnit, exp
         ("2026-01-02", "rfc3339", "expected a time such as"),
         (10**12, "seconds", "before the year 10000"),
         (Decimal("1E+5000"), "seconds", "before the year 10000"),
+        (Decimal("1E+999999999"), "nanoseconds", "before the year 10000"),
+        (Decimal("-1E+999999999"), "seconds", "before the year 10000"),
         (-(10**11), "seconds", "out of the range"),
     ],
 )

@@ -65,3 +65,5 @@ def test_a_value_that_has_no_form_in_json_is_refused() -> None:
 def test_numbers_are_named_by_their_value() -> None:
     assert {name_of(value) for value in (7, 7.0, Decimal("7.00"), "7")} == {"7"}
     assert name_of(Decimal("7.5")) == "7.5"
+    assert name_of(Decimal("1E+999999999")) == "1E+999999999"
+    assert name_of(float("nan")) == "nan"
