@@ -219,7 +219,7 @@ class Pipeline:
             for step, behind in segment.timed:
                 for result in step.due(scope.state.step(self.name, step.place)):
                     value = result.value()  # before a step changes it
-                    (outcome,) = await behind.resume([(result.draft,)], scope)
+                    (outcome,) = await behind.resume([result.failed or (result.draft,)], scope)
                     yield result, value, self._finished(outcome, result.headers, number)
 
     def may_be_due(self, state: RunningState) -> bool:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.outcome import failure
 from services.process_api.pipeline.steps.stateful.grouping import By, Grouping
 from services.process_api.pipeline.steps.stateful.step import DUE_LIMIT, Due, StatefulOptions, StatefulStep
 from services.process_api.pipeline.steps.stateful.stored import Stored
@@ -141,14 +142,20 @@ class JoinStep(StatefulStep):
             if self._keeps_unmatched and key[:1] == b"L":
                 for each in waiting:
                     if each.at == at and not each.matched:
-                        draft = each.event.draft()
-                        yield Due(self._pair(draft, None, draft), each.event.headers)
+                        yield self._unmatched(each.event)
 
     def may_be_due(self, state: StepState) -> bool:
         return self._time.is_due(self._kept, state)
 
     def next_due(self, state: StepState) -> int | None:
         return self._time.next_due(self._kept, state)
+
+    def _unmatched(self, event: Stored) -> Due:
+        draft = event.draft()
+        try:
+            return Due(self._pair(draft, None, draft), event.headers)
+        except Exception as exc:  # noqa: BLE001 -- see `failure`
+            return Due(draft, event.headers, failure(self.place, exc))
 
     def _store(self, key: bytes, own: _Waiting, state: StepState) -> None:
         waiting = [*_load(key, state), own]

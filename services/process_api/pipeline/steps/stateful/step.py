@@ -9,7 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
-from services.process_api.pipeline.steps.outcome import Outcome, failure
+from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, failure
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.step import StepOptions
 from services.process_api.state.step_state import StepState
@@ -26,6 +26,8 @@ class Due(NamedTuple):
 
     draft: Draft
     headers: Headers
+    failed: Rejected | Blocked | None = None
+    """Why there is no result; `draft` is what it should have been made of."""
 
     def value(self) -> bytes:
         """Return the event, without a channel."""
@@ -61,7 +63,11 @@ class StatefulStep:
         """
 
     def due(self, state: StepState) -> Iterable[Due]:
-        """Return results that the time has made due, `DUE_LIMIT` at most; they go through the steps behind."""
+        """Return results that the time has made due, `DUE_LIMIT` at most; they go through the steps behind.
+
+        Where settings or data make one fail, it returns the failure: an error would end the run of the partition, and
+        the next one as well.
+        """
         del state
         return ()
 

@@ -102,8 +102,27 @@ async def test_a_result_that_is_rejected_is_a_dead_letter_and_its_window_stays_c
     assert dict(letter.headers)["pipeline"].startswith(b"orders@")
 
 
-async def ingest_at(setting: Setting, number: int, minute: int, subject: str = "C-1") -> None:
-    await setting.ingest(number, subject=subject, attributes={"time": f"2023-11-14T22:{14 + minute}:00Z"})
+@pytest.mark.parametrize("merge", ["right.n ? right", '{"n": $sqrt(left.n)}'])
+async def test_an_unmatched_event_that_cannot_be_merged_is_a_dead_letter(merge: str) -> None:
+    step = {"join": {"left": "orders", "right": "orders-b", "within": 60, "mode": "left", "merge": merge}}
+    setting = Setting(pipelines=[pipeline(step, {"set": {"data.done": True}})])
+    await ingest_at(setting, -1, 0)
+    for minute in (3, 6):  # a match, behind the failure
+        for source in ("orders", "orders-b"):
+            await ingest_at(setting, 4, minute, source=source)
+    async with setting.running():
+        await until(lambda: len(setting.published()) == 2)
+    [error] = setting.dead()
+    assert error.startswith("steps.0.join: ")
+    [letter] = setting.records(TOPICS.dead_letter)
+    assert json.loads(letter.value)["id"] == "orders:-1"
+    assert json.loads(letter.value)["data"]["n"] == -1
+    assert dict(letter.headers)["pipeline"].startswith(b"orders@")
+
+
+async def ingest_at(setting: Setting, number: int, minute: int, subject: str = "C-1", source: str = "orders") -> None:
+    attributes = {"time": f"2023-11-14T22:{14 + minute}:00Z", "source": f"/sources/{source}"}
+    await setting.ingest(number, subject=subject, source=source, attributes=attributes)
 
 
 @pytest.mark.parametrize("last", [[], [99]])

@@ -18,7 +18,7 @@ def test_what_is_packed_is_unpacked() -> None:
 
 
 def test_a_window_becomes_an_event() -> None:
-    draft, headers = RESULTS.of(WINDOW, b"group", 1234, final=True)
+    draft, headers, _ = RESULTS.of(WINDOW, b"group", 1234, final=True)
     made = json.loads(draft.encoded(b'"c"'))
     assert made["data"] == {
         "start": "1970-01-01T00:00:00.000Z",
