@@ -1,5 +1,6 @@
 """Events of two sources that belong together become one."""
 
+import json
 import random
 from typing import Any
 
@@ -8,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.process_api.pipeline.steps.registry import AnyStep
 from shared.errors import Malformed
-from tests.unit.services.process_api.pipeline.steps.stateful.stepping import Stepping, data_of
+from tests.unit.services.process_api.pipeline.steps.stateful.stepping import START, Stepping, data_of
 
 SECOND = 1000
 
@@ -108,6 +109,17 @@ def test_a_left_join_passes_all_that_one_call_leaves_at_once() -> None:
     while bench.next_due is not None and bench.next_due <= bench.now:
         made += bench.tick(bench.now)
     assert sorted(each["data"]["left"] for each in made) == list(range(250))
+
+
+def test_an_unmatched_event_that_cannot_be_merged_is_rejected_alone() -> None:
+    bench = Stepping(join(mode="left", merge='left < 0 ? {"root": $sqrt(left)} : left'))
+    send(bench, "orders", -1, 0, id="bad", subject="C-2")
+    send(bench, "orders", 4, 1, id="good")
+    bench.state.set_number(b"watermark", START + 200_000)
+    bad, good = bench.step.due(bench.state)
+    assert str(bad.failed).startswith("steps.0: the expression failed: D3060")
+    assert (json.loads(bad.value())["id"], json.loads(bad.value())["data"]) == ("bad", -1)
+    assert (json.loads(good.value())["data"], good.failed) == (4, None)
 
 
 def test_events_that_wait_are_bounded() -> None:
