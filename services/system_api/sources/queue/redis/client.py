@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.asyncio import Redis
@@ -20,6 +20,7 @@ from redis.exceptions import (
 )
 
 from services.system_api.sources.queue.closing import surely_closed
+from services.system_api.sources.queue.redis.entries import entries_of
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
 from shared.errors import Unauthorized, Unavailable
 from shared.runtime.tls_errors import certificate_problem
@@ -88,6 +89,8 @@ async def _connect(options: RedisSourceOptions, name: str) -> Redis:
     if context is not None:
         arguments |= {"connection_class": _tls_connection(context)}
     client = Redis.from_pool(ConnectionPool(**arguments))
+    # That of redis-py keeps the last one of several fields of a name, and does not tell.
+    client.set_response_callback("XREADGROUP", cast("Any", entries_of))
     with redis_errors(options):
         try:
             async with asyncio.timeout(options.connect_timeout):

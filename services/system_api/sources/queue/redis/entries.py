@@ -1,7 +1,8 @@
 """Makes a `Message` of an entry of a Redis stream. No I/O."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from services.system_api.sources.queue.message import Message
 
@@ -35,24 +36,49 @@ def size_of(fields: Mapping[bytes, bytes]) -> int:
     return sum(len(name) + len(value) for name, value in fields.items())
 
 
+class Fields(dict[bytes, bytes]):
+    """The fields of an entry. Redis keeps several of one name; of these, the last one is here."""
+
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+        """All of them, in order."""
+
+
+def entries_of(answer: Any, **_options: Any) -> list[tuple[bytes, list[tuple[bytes, Fields]]]]:
+    """Return the entries by stream of an answer to XREADGROUP. One that was deleted has no fields."""
+    return [
+        (stream, [(entry, Fields(list(zip(flat[::2], flat[1::2], strict=True)))) for entry, flat in _whole(entries)])
+        for stream, entries in answer or ()
+    ]
+
+
+def _whole(entries: Any) -> Iterator[tuple[bytes, list[bytes]]]:
+    for entry, flat in entries:
+        yield entry, flat or []
+
+
 def message_of(entry: bytes, fields: Mapping[bytes, bytes], field: str | None, prefix: str, deliveries: int) -> Message:
     """Return the message of an entry; `field` is what holds the message, None: all of them do."""
     position = parse_id(entry)
     texts = {name.decode(errors="replace"): value for name, value in fields.items()}
     headers = {name: value.decode(errors="replace") for name, value in texts.items() if name != field}
-    fault = None
-    if field is None:
-        body = b""
+    pairs = fields.pairs if isinstance(fields, Fields) else list(fields.items())
+    body, fault = b"", None
+    if (twice := _repeated(pairs, field)) is not None:
+        fault = f"field {twice!r}: found several in this entry; expected one"
+    elif field is None:
         try:
-            body = json.dumps({name: value.decode() for name, value in texts.items()}, ensure_ascii=False).encode()
+            named = {name.decode(): value.decode() for name, value in fields.items()}
+            body = json.dumps(named, ensure_ascii=False).encode()
         except UnicodeDecodeError:
             fault = "found a field that is not UTF-8; expected text, or set `field` to the one that holds the message"
-            body = b"\n".join(name + b"=" + value for name, value in fields.items())
     elif field in texts:
         body = texts[field]
     else:
         fault = f"field {field!r}: found none in this entry; it has {', '.join(sorted(texts))[:200]}"
-        body = b"\n".join(name + b"=" + value for name, value in fields.items())
+    if fault is not None:
+        body = b"\n".join(name + b"=" + value for name, value in pairs)
     content_type = next((value for name, value in headers.items() if name.lower() == _CONTENT_TYPE), None)
     return Message(
         place=f"{prefix}{id_text(position)}",
@@ -65,3 +91,11 @@ def message_of(entry: bytes, fields: Mapping[bytes, bytes], field: str | None, p
         token=entry,
         fault=fault,
     )
+
+
+def _repeated(pairs: Sequence[tuple[bytes, bytes]], field: str | None) -> str | None:
+    """Return the name of a field of which only one could become part of the event, and that is there several times."""
+    names = [name for name, _ in pairs if field is None or name == field.encode()]
+    if len(set(names)) == len(names):
+        return None
+    return next(name for name in names if names.count(name) > 1).decode(errors="replace")

@@ -187,3 +187,16 @@ async def test_entries_are_taken_within_the_bound_in_bytes(
             sizes.append(sum(len(str(each["data"])) for each in read.events[before:]))
     first = next(index for index, size in enumerate(sizes) if size >= 50_000)
     assert max(sizes[first + 1 :]) <= 200_000, "once it is known how large entries are"
+
+
+async def test_an_entry_with_a_field_twice_is_put_aside(
+    client: Redis, reading: Callable[..., Reading], unique_name: str
+) -> None:
+    execute: Any = client.execute_command
+    await execute("XADD", unique_name, "*", "data", "1", "k", "a", "k", "b")
+    await execute("XADD", unique_name, "*", "data", "7", "data", "8")
+    await send(client, unique_name, b"2")
+    read = reading()
+    await read.until(2)
+    assert read.numbers == [1, 2]
+    assert [reject.value for reject in read.rejects] == [b"data=7\ndata=8"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.system_api.sources.queue.redis.entries import before, id_text, message_of, parse_id, size_of
+from services.system_api.sources.queue.redis.entries import before, entries_of, id_text, message_of, parse_id, size_of
 from tests.unit.services.system_api.sources.queue.messages import event_of
 
 ID = b"1700000000500-2"
@@ -55,3 +55,16 @@ def test_an_entry_that_is_no_message_names_the_fault() -> None:
     assert without.fault == "field 'data': found none in this entry; it has a, b"
     assert without.body == b"a=1\nb=2"
     assert "not UTF-8" in str(message_of(ID, {b"a": b"\xff"}, None, "", 1).fault)
+    names = message_of(ID, {b"\xfe": b"1", b"\xff": b"2"}, None, "", 1)
+    assert "not UTF-8" in str(names.fault)
+    assert names.body == b"\xfe=1\n\xff=2"
+
+
+def test_a_field_that_is_there_twice_is_never_lost_in_silence() -> None:
+    answer = [[b"s", [[ID, [b"a", b"1", b"b", b"2", b"a", b"3"]], [ID, None]]]]
+    ((stream, ((_, fields), (_, deleted))),) = entries_of(answer, keys=["s"])
+    assert (stream, deleted, entries_of(None)) == (b"s", {}, [])
+    whole = message_of(ID, fields, None, "", 1)
+    assert (whole.fault, whole.body) == ("field 'a': found several in this entry; expected one", b"a=1\nb=2\na=3")
+    assert message_of(ID, fields, "a", "", 1).fault == whole.fault
+    assert (message_of(ID, fields, "b", "", 1).fault, message_of(ID, fields, "b", "", 1).body) == (None, b"2")
