@@ -17,7 +17,7 @@ from typing import NamedTuple
 from multidict import MultiMapping
 
 from services.system_api.sources.http.webhook import metrics, refusals
-from services.system_api.sources.http.webhook.identity import DeliveryReader
+from services.system_api.sources.http.webhook.identity import DeliveryReader, read_apart
 from services.system_api.sources.http.webhook.inbox.delivery import Delivery, Limits, Outcome
 from services.system_api.sources.http.webhook.inbox.protocol import Inbox
 from services.system_api.sources.http.webhook.metrics import WebhookMetrics
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 _STORE_TIMEOUT = 8.0
 """Seconds to wait for the database: senders wait 10 s (GitHub) or longer; Slack waits 3 s, and repeats."""
 _LARGE = 262_144
-"""Bytes from which a body is verified in a thread: a megabyte takes a millisecond or more."""
+"""Bytes from which a body is verified and evaluated in a thread: a megabyte takes some milliseconds."""
 _LOG_INTERVAL = 10.0
 
 Read = Callable[[], Awaitable[bytes]]
@@ -133,7 +133,7 @@ class Receiver:
         if (wait := self._pace.wait(now)) > 0:
             raise Refused(refusals.RATE_LIMITED, retry_after=wait)
         self._pace.sent(now)
-        delivery = self._reader.read(request.headers, body)
+        delivery = await self._read(request, body)
         try:
             async with asyncio.timeout(_STORE_TIMEOUT):
                 outcome = await self._rounds.join(delivery)
@@ -143,6 +143,14 @@ class Receiver:
         if outcome is Outcome.FULL:
             raise Refused(refusals.INBOX_FULL)
         return Answer(metrics.ACCEPTED if outcome is Outcome.STORED else metrics.REPEATED)
+
+    async def _read(self, request: Request, body: bytes) -> Delivery:
+        if len(body) < _LARGE or not self._reader.evaluates:
+            return self._reader.read(request.headers, body)
+        found = await asyncio.to_thread(read_apart, self._options, request.headers, body)
+        if isinstance(found, Refused):
+            raise found
+        return found
 
     def _log(self, refused: Refused, address: str) -> None:
         """Log one refusal in a while: a flood must not fill the log."""

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import threading
 
 import pytest
 from multidict import CIMultiDict
 
 from services.system_api.sources.http.webhook.receiver import Request
 from services.system_api.sources.http.webhook.refusals import Refused
+from shared.expression.document import JsonDocument
+from shared.expression.expression import Expression
 from tests.servers.webhook_senders import SECRET, github, slack, stripe
 from tests.unit.services.system_api.sources.http.webhook.receiving_requests import Receiving, stuck
 
@@ -114,3 +117,24 @@ async def test_secrets_are_rotated() -> None:
     assert await receiving.code(stripe(body, receiving.clock.at, "old"), body) == "accepted"
     assert await receiving.code(stripe(body, receiving.clock.at, "new"), body) == "repeated"
     assert await receiving.code(stripe(b"{}", receiving.clock.at, "new"), b"{}") == "delivery-id-missing"
+
+
+async def test_the_expression_of_a_large_body_is_evaluated_outside_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads = list[int]()
+    value = Expression.value
+
+    def note(expression: Expression, document: JsonDocument) -> bytes | None:
+        threads.append(threading.get_ident())
+        return value(expression, document)
+
+    monkeypatch.setattr(Expression, "value", note)
+    receiving, padding = Receiving(delivery_id="id"), b"x" * 300_000
+    small, large, without = b'{"id":"d1"}', b'{"id":"d2","x":"%b"}' % padding, b'{"x":"%b"}' % padding
+    assert await receiving.code(github(small, "h"), small) == "accepted"
+    assert await receiving.code(github(large, "h"), large) == "accepted"
+    assert await receiving.code(github(large, "h"), large) == "repeated"
+    assert await receiving.code(github(without, "h"), without) == "delivery-id-missing"
+    assert await receiving.stored() == ["d1", "d2"]
+    assert [thread == threading.get_ident() for thread in threads] == [True, False, False, False]
