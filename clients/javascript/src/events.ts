@@ -32,6 +32,10 @@ export class Repeats {
 
   isRepeat(event: TrelayEvent): boolean {
     if (isControl(event)) {
+      if (event.type === "trelay.snapshot" && (event.data as { phase?: string } | undefined)?.phase === "begin") {
+        // The program forgets what it knows: events that it has received before are part of the state as well.
+        this.#seen.clear();
+      }
       return false;
     }
     const key = `${event.source}\n${event.id}`;

@@ -49,6 +49,17 @@ test("repeats are recognised by source and id", () => {
   assert.equal(repeats.isRepeat(event), false);
 });
 
+test("a snapshot that begins has events that were received before", () => {
+  const repeats = new Repeats();
+  const event = { source: "/s", id: "1" };
+  const snapshot = (phase) => ({ source: "/trelay", type: "trelay.snapshot", id: phase, data: { phase } });
+  assert.deepEqual([repeats.isRepeat(event), repeats.isRepeat(event)], [false, true]);
+  assert.equal(repeats.isRepeat(snapshot("begin")), false);
+  assert.deepEqual([repeats.isRepeat(event), repeats.isRepeat(snapshot("end")), repeats.isRepeat(event)], [false, false, true]);
+  assert.equal(repeats.isRepeat({ ...snapshot("begin"), source: "/s" }), false);
+  assert.equal(repeats.isRepeat(event), true, "an event of a source is none of Trelay");
+});
+
 test("what was put is taken before the end", async () => {
   const queue = new Queue();
   queue.put(1);

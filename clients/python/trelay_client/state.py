@@ -16,7 +16,7 @@ import msgspec
 
 from trelay_client.errors import TrelayClientError
 
-CONNECTED, GAP, HEARTBEAT = "trelay.connected", "trelay.gap", "trelay.heartbeat"
+CONNECTED, GAP, HEARTBEAT, SNAPSHOT = "trelay.connected", "trelay.gap", "trelay.heartbeat", "trelay.snapshot"
 ANSWER = '{"type":"trelay.heartbeat"}'
 """The message that answers a heartbeat."""
 _CONTROL_SOURCE = "/trelay"
@@ -125,6 +125,9 @@ class SubscriptionState:
         if isinstance(cursor, str):
             self.cursor = cursor
         frame = Frame(text, event, cursor if isinstance(cursor, str) else None)
+        if frame.own and event.get("type") == SNAPSHOT and isinstance(data, dict) and data.get("phase") == "begin":
+            # The program forgets what it knows: events that it has received before are part of the state as well.
+            self._seen.clear()
         return None if not frame.own and self._repeated(event) else frame
 
     def _unreadable(self, text: str, reason: str) -> UnreadableFrame:

@@ -70,6 +70,20 @@ def test_an_event_is_returned_once_and_a_control_event_every_time() -> None:
     assert state.received(own) is not None
 
 
+def test_a_snapshot_that_begins_has_events_that_were_received_before() -> None:
+    def snapshot(phase: str, source: str = "/trelay") -> str:
+        return json.dumps({"source": source, "type": "trelay.snapshot", "id": phase, "data": {"phase": phase}})
+
+    state = new_state()
+    assert isinstance(state.received(frame(1)), Frame)
+    assert state.received(frame(1)) is None
+    assert isinstance(state.received(snapshot("begin")), Frame)
+    assert isinstance(state.received(frame(1)), Frame)
+    state.received(snapshot("end"))
+    state.received(snapshot("begin", "/sources/orders"))
+    assert state.received(frame(1)) is None
+
+
 def test_the_memory_of_received_events_is_limited() -> None:
     state = new_state()
     for number in range(10_001):
