@@ -86,6 +86,19 @@ def number(token: bytes) -> Number:
     return short
 
 
+def comparable(decoded: Any) -> Any:
+    """Return a decoded JSON value in a form that `==` compares as JSON: `true` is not 1, and 0.1 is a tenth."""
+    if isinstance(decoded, bool):
+        return (decoded,)
+    if isinstance(decoded, float):
+        return Decimal(str(decoded))
+    if isinstance(decoded, list):
+        return list(map(comparable, decoded))
+    if isinstance(decoded, dict):
+        return dict(zip(decoded, map(comparable, decoded.values()), strict=True))
+    return decoded
+
+
 def whole(number: Number) -> int | None:
     """Return a number as an integer; None where it has a fraction, or overflows a double.
 

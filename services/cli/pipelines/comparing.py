@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shared.bus.protocol import Record
+from shared.expression import exact
 
 _decode = msgspec.json.Decoder().decode
 
@@ -84,11 +85,15 @@ def kind_of(old: Sequence[bytes], new: Sequence[bytes], *, comparable: bool) -> 
     """Return how the events of two versions differ: bytes of events with their channels, in order."""
     if not comparable:
         return Kind.NEW
-    if [_decode(each) for each in old] == [_decode(each) for each in new]:
+    if _values(old) == _values(new):
         return Kind.SAME
     if not old:
         return Kind.ONLY_NEW
     return Kind.CHANGED if new else Kind.ONLY_OLD
+
+
+def _values(events: Iterable[bytes]) -> list[Any]:
+    return [exact.comparable(exact.value(each)) for each in events]
 
 
 def decoded(values: Iterable[bytes]) -> list[Any]:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, JsonValue
 
 from services.cli.pipelines.mocks import Mock
 from services.process_api.dry_run import Result
+from shared.expression import exact
 from shared.settings import Name, Options, RelativePath
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -86,7 +87,7 @@ def difference(example: Example, results: Sequence[Result], held: str | None = N
     found = [
         event if number >= len(expected) else _named(event, expected[number]) for number, event in enumerate(events)
     ]
-    if expected != found:
+    if exact.comparable(expected) != exact.comparable(found):
         lines += _diff(map(_pretty, expected), map(_pretty, found), "events")
     if not _agree(example.dead_letters, errors):
         lines += _diff(example.dead_letters, errors, "dead letters")

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.expression import exact
+
 HEAD = struct.Struct("!I")
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -84,4 +86,4 @@ def compared(old: list[tuple[bytes, bytes]] | None, new: list[tuple[bytes, bytes
 
 
 def _values(events: list[tuple[bytes, bytes]]) -> list[object]:
-    return [(channel, msgspec.json.decode(value)) for channel, value in events]
+    return [(channel, exact.comparable(exact.value(value))) for channel, value in events]

@@ -153,6 +153,15 @@ def test_no_number_is_not_whole(number: Any) -> None:
     assert exact.whole(number) is None
 
 
+def test_values_are_comparable_as_json() -> None:
+    texts = [b"true", b"1", b"[1]", b'{"a": true}', b'{"a": 1}', b"0.1", b"0.10000000000000000001", b"null", b'"1"']
+    found = [exact.comparable(value(text)) for text in texts]
+    assert [one == other for one in found for other in found] == [one == other for one in texts for other in texts]
+    assert exact.comparable(value(b'{"a": 1.0, "b": 0.10}')) == exact.comparable(value(b'{"b": 1e-1, "a": 1}'))
+    deep = exact.comparable(value(b"[" * 512 + b"]" * 512))
+    assert isinstance(deep, list)
+
+
 @pytest.mark.parametrize(
     ("token", "kept"),
     [(b"7", True), (b"9007199254740993", False), (b"0.1", True), (b"1-2", True), (b"1e99999999999999999999", False)],

@@ -29,6 +29,21 @@ def test_the_kind_of_a_difference(old: list[bytes], new: list[bytes], kind: Kind
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        ("true", "1", Kind.CHANGED),
+        ("[{}, false]", "[{}, 0]", Kind.CHANGED),
+        ("0.1", "0.10000000000000000001", Kind.CHANGED),
+        ("1", "1.0", Kind.SAME),
+        ('{"a": 0.50, "b": null}', '{"b": null, "a": 5e-1}', Kind.SAME),
+    ],
+)
+def test_values_are_compared_as_json(old: str, new: str, kind: Kind) -> None:
+    values = [f'{{"channel": "c", "data": {text}}}'.encode() for text in (old, new)]
+    assert kind_of(values[:1], values[1:], comparable=True) is kind
+
+
+@pytest.mark.parametrize(
     ("compared", "lines"),
     [
         (Compared("7", "t/0/1", Kind.SAME, [1], [1]), ["= 7 (t/0/1): same"]),

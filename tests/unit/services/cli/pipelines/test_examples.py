@@ -48,6 +48,14 @@ def test_a_difference_is_a_diff(expected: dict[str, Any], line: str) -> None:
     assert line in lines
 
 
+@pytest.mark.parametrize(("expected", "found"), [(True, b"1"), (0, b"false"), (1, b"true")])
+def test_true_is_not_1(expected: bool | int, found: bytes) -> None:
+    event = b'{"data": {"a": [%b]}}' % found
+    lines = difference(example(expect=[{"data": {"a": [expected]}}]), [result(event=event)]).splitlines()
+    assert f"+      {found.decode()}" in lines
+    assert difference(example(expect=[{"data": {"a": [1]}}]), [result(event=b'{"data": {"a": [1.0]}}')]) == ""
+
+
 def test_the_number_of_events_counts() -> None:
     assert "-{" in difference(example(expect=[{"id": "1"}, {"id": "2"}]), [result()])
     assert '+  "id": "1"' in difference(example(), [result()])

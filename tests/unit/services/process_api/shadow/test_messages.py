@@ -52,3 +52,11 @@ def test_events_are_compared_by_channel_and_content(
     old: list[tuple[bytes, bytes]] | None, new: list[tuple[bytes, bytes]], verdict: Verdict
 ) -> None:
     assert compared(old, new) == verdict
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "result"), [(b"true", b"1", Result.DIFFERENT), (b"[0]", b"[false]", Result.DIFFERENT)]
+)
+def test_true_is_not_1(old: bytes, new: bytes, result: Result) -> None:
+    assert compared([(b"c", old)], [(b"c", new)]).result is result
+    assert compared([(b"c", b"1")], [(b"c", b"1.0")]).result is Result.SAME
