@@ -6,8 +6,14 @@ from decimal import Decimal
 
 import pytest
 
-from services.system_api.sources.file.documents.records import encode_values
-from shared.errors import Malformed
+from services.system_api.sources.file.documents.records import (
+    FoundRecord,
+    Records,
+    UnreadableDocument,
+    encode_values,
+    readable,
+)
+from shared.errors import Malformed, Unavailable
 
 
 def test_values_keep_all_their_digits() -> None:
@@ -40,3 +46,25 @@ def test_values_keep_all_their_digits() -> None:
 def test_values_that_are_no_json_are_refused(values: object, fault: str) -> None:
     with pytest.raises(Malformed, match=fault):
         encode_values(values)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (KeyError("x"), UnreadableDocument),
+        (SystemError("a panic"), UnreadableDocument),
+        (UnreadableDocument("broken"), UnreadableDocument),
+        (OSError(5, "disk"), OSError),
+        (Unavailable("gone"), Unavailable),
+        (MemoryError(), MemoryError),
+    ],
+)
+def test_records_end_with_an_error_that_has_a_meaning(error: Exception, raised: type[Exception]) -> None:
+    def failing() -> Records:
+        yield FoundRecord(b"1", "line 1")
+        raise error
+
+    records = readable(failing())
+    assert next(records) == FoundRecord(b"1", "line 1")
+    with pytest.raises(raised):
+        next(records)

@@ -6,16 +6,18 @@ import pytest
 from multidict import CIMultiDict
 
 from services.system_api.sources.http.received.bodies import FORM
-from services.system_api.sources.http.webhook.identity import DeliveryReader
+from services.system_api.sources.http.webhook.identity import DeliveryReader, read_apart
 from services.system_api.sources.http.webhook.options import WebhookSourceOptions
 from services.system_api.sources.http.webhook.refusals import Refused
 
 
 def reader(kind: str = "bearer", **given: Any) -> DeliveryReader:
+    return DeliveryReader(options(kind, **given))
+
+
+def options(kind: str = "bearer", **given: Any) -> WebhookSourceOptions:
     verify = {"kind": kind, "tokens" if kind == "bearer" else "secrets": ["c2VjcmV0"]}
-    return DeliveryReader(
-        WebhookSourceOptions.model_validate({"kind": "webhook", "type": "t", "verify": verify} | given)
-    )
+    return WebhookSourceOptions.model_validate({"kind": "webhook", "type": "t", "verify": verify} | given)
 
 
 def test_by_a_header() -> None:
@@ -62,3 +64,13 @@ def test_the_challenge_of_slack_is_answered() -> None:
     assert reader("github").challenge(body) is None
     for other in (b'{"type":"event_callback","challenge":"url_verification"}', b"url_verification", b"{}"):
         assert reader("slack").challenge(other) is None
+
+
+def test_apart_from_the_event_loop_a_refusal_is_returned() -> None:
+    assert (reader("stripe").evaluates, reader("github").evaluates) == (True, False)
+    headers = CIMultiDict({"Content-Type": "application/json"})
+    found = read_apart(options("stripe"), headers, b'{"id":"evt_1"}')
+    assert found == reader("stripe").read(headers, b'{"id":"evt_1"}')
+    refused = read_apart(options("stripe"), headers, b"{}")
+    assert isinstance(refused, Refused)
+    assert (refused.refusal.code, refused.__traceback__) == ("delivery-id-missing", None)
