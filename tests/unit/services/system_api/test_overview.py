@@ -116,16 +116,18 @@ async def test_what_operators_ask_is_shown_with_its_outcome() -> None:
     store = MemorySourceStore()
     one, _ = replicas(store)
     await store.pause("orders", "oncall", "maintenance")
-    await store.request("orders", Command.REWIND, '"end"', "oncall")
+    rewind = (await store.request("orders", Command.REWIND, '"end"', "oncall")).request
+    assert rewind is not None
     await one.controls.refresh()
     orders = (await one.overview.all())["orders"]
     assert (orders["paused"]["by"], orders["paused"]["reason"]) == ("oncall", "maintenance")
     assert (orders["request"]["state"], orders["request"]["to"]) == ("pending", '"end"')
-    await store.settle("orders", Outcome(1, "no such place", {}, 0.0))
+    await store.settle("orders", Outcome(rewind.generation, "no such place", {}, 0.0))
     await one.controls.refresh()
     assert (await one.overview.all())["orders"]["request"]["state"] == "failed"
-    await store.request("orders", Command.SNAPSHOT, None, "oncall")
-    await store.settle("orders", Outcome(2, None, {"to": {}}, 0.0))
+    snapshot = (await store.request("orders", Command.SNAPSHOT, None, "oncall")).request
+    assert snapshot is not None
+    await store.settle("orders", Outcome(snapshot.generation, None, {"to": {}}, 0.0))
     await store.resume("orders", "oncall")
     await one.controls.refresh()
     orders = (await one.overview.all())["orders"]
