@@ -100,6 +100,8 @@ async def alerting(
             # Not cancelled at once: on Python 3.11 `asyncio.wait_for`, which aiosmtplib uses, loses a cancellation
             # that coincides with its result, and the task would then never end.
             await asyncio.wait(running, timeout=_FLUSH_TIMEOUT)
+            for mailer in mailers:
+                await mailer.finish()
 
 
 def _mail_server(options: SmtpOptions) -> Transport:

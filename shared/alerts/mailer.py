@@ -3,22 +3,24 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from shared.alerts.budget import Budget
 from shared.alerts.mail import compose
 from shared.alerts.options import AlertOptions
-from shared.alerts.spool import MemorySpool, Spool
+from shared.alerts.spool import RescuedSpool, Spool
 from shared.alerts.state import AlertState, Intervals, Notification
 from shared.errors import Malformed, Unavailable
 from shared.http.health import Readiness
 from shared.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PART = "mail"
 """The part in `/readyz`. It is only noted: no service waits for its mail server."""
@@ -105,6 +107,9 @@ class Mailer:
         self._budget = Budget(options.mails_per_hour, clock.time())
         intervals = Intervals(options.group_wait, options.repeat_interval, options.resolve_wait)
         self._state = AlertState(intervals, self._budget, clock.time())
+        self._saved: object = []
+        """The open problems that the spool has for the next process."""
+        self._writing = asyncio.Lock()
         self._changed = asyncio.Event()
         self._stopping = False
         self._unverified = True
@@ -132,9 +137,10 @@ class Mailer:
 
     def hand_over(self, kind: str, place: str) -> None:
         self._state.hand_over(kind, place)
+        self._note(changed=True)
 
     async def run(self) -> None:
-        """Write and send mails until `stop`; then save what is known, and try once to send it."""
+        """Write and send mails until `stop`; then save what is known, and try once to send it. `finish` comes after."""
         self._restore(await asyncio.to_thread(self._spool.saved))
         while not self._stopping:
             self._changed.clear()
@@ -144,6 +150,10 @@ class Mailer:
             await self._wait()
         await self._write(self._state.take(self._clock.time(), flush=True))
         await self._send_waiting()
+
+    async def finish(self) -> None:
+        """Save what `run` has not, where the server kept it waiting when it was stopped, and log what is not sent."""
+        await self._write(self._state.take(self._clock.time(), flush=True))
         waiting = await asyncio.to_thread(len, self._spool)
         if waiting:
             kept = self._options.spool is not None
@@ -154,6 +164,7 @@ class Mailer:
             now = self._clock.time()
             self._budget.restore(saved.get("budget"), now)
             self._state.restore(saved.get("open"), now)
+            self._saved = saved.get("open")
 
     def stop(self) -> None:
         """Let `run` return soon."""
@@ -177,24 +188,37 @@ class Mailer:
                 await self._changed.wait()
 
     async def _write(self, notification: Notification | None) -> None:
-        if notification is None:
-            return
-        mail = compose(
+        """Put a notification into the spool, if there is one, and what the next process needs, if that has changed."""
+        async with self._writing:
+            if notification is not None:
+                await self._keep(self._spool_mail, self._composed(notification))
+            open_ = [list(problem) for problem in self._state.save()]
+            if notification is not None or open_ != self._saved:
+                await self._keep(self._spool_state, {"budget": self._budget.save(), "open": open_})
+                self._saved = open_
+
+    def _composed(self, notification: Notification) -> bytes:
+        return compose(
             notification,
             name=self._options.name,
             sender=self._options.sender,
             recipients=self._options.recipients,
             identity=f"{self._rng.getrandbits(96):024x}",
         )
-        try:
-            await asyncio.to_thread(self._store, mail)
-        except OSError as exc:
-            self._fall_back_to_memory(exc)
-            self._store(mail)
 
-    def _store(self, mail: bytes) -> None:
+    async def _keep(self, put: Callable[[T], None], content: T) -> None:
+        """Call `put` in a thread, and again where the folder fails: what was put before is not put twice."""
+        try:
+            await asyncio.to_thread(put, content)
+        except OSError as exc:
+            await self._fall_back_to_memory(exc)
+            put(content)
+
+    def _spool_mail(self, mail: bytes) -> None:
         self._spool.put(mail)
-        self._spool.save({"budget": self._budget.save(), "open": self._state.save()})
+
+    def _spool_state(self, state: object) -> None:
+        self._spool.save(state)
 
     async def _send_waiting(self) -> None:
         """Send until no mail waits, or until the server does not accept the next one."""
@@ -206,7 +230,8 @@ class Mailer:
             try:
                 await asyncio.to_thread(self._spool.drop, name)
             except OSError as exc:
-                self._fall_back_to_memory(exc)
+                await self._fall_back_to_memory(exc)
+                await asyncio.to_thread(self._spool.drop, name)
         self._metrics.waiting.set(0)
         if self._unverified and not self._stopping:
             await self._attempt(self._server.probe())
@@ -252,6 +277,6 @@ class Mailer:
         self._failures = 0
         self._readiness.report(self.part, None)
 
-    def _fall_back_to_memory(self, error: OSError) -> None:
+    async def _fall_back_to_memory(self, error: OSError) -> None:
         logger.warning("spool folder failed, keeping mails in memory", extra={**_COMPONENT, "error": str(error)})
-        self._spool = MemorySpool(self._options.max_unsent)
+        self._spool = await asyncio.to_thread(RescuedSpool, self._spool, self._options.max_unsent)

@@ -45,8 +45,13 @@ class Notifier:
         title = str(message["Subject"])
         content: str = message.get_content()
         kind = self._types["] resolved: " in title]
-        # A thread, because Apprise blocks; it has a timeout of its own.
-        if not await asyncio.to_thread(self._service.notify, body=content, title=title, notify_type=kind):
+        try:
+            # A thread, because Apprise blocks; it has a timeout of its own.
+            accepted = await asyncio.to_thread(self._service.notify, body=content, title=title, notify_type=kind)
+        except Exception as exc:
+            # A plugin may raise anything. Its text may hold the URL, which is a secret.
+            raise Unavailable(f"{self.name} could not be notified: {type(exc).__name__}") from exc
+        if not accepted:
             raise Unavailable(f"{self.name} did not accept the notification; the log lines of apprise may tell why")
 
     async def probe(self) -> None:

@@ -1,6 +1,7 @@
 """The mail server; the only module that uses aiosmtplib."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -9,6 +10,8 @@ import aiosmtplib
 
 from shared.alerts.options import SmtpOptions
 from shared.errors import Malformed, SettingsError, Unauthorized, Unavailable
+
+logger = logging.getLogger(__name__)
 
 _PERMANENT = 500
 """SMTP reply codes from here on are permanent (RFC 5321, 4.2.1)."""
@@ -27,14 +30,17 @@ class MailServer:
         self._context = None if options.security == "none" else _tls_context(options)
 
     async def send(self, sender: str, recipients: Sequence[str], mail: bytes) -> None:
-        """Return once the server has accepted the mail.
+        """Return once the server has accepted the mail; recipients that it refuses are logged if it accepts others.
 
         Raises:
-            Unavailable: the server does not answer, refuses temporarily, or refuses the user or the addresses.
+            Unavailable: the server does not answer, refuses temporarily, or refuses the user or all addresses.
             Malformed: the server refuses this mail permanently.
         """
         async with self._connected() as client:
-            await client.sendmail(sender, list(recipients), mail)
+            refused, _ = await client.sendmail(sender, list(recipients), mail)
+        if refused:  # not repeated: the others would get it twice
+            texts = [f"{recipient}: {code} {text}" for recipient, (code, text) in refused.items()]
+            logger.warning("mail server refuses some recipients", extra={"component": "alerts", "errors": texts})
 
     async def probe(self) -> None:
         """Connect, log in and disconnect.
@@ -63,7 +69,11 @@ class MailServer:
         )
         try:
             async with client:
-                yield client
+                try:
+                    yield client
+                except asyncio.CancelledError:
+                    client.close()  # a QUIT would wait for the server, which is what takes too long
+                    raise
         except aiosmtplib.SMTPAuthenticationError as exc:
             raise Unauthorized(f"{server} refuses user and password ({exc.code})") from exc
         except aiosmtplib.SMTPDataError as exc:

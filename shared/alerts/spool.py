@@ -7,6 +7,7 @@ import json
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +31,10 @@ class Spool(Protocol):
 
     def drop(self, name: str) -> None:
         """Remove a mail; nothing happens where it is gone already."""
+        ...
+
+    def mails(self) -> Iterable[tuple[str, bytes]]:
+        """Return all mails that can be read with their names, oldest first."""
         ...
 
     def save(self, state: object) -> None:
@@ -65,6 +70,9 @@ class MemorySpool:
     def drop(self, name: str) -> None:
         self._mails.pop(name, None)
 
+    def mails(self) -> Iterable[tuple[str, bytes]]:
+        return list(self._mails.items())
+
     def save(self, state: object) -> None:
         self._state = state
 
@@ -73,6 +81,24 @@ class MemorySpool:
 
     def __len__(self) -> int:
         return len(self._mails)
+
+
+class RescuedSpool(MemorySpool):
+    """A spool in memory in place of one that has failed, with the mails of that one.
+
+    They stay there as well until they are sent, and where the file cannot be removed then.
+    """
+
+    def __init__(self, failed: Spool, limit: int) -> None:
+        super().__init__(limit)
+        self._failed = failed
+        with suppress(OSError):
+            self._mails.update(failed.mails())
+
+    def drop(self, name: str) -> None:
+        super().drop(name)
+        with suppress(OSError):
+            self._failed.drop(name)
 
 
 class FolderSpool:
@@ -121,6 +147,12 @@ class FolderSpool:
                 continue
             return name, mail
         return None
+
+    def mails(self) -> Iterable[tuple[str, bytes]]:
+        """Return all mails that can be read with their names, oldest first."""
+        for name in self._names():
+            with suppress(OSError):
+                yield name, (self._folder / name).read_bytes()
 
     def drop(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)

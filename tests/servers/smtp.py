@@ -35,7 +35,7 @@ class MailServer:
     """An SMTP server on the loopback, in a thread of its own.
 
     Set `refuse_with` to an SMTP answer such as `451 later` to get it instead of mails; clear `answering` to leave
-    senders waiting until it is set again.
+    senders waiting until it is set again. `unknown` are the recipients that it refuses.
     """
 
     host = "127.0.0.1"
@@ -43,6 +43,7 @@ class MailServer:
     def __init__(self, *, login: tuple[str, str] | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.port = free_port()
         self.refuse_with: str | None = None
+        self.unknown: set[str] = set()
         self.answering = threading.Event()
         self.answering.set()
         self.asked = threading.Event()
@@ -90,6 +91,16 @@ class MailServer:
         if self._controller is not None:
             self._controller.stop()
             self._controller = None
+
+    async def handle_RCPT(  # noqa: N802 -- aiosmtpd's
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take or refuse a recipient; called by aiosmtpd in its thread."""
+        if address in self.unknown:
+            return "550 unknown"
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 known"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 -- aiosmtpd's
         """Keep a mail; called by aiosmtpd in its thread."""

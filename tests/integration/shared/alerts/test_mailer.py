@@ -1,6 +1,7 @@
 """Mails that are sent, delayed, refused and kept."""
 
 import asyncio
+import json
 import shutil
 import time
 from contextlib import AbstractAsyncContextManager
@@ -175,3 +176,54 @@ async def test_a_folder_that_fails_later_does_not_stop_the_mails(
         alerts.event("x", "second", "text")
         await smtp.expect(2)
     assert "spool folder failed, keeping mails in memory" in caplog.messages
+
+
+async def test_a_folder_that_fails_keeps_no_mail_back_and_sends_none_twice(smtp: MailServer, tmp_path: Path) -> None:
+    folder, readiness = tmp_path / "spool", Readiness()
+    smtp.down()
+    async with alerting(options(smtp, spool=folder), readiness=readiness) as alerts:
+        alerts.event("x", "first", "text")
+        async with asyncio.timeout(60):
+            while not (folder / "state.json").exists():
+                await asyncio.sleep(0.01)
+        (folder / "state.json").unlink()
+        (folder / "state.json").mkdir()  # the mail can be written, and what is written after it cannot
+        alerts.event("x", "second", "text")
+        async with asyncio.timeout(60):
+            while len(list(folder.glob("*.eml"))) < 2:
+                await asyncio.sleep(0.01)
+        smtp.up()
+        mails = await smtp.expect(2)
+        assert [str(mail.message["Subject"]) for mail in mails] == ["[trelay] x first: text", "[trelay] x second: text"]
+    assert list(folder.glob("*.eml")) == []
+    assert len(smtp.mails) == 2
+
+
+async def test_what_begins_while_the_server_does_not_answer_is_kept_for_the_next_process(
+    smtp: MailServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    smtp.answering.clear()
+    async with alerting(options(smtp, spool=tmp_path)) as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        assert await asyncio.to_thread(smtp.asked.wait, 60)
+        alerts.begin("source", "rates", "connection refused")
+    mails = [path.read_text() for path in sorted(tmp_path.glob("*.eml"))]
+    assert len(mails) == 2
+    assert "rates" in mails[1]
+    (line,) = (record for record in caplog.records if record.message == "stopping with unsent mails")
+    assert (line.__dict__["count"], line.__dict__["kept"]) == (2, True)
+    assert "task still running after cancel; cancelling again" not in caplog.messages
+
+
+async def test_a_problem_that_is_handed_over_is_not_restored(smtp: MailServer, tmp_path: Path) -> None:
+    async with alerting(options(smtp, spool=tmp_path)) as alerts:
+        alerts.begin("source", "orders", "connection refused")
+        await smtp.expect(1)
+        alerts.hand_over("source", "orders")
+    assert json.loads((tmp_path / "state.json").read_bytes())["open"] == []
+    async with alerting(options(smtp, spool=tmp_path)) as alerts:
+        alerts.adopt("source", "rates", "connection refused", 1.0)
+    assert json.loads((tmp_path / "state.json").read_bytes())["open"] == [
+        ["source", "rates", "connection refused", 1.0]
+    ]
+    assert len(smtp.mails) == 1

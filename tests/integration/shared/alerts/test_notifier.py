@@ -111,3 +111,23 @@ async def test_a_probe_notifies_nobody(webhook: Webhook) -> None:
     notifier = await asyncio.to_thread(Notifier, SecretStr(webhook.url), "alerts.notify.0")
     await notifier.probe()
     assert not webhook.asked.is_set()
+
+
+async def test_a_plugin_that_fails_is_tried_again_and_names_no_secret(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readiness = Readiness()
+    with monkeypatch.context() as patched:
+
+        def fail(*_args: object, **_kwargs: object) -> bool:
+            raise KeyError(f"{webhook.url}?token=secret-token")
+
+        patched.setattr("apprise.plugins.custom_json.NotifyJSON.send", fail)
+        async with alerting(notifying(webhook.url), readiness=readiness) as alerts:
+            alerts.begin("source", "orders", "connection refused")
+            async with asyncio.timeout(60):
+                while readiness.parts()["notify/json"]:
+                    await asyncio.sleep(0.01)
+            assert readiness.notes()["notify/json"] == "json could not be notified: KeyError"
+            patched.undo()
+            await webhook.expect(1)

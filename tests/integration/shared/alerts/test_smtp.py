@@ -78,3 +78,18 @@ async def test_a_ca_file_that_is_not_usable_is_an_error_of_the_settings(tmp_path
     for ca in (tmp_path / "no.pem", tmp_path / "absent.pem"):
         with pytest.raises(SettingsError, match=r"^alerts\.smtp\.ca_file: .*pem is not a usable CA bundle: "):
             await probe(SmtpOptions(host="127.0.0.1", port=1, ca_file=ca))
+
+
+async def test_recipients_that_are_refused_are_logged_and_the_others_get_the_mail(
+    smtp: RealServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    smtp.unknown = {"b@example.com"}
+    await MailServer(plain(smtp)).send("t@example.com", ["a@example.com", "b@example.com"], MAIL)
+    (mail,) = await smtp.expect(1)
+    assert mail.recipients == ("a@example.com",)
+    (line,) = (record for record in caplog.records if record.name.startswith("shared.alerts"))
+    assert line.message == "mail server refuses some recipients"
+    assert line.__dict__["errors"] == ["b@example.com: 550 unknown"]
+    smtp.unknown = {"a@example.com", "b@example.com"}
+    with pytest.raises(Unavailable, match=r"a@example\.com: 550 unknown; b@example\.com: 550 unknown"):
+        await MailServer(plain(smtp)).send("t@example.com", ["a@example.com", "b@example.com"], MAIL)

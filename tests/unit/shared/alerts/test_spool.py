@@ -1,11 +1,12 @@
 """Unsent mails, in memory and in a folder."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from shared.alerts.spool import FolderSpool, MemorySpool, Spool
+from shared.alerts.spool import FolderSpool, MemorySpool, RescuedSpool, Spool
 
 Opening = Callable[[], Spool]
 
@@ -100,3 +101,16 @@ def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OSError, match="Not a directory"):
         FolderSpool(tmp_path / "file" / "spool", limit=3)
+
+
+def test_a_folder_that_fails_is_emptied_from_memory(tmp_path: Path) -> None:
+    folder = FolderSpool(tmp_path, limit=3)
+    folder.put(b"1")
+    folder.put(b"2")
+    rescued = RescuedSpool(folder, limit=3)
+    rescued.put(b"3")
+    assert len(list(tmp_path.glob("*.eml"))) == 2
+    shutil.move(tmp_path / "000000000000.eml", tmp_path / "moved")
+    (tmp_path / "000000000000.eml").mkdir()  # cannot be removed as a file
+    assert emptied(RescuedSpool(rescued, limit=3)) == [b"1", b"2", b"3"]
+    assert [path.name for path in tmp_path.glob("*.eml")] == ["000000000000.eml"]
