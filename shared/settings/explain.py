@@ -17,6 +17,9 @@ from shared.settings.suggestions import keys_around, unknown_key
 _SHOWN = 60
 """Characters of a wrong value that are shown: enough to recognise it."""
 
+_URL_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/]+@")
+"""The password of a URL, which is not shown; one that contains @ ends at the last @ before the path."""
+
 _WHOLE, _NUMBER, _LIST, _MAPPING = (
     "expected a whole number",
     "expected a number",
@@ -244,7 +247,8 @@ def _sentence(message: str, refused: _Refused) -> str:
     if kind in {"value_error", "assertion_error"}:
         # The sentence of one of our validators, which may quote the value.
         text = str(context.get("error") or message.partition(", ")[2])
-        return text.replace(value, "***") if secret and isinstance(value, str) and value else text
+        shown = text.replace(value, "***") if secret and isinstance(value, str) and value else text
+        return _URL_PASSWORD.sub(r"\1***@", shown)
     if kind in _LENGTHS:
         return _length(refused)
     template = _SENTENCES.get(kind)
@@ -271,5 +275,7 @@ def _shown(value: Any) -> str:
         return "a mapping" if value else "an empty mapping"
     if isinstance(value, list):
         return "a list" if value else "an empty list"
+    if isinstance(value, str):
+        value = _URL_PASSWORD.sub(r"\1***@", value)
     text = repr(value) if isinstance(value, str) else json.dumps(value, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -13,6 +13,12 @@ from shared.settings import KeyPath, Loaded
 
 DEFAULT = "default"
 MASK = "***"
+_PLAIN_HEADERS = {"accept", "accept-encoding", "accept-language", "content-type", "prefer", "user-agent"}
+"""Headers that hold no secret; the names of those that do are up to the API."""
+_QUERY = re.compile(
+    r"(?<=[?&])([^=&#\s]*(?:sig|secret|passw|token|key|credential|auth|code)[^=&#\s]*)=[^&#\s]*", re.IGNORECASE
+)
+"""The parameters of a URL that may hold a secret, such as that of a signed URL."""
 _SECRET_NAME = re.compile(r"secret|passw|token|key|credential|dsn|auth", re.IGNORECASE)
 
 
@@ -29,7 +35,7 @@ def values(loaded: Loaded[Any]) -> Iterator[Value]:
     """Yield every value of the settings, in their order. An empty list or mapping is a value itself."""
     for path, value in _leaves(loaded.settings, ()):
         origin, variables = _origin(loaded, path)
-        yield Value(path, _shown(value, variables), origin)
+        yield Value(path, _shown(path, value, variables), origin)
 
 
 def _leaves(value: Any, path: KeyPath) -> Iterator[tuple[KeyPath, Any]]:
@@ -71,11 +77,24 @@ def _at(value: Any, path: KeyPath) -> Any:
     return value
 
 
-def _shown(value: Any, variables: tuple[str, ...]) -> Any:
+def _shown(path: KeyPath, value: Any, variables: tuple[str, ...]) -> Any:
     if isinstance(value, SecretStr) or any(_SECRET_NAME.search(name) for name in variables):
         return MASK
     plain = to_jsonable_python(value, fallback=str)
-    return redact(plain) if isinstance(plain, str) else plain
+    if not isinstance(plain, str):
+        return plain
+    return MASK if _is_secret(path) else redact(_QUERY.sub(rf"\1={MASK}", plain) if "://" in plain else plain)
+
+
+def _is_secret(path: KeyPath) -> bool:
+    """Return whether a text is one of those by the name that the file gives it: of a header, of a parameter."""
+    match path:
+        case (*_, "headers", str(name)):
+            return name.lower() not in _PLAIN_HEADERS
+        case (*_, "parameters", str(name)):
+            return _SECRET_NAME.search(name) is not None or "assertion" in name.lower()
+        case _:
+            return False
 
 
 def text(path: KeyPath) -> str:

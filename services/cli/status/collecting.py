@@ -69,12 +69,16 @@ def _failed(address: Address, reason: str) -> Answer:
 async def _shown(
     session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]
 ) -> tuple[str | None, tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]]:
-    """Return sources and pipelines where the service has them, and why it does not show them, as without a token."""
+    """Return sources and pipelines where the service has them, and why it does not show them.
+
+    It does not without a token, or while its database does not answer: the replica itself has answered.
+    """
     try:
         sources = await _operators(session, f"{url}/sources", headers)
         return None, (sources, await _operators(session, f"{url}/pipelines", headers))
-    except _Refused as exc:
-        return one_line(str(exc))[:_DETAIL_LIMIT], (None, None)
+    except (_Refused, aiohttp.ClientError, TimeoutError) as exc:
+        reason = str(exc) or f"{url} shows no sources or pipelines within {_TIMEOUT:g} s"
+        return one_line(reason)[:_DETAIL_LIMIT], (None, None)
 
 
 class _Refused(Exception):
@@ -86,10 +90,13 @@ async def _operators(session: aiohttp.ClientSession, url: str, headers: Mapping[
     status, text = await _get(session, url, headers)
     if status == 404:  # noqa: PLR2004 -- HTTP
         return None
-    found = _object(text, url)
-    if status != 200:  # noqa: PLR2004 -- HTTP
-        raise _Refused(f"{url} answers {status}: {found.get('detail') or found}")
-    return found
+    if status == 200:  # noqa: PLR2004 -- HTTP
+        return _object(text, url)
+    try:
+        found = _object(text, url)
+    except Malformed:  # of a proxy, for example
+        raise _Refused(f"{url} answers {status}") from None
+    raise _Refused(f"{url} answers {status}: {found.get('detail') or found}")
 
 
 def _object(text: str, place: str) -> Mapping[str, Any]:

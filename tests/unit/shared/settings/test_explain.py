@@ -219,3 +219,25 @@ def test_an_editor_knows_the_form_of_values_and_keys() -> None:
     system = json_schema(Settings)["$defs"]["System"]["properties"]
     assert "^[a-z]+$" in str(system["named"])
     assert "^[a-z]+$" in system["by_name"]["patternProperties"]
+
+
+@pytest.mark.parametrize("password", ["hunter2", "hunter2@1", "hunter2:3"])
+def test_never_repeats_the_password_of_a_url(password: str) -> None:
+    class Urls(Options):
+        formed: Annotated[str, Form(r"^https://", "a URL that begins with https")]
+        checked: str
+        number: int
+
+        @field_validator("checked")
+        @classmethod
+        def check(cls, value: str) -> str:
+            raise ValueError(f"found {value!r}; expected host:port")
+
+    class Root(Options):
+        system: Urls
+
+    url = f"http://me:{password}@host:80/path"
+    with pytest.raises(SettingsError) as raised:
+        parse(f"system: {{formed: '{url}', checked: '{url}', number: '{url}'}}", Root, {})
+    assert "hunter2" not in str(raised.value)
+    assert str(raised.value).count("http://me:***@host:80/path") == 3

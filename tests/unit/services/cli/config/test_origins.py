@@ -73,3 +73,30 @@ def test_no_secret_is_shown(found: dict[str, tuple[Any, str]]) -> None:
 )
 def test_a_scalar_is_read_as_it_was(value: Any) -> None:
     assert yaml.safe_load(f"key: {scalar(value)} # comment") == {"key": value}
+
+
+def test_headers_and_parameters_that_may_hold_secrets_are_masked() -> None:
+    source = """\
+system:
+  sources:
+    orders:
+      kind: http
+      type: orders
+      id: data.id
+      channel: orders
+      url: https://x.example/a?page=1&sig=hunter1&X-Amz-Signature=hunter2&api_key=hunter3
+      headers: {Accept: application/json, X-API-Key: hunter4, Cookie: sid=hunter5, X-Anything: hunter6}
+      auth:
+        kind: oauth2
+        token_url: https://x.example/token
+        client_id: trelay
+        client_secret: hunter7
+        parameters: {audience: https://x.example, password: hunter8, client_assertion: hunter9}
+"""
+    loaded = parse_placed(source.encode(), WholeSettings, {}, name="t.yaml", folder=Path("/etc"))
+    shown = {text(value.path).removeprefix("system.sources.orders."): value.value for value in values(loaded)}
+    assert "hunter" not in str(shown)
+    assert shown["url"] == "https://x.example/a?page=1&sig=***&X-Amz-Signature=***&api_key=***"
+    assert (shown["headers.Accept"], shown["headers.X-Anything"]) == ("application/json", "***")
+    assert shown["auth.parameters.audience"] == "https://x.example"
+    assert shown["auth.token_url"] == "https://x.example/token"

@@ -1,9 +1,12 @@
 """Against real listeners of services."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
 from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from services.cli.status.collecting import Address, collect
 from services.cli.status.overview import Answer
@@ -77,3 +80,44 @@ async def test_an_address_without_a_service_has_its_reason(unused_tcp_port: int)
     assert answer.error is not None
     assert str(unused_tcp_port) in answer.error
     assert answer.guessed
+
+
+async def test_a_replica_whose_sources_do_not_answer_is_not_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.cli.status.collecting._TIMEOUT", 0.5)
+
+    async def hang(_request: web.Request) -> web.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def cut(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    for handler, reason in (
+        (hang, "shows no sources or pipelines within 0.5 s"),
+        (cut, "Server disconnected"),
+    ):
+        answer = await ask({"/sources": handler})
+        assert answer.error is None
+        assert answer.ready is not None
+        assert answer.samples is not None
+        assert answer.refused is not None
+        assert answer.refused.endswith(reason)
+
+
+async def test_a_proxy_that_refuses_is_not_a_replica_that_is_unreachable() -> None:
+    async def refuse(_request: web.Request) -> web.Response:
+        return web.Response(text="<html>", status=502)
+
+    proxy = web.Application()
+    proxy.router.add_get("/sources", refuse)
+    listen, health = ListenOptions(port=0), Health("system_api")
+    async with (
+        TestServer(proxy, host="127.0.0.1") as front,
+        serve(application(listen, health), listen, health) as replica,
+    ):
+        url = str(front.make_url("")).rstrip("/")
+        (answer,) = await collect([Address(url, replica.health_url)], None, None)
+    assert answer.error is None
+    assert answer.refused == f"{url}/sources answers 502"
