@@ -73,3 +73,10 @@ def test_a_unit_starts_each_service_and_waits_for_its_drain() -> None:
     assert "-m services.%i " in unit["Service"]["ExecStart"]
     assert all(importlib.util.find_spec(f"services.{service}.__main__") for service in SERVICES)
     assert float(unit["Service"]["TimeoutStopSec"]) > SHUTDOWN_TIMEOUT + 2
+
+
+def test_a_service_that_fails_at_once_is_started_without_end() -> None:
+    unit = configparser.RawConfigParser(strict=False)
+    unit.read(UNITS / "trelay@.service")
+    assert unit["Service"]["Restart"] == "on-failure"
+    assert unit["Unit"].get("StartLimitIntervalSec") == "0"
