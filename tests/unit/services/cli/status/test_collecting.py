@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -82,9 +81,7 @@ async def test_an_address_without_a_service_has_its_reason(unused_tcp_port: int)
     assert answer.guessed
 
 
-async def test_a_replica_whose_sources_do_not_answer_is_not_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.cli.status.collecting._TIMEOUT", 0.5)
-
+async def test_a_replica_whose_sources_do_not_answer_is_not_unreachable() -> None:
     async def hang(_request: web.Request) -> web.Response:
         await asyncio.Event().wait()
         raise AssertionError
@@ -95,7 +92,7 @@ async def test_a_replica_whose_sources_do_not_answer_is_not_unreachable(monkeypa
         return web.Response()
 
     for handler, reason in (
-        (hang, "shows no sources or pipelines within 0.5 s"),
+        (hang, "shows no sources or pipelines within 5 s"),
         (cut, "Server disconnected"),
     ):
         answer = await ask({"/sources": handler})
