@@ -5,10 +5,9 @@ The contract suite of sources tests the rest (tests/contracts/source/test_nats.p
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-import nats as client
 import pytest
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
@@ -18,13 +17,6 @@ from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from shared.errors import SettingsError, Unauthorized, Unavailable
 from tests.integration.services.system_api.sources.queue.reading import Reading
 from tests.servers.nats import NatsServer, nats_server
-
-
-@pytest.fixture
-async def jetstream(nats: NatsServer) -> AsyncIterator[JetStreamContext]:
-    connection = await client.connect(nats.url)
-    yield connection.jetstream()
-    await connection.close()
 
 
 @pytest.fixture

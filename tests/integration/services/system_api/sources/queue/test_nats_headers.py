@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
-import nats as client
 import pytest
 from nats.js import JetStreamContext
 
@@ -13,13 +11,6 @@ from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from tests.integration.services.system_api.sources.queue.reading import Reading
 from tests.integration.services.system_api.sources.queue.test_nats import create, send
 from tests.servers.nats import NatsServer
-
-
-@pytest.fixture
-async def jetstream(nats: NatsServer) -> AsyncIterator[JetStreamContext]:
-    connection = await client.connect(nats.url)
-    yield connection.jetstream()
-    await connection.close()
 
 
 @pytest.fixture
