@@ -12,8 +12,9 @@ TimeUnit: TypeAlias = Literal["seconds", "milliseconds", "microseconds", "nanose
 _DIGITS = {"seconds": 0, "milliseconds": 3, "microseconds": 6, "nanoseconds": 9}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIMIT = 253_402_300_800
-_LARGEST_EXPONENT = 24
 """Seconds from 1970 to the year 10000."""
+_LARGEST_EXPONENT = 24
+"""Of a number that may be below the limit in any unit: others are not scaled, which could take hours."""
 _RFC3339 = re.compile(
     r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<time>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d{1,9})\d*)?(?P<zone>[Zz]|[+-]\d\d:\d\d)"
 )
