@@ -1,7 +1,7 @@
 """Who subscribes: the credentials of a client, or a token."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from trelay_client.errors import UsageError
 
@@ -38,12 +38,7 @@ def check_credentials(credentials: ClientCredentials | Token) -> None:
         UsageError: they cannot, because of the line feed at the end of a file for example. The text holds nothing of
             them.
     """
-    given = (
-        {"client_id": credentials.client_id, "client_secret": credentials.client_secret}
-        if isinstance(credentials, ClientCredentials)
-        else {"token": credentials.token}
-    )
-    for name, text in given.items():
+    for name, text in asdict(credentials).items():
         if _NOT_SENDABLE.search(text):
             raise UsageError(
                 f"{name}: found a control character, such as the line feed that ends a file; expected none"

@@ -14,7 +14,6 @@ from shared.events import event
 from shared.events.headers import Provenance
 from shared.runtime.clock import rfc3339
 
-CHANNEL = PRESENCE_CHANNEL
 SOURCE = "/presence"
 CAME, LEFT = "came", "left"
 _PROVENANCE = "presence"
@@ -44,7 +43,7 @@ def guarded(noted: Noted) -> Guarded:
         "type": f"trelay.presence.{noted.kind}",
         "subject": noted.client_id,
         "time": rfc3339(noted.at.timestamp()),
-        "channel": CHANNEL,
+        "channel": PRESENCE_CHANNEL,
         "datacontenttype": "application/json",
         "data": {
             "client_id": noted.client_id,
@@ -55,4 +54,4 @@ def guarded(noted: Noted) -> Guarded:
     text = event.encode({name: msgspec.Raw(_json(found)) for name, found in value.items()})
     headers = Provenance(_PROVENANCE, int(noted.at.timestamp() * 1000), identity).headers()
     digest = hashlib.sha256(f"presence {identity}".encode()).digest()
-    return Guarded(Key(digest, None), [Outgoing(CHANNEL.encode(), text, headers)])
+    return Guarded(Key(digest, None), [Outgoing(PRESENCE_CHANNEL.encode(), text, headers)])

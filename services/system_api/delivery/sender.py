@@ -110,7 +110,7 @@ class Sender:
             self._works()
             raise EventsRefused(f"{url} answered {status}: {_detail(said)}")
         if status != _STORED:
-            self._note_pause({name.lower(): value for name, value in headers.items()})
+            self._note_pause(headers)
             raise self._failed(f"answered {status}: {_detail(said)}")
         self._works()
 

@@ -53,8 +53,7 @@ def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch, 
         transaction.records[destination] = batch.records
     if batch.rejects:
         transaction.records[topics.dead_letter] = [reject.record() for reject in batch.rejects]
-    checkpoint: Mapping[Any, Any] = batch.checkpoint
-    for part, value in checkpoint.items():
+    for part, value in batch.checkpoint.items():
         transaction.append(topics.checkpoints, checkpoint_key(source, part), value)
     transaction.append(topics.checkpoints, checkpoint_key(source, PART), own.save())
     return transaction

@@ -21,8 +21,8 @@ _PART = re.compile(r"(?:^|[;,\s])(?P<name>r|remaining|t|reset)\s*=\s*(?P<value>[
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds to wait by `Retry-After`, None where there is none; `now` is in seconds since 1970.
 
-    The names of `headers` are in lower case. A date counts from the `Date` of the response, so that a difference
-    between the clocks does not matter.
+    The names of `headers` are in lower case, or found in any case, as those of aiohttp are. A date counts from the
+    `Date` of the response, so that a difference between the clocks does not matter.
     """
     value = headers.get("retry-after", "").strip()
     if _SECONDS.fullmatch(value):

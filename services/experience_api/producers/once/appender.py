@@ -155,8 +155,9 @@ class OnceAppender:
         own.round_number += 1
         # Of pushes with one key and other contents, the first is judged: the store keeps its fingerprint.
         found: dict[bytes, Key] = {}
-        for each in (each for call in calls for each in call.guarded):
-            found.setdefault(each.key.digest, each.key)
+        for call in calls:
+            for each in call.guarded:
+                found.setdefault(each.key.digest, each.key)
         keys = list(found.values())
         states = await self._store.claim(own.name, own.round_number, keys, own.committed)
         reach("once.claimed")

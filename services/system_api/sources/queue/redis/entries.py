@@ -1,7 +1,7 @@
 """Makes a `Message` of an entry of a Redis stream. No I/O."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.system_api.sources.queue.message import Message
@@ -39,23 +39,16 @@ def size_of(fields: Mapping[bytes, bytes]) -> int:
 class Fields(dict[bytes, bytes]):
     """The fields of an entry. Redis keeps several of one name; of these, the last one is here."""
 
-    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
-        super().__init__(pairs)
-        self.pairs = pairs
+    def __init__(self, flat: Sequence[bytes]) -> None:
+        """`flat` has each name before its value."""
+        self.pairs = list(zip(flat[::2], flat[1::2], strict=True))
         """All of them, in order."""
+        super().__init__(self.pairs)
 
 
 def entries_of(answer: Any, **_options: Any) -> list[tuple[bytes, list[tuple[bytes, Fields]]]]:
     """Return the entries by stream of an answer to XREADGROUP. One that was deleted has no fields."""
-    return [
-        (stream, [(entry, Fields(list(zip(flat[::2], flat[1::2], strict=True)))) for entry, flat in _whole(entries)])
-        for stream, entries in answer or ()
-    ]
-
-
-def _whole(entries: Any) -> Iterator[tuple[bytes, list[bytes]]]:
-    for entry, flat in entries:
-        yield entry, flat or []
+    return [(stream, [(entry, Fields(flat or ())) for entry, flat in entries]) for stream, entries in answer or ()]
 
 
 def message_of(entry: bytes, fields: Mapping[bytes, bytes], field: str | None, prefix: str, deliveries: int) -> Message:

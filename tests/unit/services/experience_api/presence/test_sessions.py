@@ -4,7 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from services.experience_api.presence.sessions import CHANNEL, Noted, guarded
+from services.experience_api.presence.sessions import Noted, guarded
+from services.experience_api.stream.control_events import PRESENCE_CHANNEL
 from shared.events.event import decode, validate
 from shared.events.headers import CONTENT_TYPE, PROVENANCE, unpack_provenance
 
@@ -20,7 +21,7 @@ def noted(kind: str, connection: UUID = CONNECTION) -> Noted:
 @pytest.mark.parametrize("kind", ["came", "left"])
 def test_what_was_noted_becomes_an_event(kind: str) -> None:
     (record,) = guarded(noted(kind)).records
-    assert record.key == CHANNEL.encode()
+    assert record.key == PRESENCE_CHANNEL.encode()
     validate(decode(record.value or b""))
     assert json.loads(record.value or b"") == {
         "specversion": "1.0",
