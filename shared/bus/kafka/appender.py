@@ -39,8 +39,10 @@ class KafkaAppender:
 
     async def close(self) -> None:
         """Fail the calls that wait, and close the connections."""
-        await self.rounds.close()
-        await self._connections.close()
+        try:
+            await self.rounds.close()
+        finally:
+            await self._connections.close()
 
     async def _append_round(self, calls: list[Call]) -> None:
         deadline = self._cluster.clock.monotonic() + self._cluster.options.delivery_timeout
@@ -112,11 +114,10 @@ async def append_to_each(cluster: Cluster, topic: str, record: Outgoing, partiti
 async def kafka_appender(cluster: Cluster) -> AsyncIterator[KafkaAppender]:
     """Append for as long as the context lasts."""
     appender = KafkaAppender(cluster)
-    async with Tasks() as tasks:
-        tasks.keep("append to Kafka", appender.rounds.run())
-        try:
+    try:
+        async with Tasks() as tasks:
+            tasks.keep("append to Kafka", appender.rounds.run())
             yield appender
             await appender.rounds.drain()
-        finally:
-            await tasks.cancel_all()
-            await appender.close()
+    finally:
+        await appender.close()

@@ -178,8 +178,10 @@ class KafkaBus:
                     tasks.keep(f"member {member} of {group}", membership.run())
                     yield
             finally:
-                await workers.stop(workers.partitions)
-                await membership.leave()
+                try:
+                    await workers.stop(workers.partitions)
+                finally:
+                    await membership.leave()
 
 
 @contextlib.asynccontextmanager

@@ -98,11 +98,11 @@ async def kafka_reader(
 ) -> AsyncIterator[KafkaReader]:
     """Read for as long as the context lasts; for `epochs` and `max_bytes` see `Fetcher`."""
     await cluster.topic(topic)
-    async with Tasks() as tasks:
-        fetcher = Fetcher(cluster, topic, positions, tasks, epochs=epochs, max_bytes=max_bytes)
-        tasks.keep(f"fetch {topic}", fetcher.run())
-        try:
+    tasks = Tasks()
+    fetcher = Fetcher(cluster, topic, positions, tasks, epochs=epochs, max_bytes=max_bytes)
+    try:
+        async with tasks:
+            tasks.keep(f"fetch {topic}", fetcher.run())
             yield KafkaReader(cluster, topic, fetcher)
-        finally:
-            await tasks.cancel_all()
-            await fetcher.close()
+    finally:
+        await fetcher.close()

@@ -62,11 +62,10 @@ class PostgresAppender:
 async def postgres_appender(pools: Pools, topics: Topics, notifier: CommitNotifier) -> AsyncIterator[PostgresAppender]:
     """Append for as long as the context lasts."""
     appender = PostgresAppender(pools, topics, notifier)
-    async with Tasks() as tasks:
-        tasks.keep("append to PostgreSQL", appender.rounds.run())
-        try:
+    try:
+        async with Tasks() as tasks:
+            tasks.keep("append to PostgreSQL", appender.rounds.run())
             yield appender
             await appender.rounds.drain()
-        finally:
-            await tasks.cancel_all()
-            await appender.rounds.close()
+    finally:
+        await appender.rounds.close()

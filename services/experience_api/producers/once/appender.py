@@ -99,15 +99,14 @@ class OnceAppender:
     ) -> AsyncIterator[Self]:
         """Append for as long as the context lasts; leaving it publishes what was accepted."""
         appender = cls(bus, topic, store, node, options, new_id)
-        async with Tasks() as tasks:
-            tasks.keep("append once", appender._run())
-            tasks.keep("sweep idempotency keys", appender._sweep())
-            try:
+        try:
+            async with Tasks() as tasks:
+                tasks.keep("append once", appender._run())
+                tasks.keep("sweep idempotency keys", appender._sweep())
                 yield appender
                 await appender._rounds.drain()
-            finally:
-                await tasks.cancel_all()
-                await appender._rounds.close()
+        finally:
+            await appender._rounds.close()
 
     async def append(self, guarded: Sequence[Guarded], topic: str = "") -> int:
         """Return how many of the records are new, once all of them are published. The keys differ from each other.

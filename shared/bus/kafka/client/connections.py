@@ -30,6 +30,7 @@ class BrokerConnections:
         self._opening: dict[Broker, asyncio.Lock] = {}
         self._connecting: dict[Broker, asyncio.Timeout] = {}
         self._failed: dict[Broker, float] = {}
+        self._closed = False
 
     async def send(self, broker: Broker, request: Any) -> Any:
         """Send a request and return the response. A broker answers the requests of one connection in their order.
@@ -60,7 +61,8 @@ class BrokerConnections:
             connection.close(reason=CloseReason.SHUTDOWN)
 
     async def close(self) -> None:
-        """Close all connections; requests without a response fail."""
+        """Close all connections, for good; requests without a response fail."""
+        self._closed = True
         ending = [connection.close(reason=CloseReason.SHUTDOWN) for connection in self._open.values()]
         self._open.clear()
         await asyncio.gather(*ending)
@@ -87,6 +89,10 @@ class BrokerConnections:
                 raise
             finally:
                 self._connecting.pop(broker, None)
+            if self._closed:
+                # The task that sends was cancelled, and `asyncio.wait_for` lost that (Python 3.11).
+                connection.close(reason=CloseReason.SHUTDOWN)
+                raise KafkaConnectionError(f"the connections to {broker.host}:{broker.port} are closed")
             self._open[broker] = connection
             return connection
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
 from typing import Literal
 
@@ -54,9 +54,10 @@ class KafkaConnection:
 
     async def close(self) -> None:
         """Stop reading."""
-        await self._lag.flush()
-        for topic in self._topics.values():
-            await topic.close()
+        async with AsyncExitStack() as closing:
+            for topic in self._topics.values():
+                closing.push_async_callback(topic.close)
+            await self._lag.flush()
 
     async def receive(self, limit: int, max_bytes: int) -> Received:
         """Return what was fetched; see `Connection`."""

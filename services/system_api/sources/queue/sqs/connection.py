@@ -55,11 +55,13 @@ class SqsConnection:
         """
         self._closing = True
         self._room.set()
-        await cancelled(self._hiding)
-        await self._release()
-        draining = started(f"drain requests to {self._options.in_words}", self._drain())
-        _draining.add(draining)
-        draining.add_done_callback(_draining.discard)
+        try:
+            await cancelled(self._hiding)
+            await self._release()
+        finally:
+            draining = started(f"drain requests to {self._options.in_words}", self._drain())
+            _draining.add(draining)
+            draining.add_done_callback(_draining.discard)
 
     async def receive(self, limit: int, max_bytes: int) -> Received:
         """Return what waits; see `Connection`."""
