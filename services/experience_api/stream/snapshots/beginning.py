@@ -15,6 +15,9 @@ from services.experience_api.wire.snapshot_cursor import START, SnapshotCursor, 
 from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 
+COPIED_AGAIN = "the latest events are being copied again"
+OTHERS_REQUESTED = "other channels or filters were requested"
+"""Why a snapshot begins again: it lacks what was not requested before."""
 _VIEW_FOR = 1.0
 """Seconds for which many connections that begin at once share what was read of the positions."""
 
@@ -111,9 +114,9 @@ class Beginnings:
     async def _lost(self, cursor: SnapshotCursor, interest: Interest, view: View) -> str:
         """Return why a snapshot cannot go on; empty if it can."""
         if cursor.interest != digest_of(interest) and cursor.place != START:
-            return "other channels or filters were requested"
+            return OTHERS_REQUESTED
         if any(map(int.__gt__, cursor.vector, view.positions)):
-            return "the latest events are being copied again"
+            return COPIED_AGAIN
         if any(map(int.__lt__, cursor.vector, self._history.tail)):
             earliest = await self._log_reader.earliest()
             if any(offset < earliest[partition] for partition, offset in enumerate(cursor.vector)):

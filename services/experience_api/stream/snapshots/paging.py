@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from services.experience_api.hub.audience import Interest
+from services.experience_api.hub.patterns import covers
 from services.experience_api.latest.ranges import ChannelRange, ranges_of
 from services.experience_api.latest.view import Page, Row, View
 from services.experience_api.wire.cursor import CursorCodec, Vector
@@ -54,11 +55,34 @@ class Paging:
     def __post_init__(self) -> None:
         self.select(self.interest)
 
-    def select(self, interest: Interest) -> None:
-        """Receive other channels, or other events of them, from the place on."""
+    def select(self, interest: Interest) -> bool:
+        """Receive other channels, or other events of them, from the place on.
+
+        Returns False if the snapshot has to begin again, because what lies before the place would be missing. Its
+        cursor is the one before every subject then.
+        """
+        complete = not self._lacks(interest)
+        if not complete:
+            self.place = START
         self.interest = interest
         self._left = [each for each in ranges_of(interest.patterns) if each.high > self.place.channel]
         self._encoder = SnapshotEncoder(self.codec, self.vector, digest_of(interest))
+        return complete
+
+    def _lacks(self, interest: Interest) -> bool:
+        """Return whether an interest has events before the place that were not sent."""
+        if not self.place.channel:
+            return False
+        before = self.interest
+        names = frozenset(before.patterns)
+        wildcards = [name for name in names if "*" in name]  # few: names are looked up, these are tried one by one
+        for pattern in interest.patterns:
+            (within,) = ranges_of([pattern])
+            passed = {None, interest.filters.get(pattern)}
+            sent = (name for name in (pattern, *wildcards) if name in names and covers(name, pattern))
+            if within.low <= self.place.channel and not any(before.filters.get(name) in passed for name in sent):
+                return True
+        return False
 
     @property
     def cursor(self) -> bytes:

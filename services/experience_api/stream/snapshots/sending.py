@@ -19,7 +19,7 @@ from services.experience_api.stream.catching_up.resubscribing import Resubscript
 from services.experience_api.stream.control_events import ControlEvents, SnapshotBegins
 from services.experience_api.stream.history import History
 from services.experience_api.stream.replay import Replay
-from services.experience_api.stream.snapshots.beginning import Beginnings
+from services.experience_api.stream.snapshots.beginning import COPIED_AGAIN, OTHERS_REQUESTED, Beginnings
 from services.experience_api.stream.snapshots.paging import Paging, Wanted
 from services.experience_api.wire.cursor import Vector
 from services.experience_api.wire.snapshot_cursor import BEGUN, START, SnapshotCursor
@@ -165,25 +165,29 @@ class Snapshots:
             if paging.place == START:
                 paging.place = BEGUN
                 await self._control(connection, running, self._begins(connection, running, paging, reason), paging)
-            if await self._pages(connection, running, paging):
+            reason = await self._pages(connection, running, paging)
+            if not reason:
                 return
-            reason = "the latest events are being copied again"
             view = await self._available(partial(self.beginnings.view, newer=True))
             cursor = SnapshotCursor(view.positions, b"", START)
 
-    async def _pages(self, connection: Connection, running: _Running, paging: Paging) -> bool:
-        """Write the pages that are left, and that nothing is; return False if the snapshot has to begin again."""
+    async def _pages(self, connection: Connection, running: _Running, paging: Paging) -> str:
+        """Write the pages that are left, and that nothing is; return why the snapshot has to begin again, if it has."""
         while paging.wanted is not None:
             await self._writer.drained(connection)
+            complete = True
             for change in running.changes:
-                paging.select(change.interest)
+                complete = paging.select(change.interest) and complete
                 self._make(connection, change, paging.cursor)
+                running.cursor = paging.cursor
             running.changes.clear()
+            if not complete:
+                return OTHERS_REQUESTED
             if (wanted := paging.wanted) is None:
                 break
             frames = await self._available(partial(self._frames, paging, wanted))
             if frames is None:
-                return False
+                return COPIED_AGAIN
             if frames:
                 self.counts.events += len(frames)
                 reach("snapshot.read")
@@ -192,7 +196,7 @@ class Snapshots:
                 running.cursor = paging.cursor
         end = self._control_events.snapshot_ends(connection.subscriber, running.restarts, paging.count, paging.cursor)
         await self._control(connection, running, end, paging)
-        return True
+        return ""
 
     async def _control(self, connection: Connection, running: _Running, frame: bytes, paging: Paging) -> None:
         await self._writer.write(connection, running.replay, [frame], [frame])

@@ -1,7 +1,7 @@
 """A replica that sends snapshots, on a bus and a table in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import uuid4
@@ -100,9 +100,11 @@ class Replica:
         for batch in self.encoder.batches(self._records[self.history.head[0] :]):
             self.broadcast.deliver(batch)
 
-    def connect(self, cursor: str, transport: FakeTransport, **subscriber: float) -> Connection:
+    def connect(
+        self, cursor: str, transport: FakeTransport, filters: Mapping[str, str] | None = None, **subscriber: float
+    ) -> Connection:
         one = connection(transport, on_detach=self.broadcast.remove, limit=262_144)
-        interest = interest_in(["a"], conflate=subscriber.get("conflate", 0.0))
+        interest = interest_in(["a"], filters or {}, conflate=subscriber.get("conflate", 0.0))
         one.subscriber = Subscriber(uuid4(), "client", interest)
         self.hub.add(one)
         self.broadcast.start(one, cursor)

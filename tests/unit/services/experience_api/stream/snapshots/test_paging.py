@@ -6,6 +6,7 @@ from itertools import chain
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,6 +163,40 @@ def test_other_channels_are_received_from_the_place_on() -> None:
     paging.select(interest_in([]))
     assert paging.wanted is None
     assert paging.cursor == CODEC.encode(VIEW.positions)
+
+
+MORE_THAN_TEN = {"x.*": "total > 10"}
+
+
+@pytest.mark.parametrize(
+    ("place", "patterns", "filters", "complete"),
+    [
+        ("c", ["b", "c"], {}, True),
+        ("c", ["b", "z"], {}, True),
+        ("c", ["c"], {"c": "total > 1"}, True),
+        ("c", ["b", "x.*"], {}, True),
+        ("c", ["a", "b"], {}, False),
+        ("c", ["**"], {}, False),
+        ("x.y", ["x.*"], MORE_THAN_TEN, True),
+        ("x.y", ["x.a"], {"x.a": "total > 10"}, True),
+        ("x.y", ["x.z"], {}, True),
+        ("x.y", ["x.*"], {}, False),
+        ("x.y", ["x.a"], {}, False),
+    ],
+)
+def test_it_goes_on_where_all_that_is_asked_for_was_sent_and_begins_again_otherwise(
+    place: str, patterns: list[str], filters: dict[str, str], complete: bool
+) -> None:
+    paging = Paging(CODEC, VIEW, VIEW.positions, interest_in(["b", "c", "x.*"], MORE_THAN_TEN))
+    assert paging.select(interest_in(["a", "b", "c", "x.*"], MORE_THAN_TEN)), "nothing was sent"
+    paging = Paging(CODEC, VIEW, VIEW.positions, interest_in(["b", "c", "x.*"], MORE_THAN_TEN))
+    frames(paging, row(place))
+    assert paging.select(interest_in(patterns, filters)) is complete
+    assert paging.place.channel == (place if complete else "")
+    if not complete:
+        found = read_cursor(CODEC, paging.cursor.decode())
+        assert isinstance(found, SnapshotCursor)
+        assert (found.place, found.interest) == (START, digest_of(paging.interest)), "a connection that resumes, too"
 
 
 def test_a_page_of_another_version_does_not_fit() -> None:

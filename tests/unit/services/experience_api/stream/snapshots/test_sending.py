@@ -117,6 +117,29 @@ async def test_a_change_of_channels_holds_from_the_next_page_on(replica: Replica
     assert len(texts(transport)) == 4
 
 
+async def test_a_channel_that_is_added_before_the_place_has_its_whole_snapshot(replica: Replica) -> None:
+    await replica.publish("1", "2", "3", "4", "5")
+    transport = FakeTransport()
+    connection = replica.connect(await replica.begin(), transport, filters={"a": "$event.subject != '1'"})
+
+    def change() -> None:
+        _ = replica.broadcast.subscribe(connection, interest_in(["a"]), "requested")
+
+    replica.latest.on_page[1] = change
+    await replica.until_done()
+    found = texts(transport)
+    again = found.index("begin other channels or filters were requested")
+    assert found[again - 1] == "trelay.subscribed"
+    assert found[-1] == "end 5"
+    assert sorted(found[again + 1 : -1]) == ["0", "1", "2", "3", "4"]
+    cursor = events(transport.sent)[again - 1]["cursor"]
+    resumed = FakeTransport()
+    replica.connect(cursor, resumed)
+    await replica.until_done()
+    assert texts(resumed)[1] == "begin", "what stores the cursor of the change resumes before every subject"
+    assert texts(resumed)[-1] == "end 5"
+
+
 async def test_a_change_at_the_end_of_a_snapshot_holds_from_the_stream_on(replica: Replica) -> None:
     await replica.publish("1", "2")
     transport = FakeTransport()
