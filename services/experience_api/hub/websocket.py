@@ -5,6 +5,7 @@ import logging
 import zlib
 from typing import Protocol
 
+import msgspec
 from aiohttp import WSMsgType, web
 from multidict import CIMultiDict
 
@@ -32,6 +33,20 @@ _UNLIMITED = 86_400.0
 _CONTROL = (WSMsgType.PING, WSMsgType.PONG)
 CLIENT_HEARTBEAT = '{"type":"trelay.heartbeat"}'
 """A text message by which a script shows that it lives, and finds out whether it does: it cannot send pings."""
+_HEARTBEAT_LIMIT = 64
+"""Characters of it, with the spaces and line feeds that some libraries write."""
+
+
+def is_heartbeat(text: str) -> bool:
+    """Return whether a message is `CLIENT_HEARTBEAT`, however its JSON is written."""
+    if text == CLIENT_HEARTBEAT:
+        return True
+    if len(text) > _HEARTBEAT_LIMIT or "trelay.heartbeat" not in text:
+        return False
+    try:
+        return bool(msgspec.json.decode(text) == {"type": "trelay.heartbeat"})
+    except (msgspec.DecodeError, UnicodeError):
+        return False
 
 
 class MessageHandler(Protocol):
@@ -147,7 +162,7 @@ class Socket(web.WebSocketResponse):
             return
         finally:
             connection.end_wait()
-        beat = message.type is WSMsgType.TEXT and message.data == CLIENT_HEARTBEAT
+        beat = message.type is WSMsgType.TEXT and is_heartbeat(message.data)
         if (beat or message.type in _CONTROL or not message.data) and connection.count_empty_frame():
             subscriber = connection.subscriber
             logger.warning(

@@ -140,8 +140,12 @@ class TestEventStreams:
             await deployment.until_no_connection()
             async with replica.connect(token, path="/ws/publish?heartbeat=event") as subscription:
                 await subscription.until("trelay.heartbeat")
-                await subscription.socket.send_str('{"type":"trelay.heartbeat"}')
-                await subscription.until("trelay.heartbeat")
+                for space in ("", " ", "\n\t"):
+                    text = f'{{{space}"type":{space}"trelay.heartbeat"{space}}}'
+                    await subscription.socket.send_str(text)
+                    await subscription.until("trelay.heartbeat")
+                await subscription.socket.send_str('{"type": "trelay.heartbeat", "data": 1}')
+                assert (await subscription.closed())[0] == 4500, "it says more than that the client lives"
 
 
 class TestLongPolling:
