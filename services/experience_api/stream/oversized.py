@@ -4,39 +4,45 @@ A client whose library accepts smaller messages than an event fails at that even
 second time, it is told which event that is and how to skip it.
 """
 
+import hashlib
 from collections import OrderedDict
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 TOO_BIG = 1009
 """The code with which a peer refuses a message (RFC 6455, 7.4.1)."""
 _TOLD_AFTER = 2
-_CLIENTS = 10_000
+_PLACES = 10_000
 LARGE = 65_536
 """Bytes: no library in use refuses a smaller message by itself."""
 
 
-class _Failed(NamedTuple):
-    cursor: str
-    times: int
+class _Place(NamedTuple):
+    """Where a connection of a client began. Each instance of an application has a place of its own."""
+
+    client_id: str
+    digest: bytes
+    """Of the cursor, which a client may make long."""
+
+    @classmethod
+    def of(cls, client_id: str, cursor: str) -> Self:
+        return cls(client_id, hashlib.blake2s(cursor.encode(errors="replace"), digest_size=16).digest())
 
 
 class OversizedEvents:
-    """The clients of one replica that could not take an event."""
+    """The connections of one replica that ended at an event that their clients could not take."""
 
     def __init__(self) -> None:
-        self._failed: OrderedDict[str, _Failed] = OrderedDict()
+        self._failed: OrderedDict[_Place, int] = OrderedDict()
 
     def ended(self, client_id: str, cursor: str | None, peer_code: int | None) -> None:
         """Note how a connection ended. `cursor` is where it began, `peer_code` the code that the peer sent."""
         if peer_code != TOO_BIG or cursor is None:
             return
-        before = self._failed.pop(client_id, None)
-        times = before.times if before is not None and before.cursor == cursor else 0
-        self._failed[client_id] = _Failed(cursor, times + 1)
-        if len(self._failed) > _CLIENTS:
+        place = _Place.of(client_id, cursor)
+        self._failed[place] = self._failed.pop(place, 0) + 1
+        if len(self._failed) > _PLACES:
             self._failed.popitem(last=False)
 
     def tells(self, client_id: str, cursor: str | None) -> bool:
         """Return whether a connection of the client that begins at a cursor is told of large events."""
-        failed = self._failed.get(client_id)
-        return failed is not None and failed.cursor == cursor and failed.times >= _TOLD_AFTER
+        return cursor is not None and self._failed.get(_Place.of(client_id, cursor), 0) >= _TOLD_AFTER

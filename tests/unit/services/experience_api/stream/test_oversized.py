@@ -11,13 +11,23 @@ def test_a_client_is_told_after_the_second_failure_at_one_place() -> None:
     assert not events.tells("other", "C")
 
 
-def test_a_failure_at_another_place_begins_anew() -> None:
+def test_each_place_counts_for_itself() -> None:
+    """Two instances of an application fail in turns, each at its own cursor."""
     events = OversizedEvents()
-    for cursor in ("C", "D", "C"):
+    for cursor in ("C", "D"):
         events.ended("demo", cursor, 1009)
     assert not events.tells("demo", "C")
-    events.ended("demo", "C", 1009)
-    assert events.tells("demo", "C")
+    assert not events.tells("demo", "D")
+    for cursor in ("C", "D"):
+        events.ended("demo", cursor, 1009)
+        assert events.tells("demo", cursor)
+
+
+def test_a_cursor_may_be_any_text() -> None:
+    events = OversizedEvents()
+    for _ in range(2):
+        events.ended("demo", "\udc80", 1009)
+    assert events.tells("demo", "\udc80")
 
 
 def test_other_endings_do_not_count() -> None:
