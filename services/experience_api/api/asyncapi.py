@@ -3,7 +3,7 @@
 from typing import Any
 
 from services.experience_api.api import schemas
-from services.experience_api.api.operations import SECURITY
+from services.experience_api.api.operations import SECURITY, stream_parameters
 from services.experience_api.hub import close_codes
 from services.experience_api.stream import control_events
 from shared.bus.topics import TopicsOptions
@@ -86,6 +86,40 @@ _CONTROL = {
     ),
 }
 _MEDIA = "application/cloudevents+json"
+_JSON = "application/json"
+_MESSAGE_ID: Schema = {"type": "string", "pattern": "^[!-~]{1,255}$"}
+_CONTENT: dict[str, Schema] = {
+    "data": {"description": "Any JSON."},
+    "data_base64": {"type": "string", "contentEncoding": "base64"},
+}
+
+
+def _sent(kind: str, members: dict[str, Schema], **more: Any) -> Schema:
+    """Return the schema of a message that the service tells from others by its type."""
+    found = object_of({"type": {"const": kind}, **members})
+    return {**found, "additionalProperties": False, **more}
+
+
+_RECEIVED: dict[str, dict[str, Any]] = {
+    "heartbeat_answer": {
+        "contentType": _JSON,
+        "summary": "Shows that the client lives. With `heartbeat=answer` it answers each `trelay.heartbeat`.",
+        "payload": _sent(control_events.HEARTBEAT, {}),
+    },
+    "message": {
+        "contentType": _JSON,
+        "summary": "A message of a client that may send, with an id: it is stored once, however often it is sent.",
+        "payload": {
+            "oneOf": [_sent("trelay.message", {"id": _MESSAGE_ID, name: each}) for name, each in _CONTENT.items()]
+        },
+    },
+    "inbound": {"summary": "Another message of a client that may send: any text or bytes."},
+}
+"""What clients send, by name."""
+
+
+_QUERY: Schema = {"type": "object", "properties": stream_parameters(), "additionalProperties": False}
+"""The parameters of an upgrade; a ticket is among the security schemes."""
 
 
 def asyncapi(topics: TopicsOptions) -> dict[str, Any]:
@@ -100,8 +134,8 @@ def asyncapi(topics: TopicsOptions) -> dict[str, Any]:
         "summary": "An event on the bus: the value of a record.",
         "payload": schemas.EVENT,
     }
-    messages["inbound"] = {"summary": "A message of a client that may send: any text or bytes."}
-    stream = [name for name in messages if name != "record"]
+    delivered = [name for name in messages if name != "record"]
+    messages.update(_RECEIVED)
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -114,7 +148,8 @@ def asyncapi(topics: TopicsOptions) -> dict[str, Any]:
             "stream": {
                 "address": "/ws/publish",
                 "summary": "The stream of a subscriber, by WebSocket; `/sse/publish` has the same events.",
-                "messages": _references(stream),
+                "messages": _references([*delivered, *_RECEIVED]),
+                "bindings": {"ws": {"method": "GET", "query": _QUERY, "bindingVersion": "0.1.0"}},
                 "x-close-codes": [
                     {"code": each.code, "reason": each.name, "reconnect": each.reconnect} for each in close_codes.ALL
                 ],
@@ -122,8 +157,8 @@ def asyncapi(topics: TopicsOptions) -> dict[str, Any]:
             **{name: _topic(topic, said, message) for name, topic, said, message in _topics(topics)},
         },
         "operations": {
-            "deliver": _operation("send", "stream", [name for name in stream if name != "inbound"], secured=True),
-            "send": _operation("receive", "stream", ["inbound"], secured=True),
+            "deliver": _operation("send", "stream", delivered, secured=True),
+            "send": _operation("receive", "stream", list(_RECEIVED), secured=True),
             **{f"publish{name.title()}": _operation("send", name, ["record"]) for name, *_ in _topics(topics)},
         },
         "components": {"messages": messages, "securitySchemes": {"token": _bearer()}},

@@ -55,13 +55,39 @@ _SAID = {
     "cursor": "The cursor of the last event that was processed: the stream resumes after it.",
     "since": "Where the stream begins without a cursor: `earliest`, a duration such as `15m`, or an RFC 3339 time.",
     "snapshot": "`true` to get the latest event of each subject first, unless the stream resumes from a cursor.",
-    "watermarks": "Seconds, such as `10s`, to get watermarks: up to when each source has been read. Not for `/events`.",
+    "watermarks": "Seconds, such as `10s`, to get watermarks: up to when each source has been read.",
     "heartbeat": "`event` to get heartbeats as events, which scripts can see; `answer` to answer them, too.",
 }
-_STREAM_PARAMETERS = [
-    *(query(name, _SAID.get(name, "")) for name in PARAMETERS if name != "ticket"),
-    header("Last-Event-ID", "As `cursor`, which it comes before. Browsers send it."),
-]
+_VALUES: dict[str, Schema] = {
+    "snapshot": {"enum": ["", "true", "false"]},
+    "heartbeat": {"enum": ["", "event", "answer"]},
+}
+_LAST_EVENT = header("Last-Event-ID", "As `cursor`, which it comes before. Browsers send it.")
+_ONE_WAY: Schema = {"enum": ["", "event"]}
+"""Heartbeats on a response, over which a client cannot answer them."""
+
+
+def stream_parameters() -> dict[str, Schema]:
+    """Return the query parameters of a WebSocket, as schemas by name."""
+    return {
+        name: {"type": "string", **_VALUES.get(name, {}), "description": _SAID[name]}
+        for name in PARAMETERS
+        if name != "ticket"
+    }
+
+
+def _stream_queries(without: str = "", **schemas: Schema) -> list[Schema]:
+    """Return the parameters of an endpoint; `schemas` are those that differ from the ones of a WebSocket."""
+    return [
+        *(
+            query(name, _SAID[name], {"type": "string", **schemas.get(name, _VALUES.get(name, {}))})
+            for name in stream_parameters()
+            if name != without
+        ),
+        _LAST_EVENT,
+    ]
+
+
 _TEXT: Schema = {"type": "string"}
 _PUSHED = {
     "application/cloudevents+json": schemas.PUSHED,
@@ -110,24 +136,27 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         responses={200: ("What the connection receives from now on", {JSON: schemas.SUBSCRIPTION})},
         problems=(
             *_TOKEN,
+            refusals.TICKET_REFUSED,
             refusals.CHANNEL_NOT_PERMITTED,
             refusals.NOT_CONNECTED,
             refusals.TOO_SLOW,
             refusals.TOO_LARGE,
         ),
-        security=("token",),
+        security=("token", "ticket"),
     ),
     ("GET", "/ws/publish"): Operation(
         "Subscribe by WebSocket",
         "RFC 6455, subprotocol `cloudevents.json`. The AsyncAPI document describes the messages and the close codes.",
-        parameters=_STREAM_PARAMETERS,
+        parameters=_stream_queries(),
         responses={101: ("The stream begins", {})},
         problems=(*_STREAM, refusals.UPGRADE_REQUIRED),
         security=("token", "ticket"),
     ),
     ("GET", "/sse/publish"): Operation(
         "Subscribe by server-sent events",
-        parameters=_STREAM_PARAMETERS,
+        "`data` of an entry is an event, as the AsyncAPI document describes it, and `id` its cursor. The last entry "
+        "has the type `trelay.closed`, and tells why the stream ends with `code`, `reason` and perhaps `wait`.",
+        parameters=_stream_queries(heartbeat=_ONE_WAY),
         responses={200: ("The stream", {"text/event-stream": _TEXT})},
         problems=_STREAM,
         security=("token", "ticket"),
@@ -135,7 +164,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/events"): Operation(
         "Subscribe by long polling",
         parameters=[
-            *_STREAM_PARAMETERS,
+            *_stream_queries("watermarks", heartbeat=_ONE_WAY),
             query("wait", "Seconds to wait for events.", {"type": "number", "minimum": 0, "maximum": 60}),
         ],
         responses={200: ("The next events, none if there were none in time", {JSON: schemas.BATCH})},

@@ -6,7 +6,7 @@ from services.experience_api.hub import patterns
 from shared.events.attributes import INTEGERS, NAME_PATTERN, UNREADABLE
 from shared.events.event import CHANNEL_LIMIT, CHANNEL_PATTERN, TRACEPARENT_PATTERN
 from shared.expression.bounded import LONGEST
-from shared.http.openapi.document import Schema, object_of, or_null
+from shared.http.openapi.document import Schema, object_of, or_null, with_optional
 
 PLAIN_TEXT: Schema = {"type": "string", "minLength": 1, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]+$"}
 """Without control characters."""
@@ -142,9 +142,28 @@ SUBSCRIPTION_CHANGE: Schema = {
         {"properties": {"channels": _NULL, "subscribe": {"minItems": 1}}, "required": ["subscribe"]},
         {"properties": {"channels": _NULL, "unsubscribe": {"minItems": 1}}, "required": ["unsubscribe"]},
         {"properties": {"channels": _NULL, "filters": {"minProperties": 1}}, "required": ["filters"]},
+        {"properties": {"channels": _NULL}, "required": ["conflate"]},
     ],
 }
 
 SUBSCRIPTION = object_of({"channels": _CHANNELS, "cursor": {**CURSOR, "type": ["string", "null"]}})
 
-BATCH = object_of({"cursor": CURSOR, "events": {"type": "array", "items": {"type": "object"}}})
+BATCH = with_optional(
+    object_of(
+        {
+            "cursor": {**CURSOR, "description": "Where the next request resumes."},
+            "events": {
+                "type": "array",
+                "description": "Events and control events, as the AsyncAPI document describes them.",
+                "items": EVENT,
+            },
+        }
+    ),
+    {
+        "closed": {
+            **object_of({"code": {"type": "integer"}, "reason": {"type": "string"}}),
+            "description": "Why the service has ended the request, as in a Close frame; absent if it was answered in "
+            "the usual way.",
+        }
+    },
+)

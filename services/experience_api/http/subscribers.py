@@ -132,10 +132,11 @@ class SubscriberRoutes:
 
     async def _subscribe(self, request: web.Request) -> web.StreamResponse:
         self._pages.check(request)
-        found = await self._handshake.get().subscribe(request.headers, partial(_body, request), self._origin(request))
+        body, origin = partial(_body, request), self._origin(request)
+        found = await self._handshake.get().subscribe(request.headers, request.query, body, origin)
         self._subscriptions.accepted()
-        body = {"channels": found.channels, "cursor": found.cursor or None}
-        return web.Response(body=json.dumps(body).encode(), content_type="application/json", headers=UNCACHED)
+        made = {"channels": found.channels, "cursor": found.cursor or None}
+        return web.Response(body=json.dumps(made).encode(), content_type="application/json", headers=UNCACHED)
 
     @asynccontextmanager
     async def _admitted(self, request: web.Request, *more: str) -> AsyncIterator[ConnectionSlot]:

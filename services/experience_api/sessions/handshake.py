@@ -74,8 +74,7 @@ class Handshake:
                 with of_genuine(claims.client_id):
                     attempt.proven(_lane(claims), self._clock.monotonic())
                     requested = read_requested(headers, query, more, now=self._clock.time())
-                    if ticket is not None and not await self._tickets.use_ticket(ticket):
-                        raise Refused(TICKET_REFUSED, "the ticket was used before")
+                    await self._use(ticket)
                     slot, claim = await self._slot(stack, self._connections.slot(claims, origin, gone))
                     wanted = wanted_of(requested.channels, requested.filters, requested.conflate)
                     slot.admit(claim, wanted, partial(_subscriber, claim, requested))
@@ -100,21 +99,26 @@ class Handshake:
         return self._tokens.issue_ticket(claims, page, self._clock.time())
 
     async def subscribe(
-        self, headers: MultiMapping[str], read_body: Callable[[], Awaitable[bytes]], origin: Origin
+        self,
+        headers: MultiMapping[str],
+        query: MultiMapping[str],
+        read_body: Callable[[], Awaitable[bytes]],
+        origin: Origin,
     ) -> Subscribed:
-        """Change what a connection receives, for the holder of a token of its client; return what holds from when on.
+        """Change what a connection receives, for the holder of a token or a ticket of its client.
 
-        The body is read once the token is found to be genuine.
+        Returns what it receives from when on. The body is read once the token is found to be genuine, and a ticket is
+        used once the body is found to be valid.
 
         Raises:
             Refused: the token is not valid, there is no such connection, or the change is not permitted.
             Unavailable: the registry does not answer.
         """
         with self._admission.attempt(origin.budget_key, self._clock.monotonic()) as attempt:
-            carried = read_token(headers)
-            claims = self._tokens.read(carried.token, carried.client_id)
+            claims, ticket = self._read(headers, query)
             attempt.proven(_lane(claims), self._clock.monotonic())
             change = read_change(await read_body())
+            await self._use(ticket)
             await self._connections.check(claims)
             found = await self._connections.subscriptions.change(claims.client_id, change)
             attempt.succeeded(self._clock.monotonic())
@@ -127,6 +131,10 @@ class Handshake:
             return found.claims, found.ticket_hash
         carried = read_token(headers)
         return self._tokens.read(carried.token, carried.client_id), None
+
+    async def _use(self, ticket: bytes | None) -> None:
+        if ticket is not None and not await self._tickets.use_ticket(ticket):
+            raise Refused(TICKET_REFUSED, "the ticket was used before")
 
     async def _slot(
         self, stack: AsyncExitStack, opening: AbstractAsyncContextManager[ConnectionSlot]

@@ -22,6 +22,11 @@ async def changed(client: ReplicaClient, token: str, connection: str, **fields: 
     return await client.request("POST", "/subscriptions", JSON | {"Authorization": f"Bearer {token}"}, body)
 
 
+async def ticket_of(client: ReplicaClient, token: str) -> str:
+    response = await client.request("POST", "/tickets", {"Authorization": f"Bearer {token}"})
+    return str(response.json["ticket"])
+
+
 async def begun(subscription: Subscription) -> str:
     """Return the id of the connection."""
     return str((await subscription.next())["data"]["connection"])
@@ -84,6 +89,25 @@ async def test_a_connection_that_catches_up_changes_without_loss(deployment: Dep
             others = [each["data"]["number"] for each in found if each.get("channel") == "b"]
             assert others == list(range(201))[-len(others) :]
             assert all(each.get("channel") != "b" for each in found[:told])
+
+
+async def test_a_page_changes_its_connection_with_a_ticket(deployment: Deployment) -> None:
+    async with deployment.replica() as one, deployment.replica() as two:
+        secret = await add_client(one.registry, "shop")
+        token, other = await one.register(), await one.register("shop", secret)
+        async with one.connect(token, path="/ws/publish?channels=a") as subscription:
+            connection = await begun(subscription)
+            ticket, foreign = await ticket_of(one, token), await ticket_of(one, other)
+            body = json.dumps({"connection": connection, "subscribe": ["b"]}).encode()
+            path = f"/subscriptions?ticket={ticket}"
+            malformed = await two.request("POST", path, JSON, b"{}")
+            assert (malformed.status, malformed.code) == (400, "malformed"), "which leaves the ticket"
+            assert (await two.request("POST", path, JSON, body)).json["channels"] == ["a", "b"]
+            assert (await subscription.next())["data"]["channels"] == ["a", "b"]
+            again = await one.request("POST", path, JSON, body)
+            assert (again.status, again.code) == (401, "ticket-refused")
+            refused = await one.request("POST", f"/subscriptions?ticket={foreign}", JSON, body)
+            assert (refused.status, refused.code) == (404, "not-connected")
 
 
 async def test_changes_that_cannot_be_made_are_refused(deployment: Deployment) -> None:

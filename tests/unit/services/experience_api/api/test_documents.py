@@ -11,6 +11,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from services.experience_api import refusals
 from services.experience_api.api.documents import files
 from services.experience_api.api.operations import OPERATIONS
+from services.experience_api.api.schemas import BATCH, SUBSCRIPTION_CHANGE
+from services.experience_api.refusals import Refused
+from services.experience_api.sessions.changes import read_change
 from tests.integration.services.experience_api.producers import in_memory
 
 OPENAPI, ASYNCAPI = (json.loads(text) for text in files().values())
@@ -99,3 +102,54 @@ def check(document: Any, path: str, method: str, status: int, body: Any) -> None
     response = document["paths"][path][method]["responses"][str(status)]
     (content,) = response["content"].values()
     jsonschema.validate(body, {**content["schema"], "components": document["components"]})
+
+
+CONNECTION = "0b0e1a52-6c3f-4f0e-9d56-3f1c8a2b7e10"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"subscribe": ["a"]},
+        {"unsubscribe": ["a"]},
+        {"subscribe": [], "unsubscribe": ["a"]},
+        {"channels": []},
+        {"channels": ["a"], "filters": {"a": "x > 1"}, "conflate": "1s"},
+        {"channels": None, "subscribe": ["a"], "filters": {"a": None}},
+        {"filters": {"a": None}},
+        {"conflate": "500ms"},
+        {"conflate": None},
+        {"conflate": "2s", "filters": {}},
+    ],
+)
+def test_a_change_of_channels_that_is_accepted_is_described(change: dict[str, Any]) -> None:
+    body = {"connection": CONNECTION, **change}
+    jsonschema.validate(body, SUBSCRIPTION_CHANGE)
+    read_change(json.dumps(body).encode())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"filters": {}},
+        {"subscribe": []},
+        {"channels": None},
+        {"channels": ["a"], "subscribe": ["b"]},
+        {"subscribe": "a"},
+        {"channel": ["a"]},
+        {"conflate": 5},
+    ],
+)
+def test_a_change_of_channels_that_is_refused_is_not_described(change: dict[str, Any]) -> None:
+    body = {"connection": CONNECTION, **change}
+    assert not jsonschema.Draft202012Validator(SUBSCRIPTION_CHANGE).is_valid(body)
+    with pytest.raises(Refused):
+        read_change(json.dumps(body).encode())
+
+
+def test_a_batch_may_say_why_the_service_has_ended_it() -> None:
+    reason = {"code": 4000, "reason": "draining; wait=2.5"}
+    jsonschema.validate({"cursor": "AQ", "events": [], "closed": reason}, BATCH)
+    assert not jsonschema.Draft202012Validator(BATCH).is_valid({"cursor": "AQ", "events": [], "closed": None})
+    assert not jsonschema.Draft202012Validator(BATCH).is_valid({"cursor": "AQ", "events": [1]})
