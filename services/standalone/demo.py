@@ -7,7 +7,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from contextlib import AbstractAsyncContextManager, aclosing, suppress
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -50,19 +50,15 @@ def _copy_missing(originals: Traversable, target: Path) -> None:
             copy.write_bytes(original.read_bytes())
 
 
-def database(dsn: str) -> ConnectionPool:
-    """Return connections to the database with the example table."""
-    return ConnectionPool(DatabaseOptions(url=dsn), size=1, purpose="demo")
+def database(dsn: str) -> AbstractAsyncContextManager[ConnectionPool]:
+    """Open connections to the database with the example table."""
+    return ConnectionPool.opened(DatabaseOptions(url=dsn), size=1, purpose="demo")
 
 
 async def make_table(dsn: str, script: str) -> None:
     """Create the example table."""
-    connections = database(dsn)
-    try:
-        async with connections.use() as connection:
-            await connection.execute(script)
-    finally:
-        connections.close()
+    async with database(dsn) as connections, connections.use() as connection:
+        await connection.execute(script)
 
 
 async def grow_feed(feed: Path, clock: Clock, rng: random.Random) -> None:
@@ -85,15 +81,12 @@ def _append(feed: Path, text: str) -> None:
 
 async def take_orders(dsn: str, clock: Clock, rng: random.Random) -> None:
     """Insert or update an order every three seconds, until cancelled."""
-    connections = database(dsn)
-    try:
+    async with database(dsn) as connections:
         while True:
             await clock.sleep(_ORDER_EVERY)
             with suppress(TrelayError, asyncpg.PostgresError):  # the next order may succeed
                 async with connections.use() as connection:
                     await _order(connection, rng)
-    finally:
-        connections.close()
 
 
 async def _order(connection: asyncpg.Connection, rng: random.Random) -> None:
