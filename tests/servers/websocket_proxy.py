@@ -4,6 +4,7 @@ Tests use it as such, and for what a server does rarely: it refuses a registrati
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -25,6 +26,10 @@ class WebSocketProxy:
         self.registrations = 0
         self.responses: list[web.Response] = []
         """To the next registrations, in place of those of the server."""
+        self.changes: list[str] = []
+        """The connections whose channels were to be changed, one for each request."""
+        self.answers: list[web.Response] = []
+        """To the next requests to change channels, in place of those of the server, which has made the change."""
         self.admits = asyncio.Event()
         """While it is not set, connections wait."""
         self.admits.set()
@@ -50,6 +55,16 @@ class WebSocketProxy:
             content = await response.read()
             kind = response.content_type
             return web.Response(status=response.status, body=content, content_type=kind, headers=headers)
+
+    async def _change(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.changes.append(str(json.loads(body)["connection"]))
+        headers = {**_passed(request), "Content-Type": "application/json"}
+        async with self._http.post(self.upstream + request.path_qs, headers=headers, data=body) as response:
+            content, kind = await response.read(), response.content_type
+        if self.answers:
+            return self.answers.pop(0)
+        return web.Response(status=response.status, body=content, content_type=kind)
 
     async def _publish(self, request: web.Request) -> web.StreamResponse:
         await self.admits.wait()
@@ -103,6 +118,7 @@ async def websocket_proxy(upstream: str) -> AsyncIterator[WebSocketProxy]:
         proxy = WebSocketProxy(upstream, http)
         app = web.Application()
         app.router.add_post("/consumers", proxy._register)
+        app.router.add_post("/subscriptions", proxy._change)
         app.router.add_get("/ws/publish", proxy._publish)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()

@@ -37,11 +37,11 @@ export class Authorization {
     const credentials = this.#credentials;
     try {
       if ("ticket" in credentials) {
-        query.set("ticket", await this.#inTime("ticket", () => credentials.ticket()));
+        query.set("ticket", await inTime("ticket", this.#signal, () => credentials.ticket()));
       } else if ("token" in credentials) {
         this.token = credentials.token;
       } else {
-        this.token ??= await this.#inTime("token", (signal) => this.#register(credentials, signal));
+        this.token ??= await inTime("token", this.#signal, (signal) => this.#register(credentials, signal));
       }
       return undefined;
     } catch (error) {
@@ -52,28 +52,6 @@ export class Authorization {
         return error.ending;
       }
       return { code: 1006, reason: describe(error) };
-    }
-  }
-
-  /** Return what `work` does, or throw if it takes too long: `fetch` waits for minutes where nothing answers. */
-  async #inTime<Result>(what: string, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
-    const ended = new AbortController();
-    let late: (error: Error) => void = () => undefined;
-    const lateness = new Promise<never>((_, reject) => {
-      late = reject;
-    });
-    const end = (reason: string): void => {
-      late(new Error(reason));
-      ended.abort(reason);
-    };
-    const stop = (): void => end(String(this.#signal.reason));
-    const timer = setTimeout(() => end(`no ${what} within ${TIMEOUT / 1000} s`), TIMEOUT);
-    this.#signal.addEventListener("abort", stop);
-    try {
-      return await Promise.race([work(ended.signal), lateness]);
-    } finally {
-      clearTimeout(timer);
-      this.#signal.removeEventListener("abort", stop);
     }
   }
 
@@ -97,6 +75,35 @@ export class Authorization {
       throw new TypeError("found no token in the response of POST /consumers");
     }
     return token;
+  }
+}
+
+/**
+ * Return what `work` does, or throw if it takes too long, or `outer` aborts: `fetch` waits for minutes where nothing
+ * answers.
+ */
+export async function inTime<Result>(
+  what: string,
+  outer: AbortSignal,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  const ended = new AbortController();
+  let late: (error: Error) => void = () => undefined;
+  const lateness = new Promise<never>((_, reject) => {
+    late = reject;
+  });
+  const end = (reason: string): void => {
+    late(new Error(reason));
+    ended.abort(reason);
+  };
+  const stop = (): void => end(String(outer.reason));
+  const timer = setTimeout(() => end(`no ${what} within ${TIMEOUT / 1000} s`), TIMEOUT);
+  outer.addEventListener("abort", stop);
+  try {
+    return await Promise.race([work(ended.signal), lateness]);
+  } finally {
+    clearTimeout(timer);
+    outer.removeEventListener("abort", stop);
   }
 }
 

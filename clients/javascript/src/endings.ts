@@ -10,6 +10,8 @@ export interface Ending {
   reason: string;
   /** The HTTP status of a refusal. */
   status?: number;
+  /** The code of a refusal. */
+  problem?: string;
   /** Seconds that the service asks to wait. */
   wait?: number;
   /** Milliseconds for which the connection was open; undefined if it never was. */

@@ -1,16 +1,21 @@
 // Subscribes to Trelay: yields every event once, across reconnections.
 
 import { Authorization } from "./authorization.js";
+import type { Changes } from "./changes.js";
+import { ask } from "./changing.js";
+import { Channels } from "./channels.js";
 import { Endings, type Ending } from "./endings.js";
 import { cursorOf, isControl, isHeartbeat, parseEvent, Repeats, type TrelayEvent } from "./events.js";
 import type { Messages } from "./messages.js";
-import { queryOf, type Options } from "./options.js";
-import { readAhead, Sender } from "./sending.js";
+import { queryOf, warnUnreadable, type Options } from "./options.js";
+import { readAhead, Sender, type Attached } from "./sending.js";
 import { memoryStore, type ResumeStore } from "./stores.js";
 import { overEventStream, overWebSocket, type Attempt, type Transport } from "./transports.js";
-import { Watch } from "./watch.js";
+import { pause, Watch } from "./watch.js";
 
 export type { Credentials } from "./authorization.js";
+export { TrelayChangeRefused, TrelayChangeUnanswered, type Filters } from "./changes.js";
+export { Channels } from "./channels.js";
 export { TrelayStopped } from "./endings.js";
 export { isControl, type TrelayEvent } from "./events.js";
 export { TrelayQueueFull, TrelayRejected, TrelayUnanswered, type Receipt } from "./messages.js";
@@ -21,8 +26,6 @@ export { fileStore, localStorageStore, memoryStore, type ResumeStore } from "./s
 const FAILED_SOCKETS = 2;
 /** The first code that the service closes with; below are those of whatever is on the path. */
 const SERVICE_CODES = 4000;
-/** Characters of a message that cannot be read, in a warning. */
-const SHOWN = 300;
 const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
 
 /**
@@ -35,10 +38,6 @@ const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
 export async function* subscribe(url: string | URL, options: Options): AsyncGenerator<TrelayEvent, void> {
   const subscription = new Subscription(url, options);
   yield* subscription.events();
-}
-
-function warnUnreadable(text: string): void {
-  console.warn(`trelay: skipping an unreadable message: ${text.slice(0, SHOWN)}`);
 }
 
 /** A message, with the connection that has received it. */
@@ -59,6 +58,7 @@ class Subscription {
   readonly #stop = new AbortController();
   readonly #signal: AbortSignal;
   readonly #messages: Messages | undefined;
+  readonly #changes: Changes | undefined;
   /** Behind the last event that was handed to the program. */
   #cursor: string | undefined;
   /** What the store holds, unless another tab has gone on. */
@@ -85,6 +85,10 @@ class Subscription {
     }
     this.#authorization = new Authorization(options.credentials, this.#base, this.#signal);
     this.#messages = options.sender === undefined ? undefined : Sender.messagesOf(options.sender);
+    this.#changes = options.channels instanceof Channels ? Channels.changesOf(options.channels) : undefined;
+    if (this.#changes !== undefined && options.filters !== undefined) {
+      throw new TypeError("filters: found beside channels that have their own; expected `new Channels(…, filters)`");
+    }
     if (this.#messages !== undefined && (options.transport === "sse" || typeof WebSocket === "undefined")) {
       throw new TypeError("found a sender without WebSockets; expected the transport `auto` or `websocket`, and Node 22");
     }
@@ -98,8 +102,8 @@ class Subscription {
    */
   async *events(): AsyncGenerator<TrelayEvent, void> {
     const received = this.#received();
-    const messages = this.#messages;
-    const found = messages === undefined ? received : this.#ahead(received, messages);
+    const parts = [this.#messages, this.#changes].filter((part) => part !== undefined);
+    const found = parts.length === 0 ? received : this.#ahead(received, parts);
     for await (const { text, event, connection } of found) {
       if (!connection.live) {
         continue;
@@ -116,9 +120,9 @@ class Subscription {
     }
   }
 
-  #ahead(received: AsyncGenerator<Received, void>, messages: Messages): AsyncGenerator<Received, void> {
+  #ahead(received: AsyncGenerator<Received, void>, parts: readonly Attached[]): AsyncGenerator<Received, void> {
     const stop = (): void => this.#stop.abort("closed");
-    return readAhead(received, messages, stop, ({ connection }) => connection.live);
+    return readAhead(received, parts, stop, ({ connection }) => connection.live);
   }
 
   async *#received(): AsyncGenerator<Received, void> {
@@ -136,7 +140,7 @@ class Subscription {
         this.#authorization.renew();
       }
       this.#options.onRetry?.(next.reason, next.pause);
-      await this.#pause(next.pause);
+      await pause(next.pause, this.#signal);
     }
   }
 
@@ -148,7 +152,10 @@ class Subscription {
       return refused;
     }
     const watch = new Watch(this.#signal);
-    watch.signal.addEventListener("abort", () => this.#messages?.disconnected());
+    watch.signal.addEventListener("abort", () => {
+      this.#messages?.disconnected();
+      this.#changes?.disconnected();
+    });
     const attempt = {
       base: this.#base,
       query,
@@ -203,11 +210,21 @@ class Subscription {
           }
           connection.expect((event.data as { heartbeat?: number } | undefined)?.heartbeat);
           this.#cursor ??= event.cursor; // the stream has begun here, even if the connection is lost at once
+          this.#change((event.data as { connection?: string }).connection, connection.signal);
+        } else if (event !== undefined) {
+          this.#changes?.received(event);
         }
         yield { text, event, connection };
       }
     } finally {
       await texts.return({ code: 1000, reason: "" });
+    }
+  }
+
+  /** Change the channels of a connection from now on. */
+  #change(id: string | undefined, signal: AbortSignal): void {
+    if (id !== undefined && !signal.aborted) {
+      this.#changes?.connected(id, signal, (body) => ask(this.#base, this.#authorization, signal, body));
     }
   }
 
@@ -277,24 +294,5 @@ class Subscription {
       default:
         return typeof WebSocket === "undefined" || this.#failedSockets >= FAILED_SOCKETS ? overEventStream : overWebSocket;
     }
-  }
-
-  /** Wait; go on at once when the browser is online again, or the signal aborts. */
-  async #pause(milliseconds: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const target = typeof window === "undefined" ? undefined : window;
-      const done = (): void => {
-        clearTimeout(timer);
-        target?.removeEventListener("online", done);
-        this.#signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, milliseconds);
-      target?.addEventListener("online", done);
-      this.#signal.addEventListener("abort", done);
-      if (this.#signal.aborted) {
-        done();
-      }
-    });
   }
 }

@@ -1,13 +1,17 @@
 // What a subscription is asked for, and its query.
 
 import type { Credentials } from "./authorization.js";
+import { Channels } from "./channels.js";
 import type { Sender } from "./sending.js";
 import type { ResumeStore } from "./stores.js";
 
+/** Characters of a message that cannot be read, in a warning. */
+const SHOWN = 300;
+
 export interface Options {
   credentials: Credentials;
-  /** Channels or patterns; all that the client may read without them. */
-  channels?: readonly string[];
+  /** Channels or patterns; all that the client may read without them. Those of `Channels` change while it runs. */
+  channels?: readonly string[] | Channels;
   /** Predicates over events, by a pattern of `channels`: `{"orders.*": "total > 100"}`. */
   filters?: Readonly<Record<string, string>>;
   /** Where the cursor is kept; in memory by default. */
@@ -41,11 +45,12 @@ export interface Options {
 /** Return the query of a connection that resumes behind the cursor; one that is no WebSocket has only one way. */
 export function queryOf(options: Options, cursor: string | undefined, oneWay: boolean): URLSearchParams {
   const query = new URLSearchParams({ heartbeat: options.answerHeartbeats === true && !oneWay ? "answer" : "event" });
-  if (options.channels !== undefined) {
-    query.set("channels", options.channels.join(","));
+  const { channels, filters } = asked(options);
+  if (channels !== undefined) {
+    query.set("channels", channels.join(","));
   }
-  if (options.filters !== undefined && Object.keys(options.filters).length > 0) {
-    query.set("filters", JSON.stringify(options.filters));
+  if (Object.keys(filters).length > 0) {
+    query.set("filters", JSON.stringify(filters));
   }
   if (options.snapshot === true) {
     query.set("snapshot", "true"); // a cursor comes before it
@@ -62,4 +67,16 @@ export function queryOf(options: Options, cursor: string | undefined, oneWay: bo
     query.set("since", options.since);
   }
   return query;
+}
+
+function asked({ channels, filters = {} }: Options): { channels?: readonly string[]; filters: object } {
+  if (channels instanceof Channels) {
+    return { channels: channels.names, filters: Channels.changesOf(channels).filters };
+  }
+  return { filters, ...(channels === undefined ? {} : { channels }) };
+}
+
+/** Report a message that cannot be read, where the program does not. */
+export function warnUnreadable(text: string): void {
+  console.warn(`trelay: skipping an unreadable message: ${text.slice(0, SHOWN)}`);
 }

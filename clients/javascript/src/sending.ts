@@ -9,6 +9,15 @@ export interface SendOptions {
   timeout?: number;
 }
 
+/** What a program gives to one subscription at a time, and may wait for. */
+export interface Attached {
+  /** Whether something has no answer yet. */
+  readonly waiting: boolean;
+  attach(onWaiting: () => void): void;
+  end(reason: string): void;
+  detach(reason: string): void;
+}
+
 const ID = /^[!-~]{1,255}$/;
 const AHEAD = 10_000;
 const ENDED = "the subscription has ended";
@@ -64,23 +73,24 @@ export class Sender {
 }
 
 /**
- * Yield what `inner` yields, and read it ahead while a message waits: its answer comes behind other events, and a lost
- * connection has to be opened again while the program is busy. Items that are not `live` any more are dropped when the
+ * Yield what `inner` yields, and read it ahead while one of `parts` waits: its answer comes behind other events, and a
+ * lost connection has to be opened again while the program is busy. Items that are not `live` any more are dropped when the
  * room is needed; the program checks again. `stop` ends `inner`.
  */
 export async function* readAhead<Item>(
   inner: AsyncGenerator<Item, void>,
-  messages: Messages,
+  parts: readonly Attached[],
   stop: () => void,
   live: (item: Item) => boolean = () => true,
 ): AsyncGenerator<Item, void> {
   const ahead: { next: Promise<IteratorResult<Item, void>>; found?: Item }[] = [];
   let reading = false;
+  const end = (reason: string): void => parts.forEach((part) => part.end(reason));
   const take = (): Promise<IteratorResult<Item, void>> => {
     const next = inner.next();
     next.then(
-      ({ done }) => done === true && messages.end(ENDED),
-      (error: unknown) => messages.end(`${ENDED}: ${(error as Error).message}`),
+      ({ done }) => done === true && end(ENDED),
+      (error: unknown) => end(`${ENDED}: ${(error as Error).message}`),
     );
     return next;
   };
@@ -97,7 +107,7 @@ export async function* readAhead<Item>(
     }
     reading = true;
     try {
-      while (messages.waiting && hasRoom()) {
+      while (parts.some(({ waiting }) => waiting) && hasRoom()) {
         const entry: (typeof ahead)[number] = { next: take() };
         ahead.push(entry);
         const { done, value } = await entry.next;
@@ -112,8 +122,12 @@ export async function* readAhead<Item>(
       reading = false;
     }
   };
-  messages.attach(() => void read());
+  const attached: Attached[] = [];
   try {
+    for (const part of parts) {
+      part.attach(() => void read());
+      attached.push(part);
+    }
     for (;;) {
       const { done, value } = await (ahead.shift()?.next ?? take());
       if (done === true) {
@@ -124,7 +138,7 @@ export async function* readAhead<Item>(
   } finally {
     stop();
     await inner.return();
-    messages.detach(ENDED);
+    attached.forEach((part) => part.detach(ENDED));
   }
 }
 

@@ -121,9 +121,10 @@ export async function refusal(response: Response): Promise<Ending> {
     return { code: 1006, status: response.status || 302, reason }; // browsers hide the status and the address
   }
   const after = Number(response.headers.get("Retry-After") ?? "");
-  const problem = (await response.json().catch(() => ({}))) as { detail?: string };
+  const problem = (await response.json().catch(() => ({}))) as { code?: string; detail?: string };
   const reason = problem.detail ?? response.statusText;
-  return { code: 1006, status: response.status, reason, ...(after > 0 ? { wait: after } : {}) };
+  const code = typeof problem.code === "string" ? { problem: problem.code } : {};
+  return { code: 1006, status: response.status, reason, ...code, ...(after > 0 ? { wait: after } : {}) };
 }
 
 /** Return what is wrong in one sentence. `fetch` hides the cause in an error of its own. */

@@ -1,8 +1,27 @@
-// Notices that nothing arrives any more.
+// Notices that nothing arrives any more, and waits.
 
 const MISSED_HEARTBEATS = 2.5;
 const FIRST_TIMEOUT = 20_000;
 const CHECKS = 1_000;
+
+/** Wait; go on at once when the browser is online again, or the signal aborts. */
+export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const target = typeof window === "undefined" ? undefined : window;
+    const done = (): void => {
+      clearTimeout(timer);
+      target?.removeEventListener("online", done);
+      signal.removeEventListener("abort", done);
+      resolve();
+    };
+    const timer = setTimeout(done, milliseconds);
+    target?.addEventListener("online", done);
+    signal.addEventListener("abort", done);
+    if (signal.aborted) {
+      done();
+    }
+  });
+}
 
 /** Ends a connection from which nothing arrives. A tab that was asleep notices when it wakes. */
 export class Watch {

@@ -88,7 +88,7 @@ test("events are read ahead while a message waits, and the end is reported", asy
   }
   const found = [];
   await assert.rejects(async () => {
-    for await (const number of readAhead(inner(), messages, () => (stopped = true))) {
+    for await (const number of readAhead(inner(), [messages], () => (stopped = true))) {
       if (number === 10) assert.equal((await sender.send("a", { id: "a" })).event, "e-1");
       if (number === 20) await assert.rejects(sender.send("b"), TrelayUnanswered);
       found.push(number);

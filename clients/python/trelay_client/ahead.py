@@ -1,11 +1,11 @@
-"""Reads a subscription ahead of its program, so that messages are acknowledged while the program is busy."""
+"""Reads a subscription ahead of its program, so that what it waits for is answered while it is busy."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack, aclosing, suppress
 
-from trelay_client.messages import Messages
+from trelay_client.attaching import Attached
 from trelay_client.state import Frame
 from trelay_client.tasks import ended, started
 
@@ -13,33 +13,37 @@ _ENDED = "the subscription has ended"
 _BUFFERED = 100
 """Frames that are read ahead at any time."""
 _BUFFERED_SIZE = 64 * 1024 * 1024
-"""Characters of frames that are read ahead while a message waits: its acknowledgement comes behind them."""
+"""Characters of frames that are read ahead while the program may wait for an answer, which comes behind them."""
 
 
-async def read_ahead(frames: AsyncGenerator[Frame, None], messages: Messages) -> AsyncGenerator[Frame, None]:
+async def read_ahead(frames: AsyncGenerator[Frame, None], parts: Sequence[Attached]) -> AsyncGenerator[Frame, None]:
     """Yield `frames`, which are read in a task of their own until this generator is closed.
 
+    The program may wait for an answer to one of `parts`, such as its messages, which belong to it meanwhile.
+
     Raises:
-        UsageError: another subscription uses the sender; and whatever `frames` raises.
+        UsageError: another subscription uses a part; and whatever `frames` raises.
     """
-    ahead = _Ahead(frames, messages)
-    messages.attach(ahead.wake_from_any_thread)
-    task = started("trelay read ahead", ahead.read())
-    try:
-        while (frame := await ahead.take()) is not None:
-            yield frame
-        await task  # raises what ended the subscription
-    finally:
-        await ended(task)
-        messages.detach(_ENDED)
+    ahead = _Ahead(frames, parts)
+    with ExitStack() as stack:
+        for part in parts:
+            part.attach(ahead.wake_from_any_thread)
+            stack.callback(part.detach, _ENDED)
+        task = started("trelay read ahead", ahead.read())
+        try:
+            while (frame := await ahead.take()) is not None:
+                yield frame
+            await task  # raises what ended the subscription
+        finally:
+            await ended(task)
 
 
 class _Ahead:
     """The frames between the task that reads and the program that takes."""
 
-    def __init__(self, frames: AsyncGenerator[Frame, None], messages: Messages) -> None:
+    def __init__(self, frames: AsyncGenerator[Frame, None], parts: Sequence[Attached]) -> None:
         self._frames = frames
-        self._messages = messages
+        self._parts = parts
         self._loop = asyncio.get_running_loop()
         self._buffered: deque[Frame] = deque()
         self._size = 0
@@ -74,7 +78,8 @@ class _Ahead:
             reason = f"{reason}: {exc}"
             raise
         finally:
-            self._messages.end(reason)
+            for part in self._parts:
+                part.end(reason)
             self._ended = True
             self._arrived.set()
 
@@ -85,4 +90,4 @@ class _Ahead:
     def _has_room(self) -> bool:
         if len(self._buffered) < _BUFFERED:
             return True
-        return self._messages.waiting and self._size < _BUFFERED_SIZE
+        return self._size < _BUFFERED_SIZE and any(part.waiting for part in self._parts)

@@ -2,15 +2,15 @@
 
 import asyncio
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import aclosing, contextmanager, suppress
 from queue import SimpleQueue
 from typing import Any
 
 from trelay_client.credentials import ClientCredentials, Token
 from trelay_client.resuming import ResumeStore, exclusive
-from trelay_client.state import Frame
-from trelay_client.stream import subscribe
+from trelay_client.state import Frame, is_shown
+from trelay_client.stream import Subscribed, subscribe
 
 _BUFFERED = 100
 """Frames that are read ahead: the connection answers pings while the program is busy with an event."""
@@ -20,7 +20,7 @@ _JOIN = 5.0
 def events(
     url: str,
     credentials: ClientCredentials | Token,
-    channels: Sequence[str] = (),
+    channels: Subscribed = (),
     cursor: str | None = None,
     *,
     store: ResumeStore | None = None,
@@ -41,7 +41,7 @@ def events(
 def _resumed(
     url: str,
     credentials: ClientCredentials | Token,
-    channels: Sequence[str],
+    channels: Subscribed,
     cursor: str | None,
     store: ResumeStore | None,
     options: dict[str, Any],
@@ -53,7 +53,7 @@ def _resumed(
     options = {**options, "heartbeats": True}
     with reading.connected(url, credentials, channels, cursor, options):
         while (found := reading.take()) is not None:
-            if shown or not found.heartbeat:
+            if is_shown(found, heartbeats=shown):
                 yield found
             if store is not None and found.cursor is not None:
                 store.save(found.cursor)
@@ -113,7 +113,7 @@ class _Reading:
         self,
         url: str,
         credentials: ClientCredentials | Token,
-        channels: Sequence[str],
+        channels: Subscribed,
         cursor: str | None,
         options: dict[str, Any],
     ) -> None:

@@ -8,10 +8,13 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import aiohttp
 from yarl import URL
 
+from trelay_client.channels.changes import Changes
+from trelay_client.channels.changing import Changing
 from trelay_client.clock import Clock
 from trelay_client.credentials import ClientCredentials
 from trelay_client.messages import Messages
@@ -31,6 +34,14 @@ _NOT_SUCCESSFUL = 300
 """From this status on, a response is a redirect or an error."""
 
 
+class Parts(NamedTuple):
+    """What a program has given to its subscription, to use it meanwhile."""
+
+    messages: Messages | None
+    changes: Changes | None
+    """The channels, where they are not in the query."""
+
+
 class Connection:
     """Registers and connects, one attempt at a time."""
 
@@ -42,7 +53,7 @@ class Connection:
         query: Mapping[str, str],
         state: SubscriptionState,
         clock: Clock,
-        messages: Messages | None,
+        parts: Parts,
     ) -> None:
         """`query` is sent with each request for the stream, its `since` until there is a cursor."""
         self._session = session
@@ -51,7 +62,7 @@ class Connection:
         self._query = query
         self._state = state
         self._clock = clock
-        self._messages = messages
+        self._parts = parts
 
     async def register(self, credentials: ClientCredentials) -> tuple[str | None, Reconnect | None]:
         """Return a token, or the reconnection after a failure."""
@@ -81,7 +92,8 @@ class Connection:
             yield self._state.lost(f"cannot connect to {self._base}: {describe(exc)}", 0.0)
             return
         timeout, arrived = CONNECT_TIMEOUT, bytes_received(socket)
-        writing = _Writing(socket, self._messages, answers=self._query.get("heartbeat") == "answer")
+        changing = Changing(self._session, self._base, token, self._parts.changes, self._clock)
+        writing = _Writing(socket, self._parts.messages, changing, answers=self._query.get("heartbeat") == "answer")
         try:
             while True:
                 try:
@@ -111,7 +123,7 @@ class Connection:
                 await socket.close()
 
     async def _connect(self, token: str) -> aiohttp.ClientWebSocketResponse[bool]:
-        query = dict(self._query)
+        query = {**self._query, **(self._parts.changes.query if self._parts.changes is not None else {})}
         if self._state.cursor is not None:
             query.pop("since", None)
             query["cursor"] = self._state.cursor
@@ -135,20 +147,27 @@ class Connection:
 
 
 class _Writing:
-    """Sends messages over one connection."""
+    """Sends messages over one connection, and changes its channels."""
 
     def __init__(
-        self, socket: aiohttp.ClientWebSocketResponse[bool], messages: Messages | None, *, answers: bool
+        self,
+        socket: aiohttp.ClientWebSocketResponse[bool],
+        messages: Messages | None,
+        changing: Changing,
+        *,
+        answers: bool,
     ) -> None:
         """`answers` is whether heartbeats are answered."""
         self._socket = socket
         self._answers = answers
         self._messages = messages
+        self._changing = changing
         self._added = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def begin(self, connected: Frame) -> None:
         """Send messages from now on: the relay has accepted the connection."""
+        self._changing.begin(connected)
         if self._messages is None or self._task is not None:
             return
         loop = asyncio.get_running_loop()
@@ -171,13 +190,16 @@ class _Writing:
                 with suppress(aiohttp.ClientError, OSError):  # the connection is lost, which ends the reading too
                     await self._socket.send_str(ANSWER)
             return frame.cursor is None
+        self._changing.received(frame)
         return self._messages is not None and self._messages.received(frame.event)
 
     async def end(self) -> None:
-        if self._task is None or self._messages is None:
-            return
-        await ended(self._task)
-        self._messages.disconnected()
+        try:
+            await self._changing.end()
+        finally:
+            if self._task is not None and self._messages is not None:
+                await ended(self._task)
+                self._messages.disconnected()
 
     async def _write(self, messages: Messages) -> None:
         with suppress(aiohttp.ClientError, OSError):  # the connection is lost, which ends the reading too

@@ -27,5 +27,21 @@ class MessageUnanswered(TrelayClientError):
         self.message_id = message_id
 
 
+class ChangeRefused(TrelayClientError):
+    """The channels were not changed, and the same change would be refused again."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"change of channels refused: {detail} ({code})")
+        self.code = code
+        """What is wrong, for programs: `channel-not-permitted`, or another code of docs/subscribers.md."""
+
+
+class ChangeUnanswered(TrelayClientError):
+    """The channels may be changed or not."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"change of channels was not acknowledged: {reason}")
+
+
 class SendQueueFull(TrelayClientError):
     """The queue of unacknowledged messages is full. This message was not sent."""

@@ -10,11 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from threading import RLock
 from typing import Any, NamedTuple
 
 import msgspec
 
+from trelay_client.attaching import Attached
 from trelay_client.errors import MessageRejected, MessageUnanswered, SendQueueFull, UsageError
 
 ACCEPTED, REJECTED = "trelay.accepted", "trelay.rejected"
@@ -42,14 +42,14 @@ class Message:
     open: bool = True
 
 
-class Messages:
+class Messages(Attached):
     """The messages of one sender, across all connections of its subscription."""
 
     def __init__(self, limit: int, limit_bytes: int) -> None:
         """At most `limit` messages of together `limit_bytes` wait for their acknowledgement."""
+        super().__init__("sender")
         self._limit = limit
         self._limit_bytes = limit_bytes
-        self._lock = RLock()
         self._unsent: deque[Message] = deque()
         self._sent: dict[int, Message] = {}
         self._number = 0
@@ -57,42 +57,19 @@ class Messages:
         self._bytes = 0
         self._connected = False
         self._largest: int | None = None
-        self._listeners: list[Callable[[], None]] = []
-        self._attached = False
-        self._ended: str | None = None
 
     @property
     def waiting(self) -> bool:
         """Whether a message waits for its acknowledgement."""
         return self._count > 0
 
-    def attach(self, listener: Callable[[], None]) -> None:
-        """Belong to a subscription; `listener` is called, in any thread, when a message is added.
-
-        Raises:
-            UsageError: another subscription uses the sender.
-        """
-        with self._lock:
-            if self._attached:
-                raise UsageError("the sender belongs to another subscription; expected a sender for each")
-            self._attached, self._ended = True, None
-            self._listeners.append(listener)
-
     def end(self, reason: str) -> None:
-        """End the subscription: no connection follows. What is not acknowledged is reported, and what is added."""
         with self._lock:
             self.disconnected()
             self._ended = reason
             for message in self._unsent:
                 self._fail(message, MessageUnanswered(message.message_id, reason))
             self._unsent.clear()
-
-    def detach(self, reason: str) -> None:
-        """Leave the subscription, as `end` does; what is added waits for the next one."""
-        with self._lock:
-            self.end(reason)
-            self._attached, self._ended = False, None
-            self._listeners.clear()
 
     def add(self, data: Any, message_id: str) -> Message:
         """Add a message: bytes, or anything that is JSON.
@@ -119,8 +96,7 @@ class Messages:
             self._count += 1
             self._bytes += message.size
             self._unsent.append(message)
-            for listener in self._listeners:
-                listener()
+            self._notify()
         return message
 
     def withdraw(self, message: Message) -> None:
@@ -135,7 +111,7 @@ class Messages:
         """
         with self._lock:
             self._connected, self._largest, self._number = True, largest, 0
-            self._listeners.append(listener)
+            self._listen(listener)
             for message in self._unsent:
                 if (refused := self._refused(message)) is not None:
                     self._fail(message, refused)
@@ -144,7 +120,7 @@ class Messages:
         """End a connection: what it has not acknowledged is sent again over the next one."""
         with self._lock:
             self._connected = False
-            del self._listeners[1:]
+            self._disconnect()
             self._unsent.extendleft(reversed(self._sent.values()))
             self._sent.clear()
 

@@ -1,13 +1,13 @@
 """Subscribes with a cursor that outlives the program."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 from trelay_client.credentials import ClientCredentials, Token
-from trelay_client.state import Frame
-from trelay_client.stream import subscribe
+from trelay_client.state import Frame, is_shown
+from trelay_client.stream import Subscribed, subscribe
 from trelay_client.tasks import started
 
 
@@ -63,7 +63,7 @@ async def _exclusive(store: ResumeStore) -> AsyncIterator[None]:
 
 
 async def resume(
-    url: str, credentials: ClientCredentials | Token, store: ResumeStore, channels: Sequence[str] = (), **options: Any
+    url: str, credentials: ClientCredentials | Token, store: ResumeStore, channels: Subscribed = (), **options: Any
 ) -> AsyncGenerator[Frame, None]:
     """Yield what `subscribe` yields, from the stored cursor on.
 
@@ -78,7 +78,7 @@ async def resume(
         cursor = await asyncio.to_thread(store.load)
         async with aclosing(subscribe(url, credentials, channels, cursor, heartbeats=True, **options)) as frames:
             async for frame in frames:
-                if shown or not frame.heartbeat:
+                if is_shown(frame, heartbeats=shown):
                     yield frame
                 if frame.cursor is not None:
                     await asyncio.to_thread(store.save, frame.cursor)

@@ -67,6 +67,11 @@ class Frame(NamedTuple):
         return self.own and self.event.get("type") == HEARTBEAT
 
 
+def is_shown(frame: Frame, *, heartbeats: bool) -> bool:
+    """Return whether the program gets a frame. One that keeps the cursor itself asks for `heartbeats` as well."""
+    return heartbeats or not frame.heartbeat
+
+
 class UnreadableFrame(NamedTuple):
     """One frame that is not an event, or not JSON that can be read."""
 

@@ -11,14 +11,19 @@ import aiohttp
 from yarl import URL
 
 from trelay_client.ahead import read_ahead
+from trelay_client.attaching import Attached
+from trelay_client.channels.changeable import BlockingChannels, Channels
 from trelay_client.clock import SYSTEM_CLOCK, Clock
-from trelay_client.connection import CONNECT_TIMEOUT, DETAIL_LIMIT, Connection, Refusals
+from trelay_client.connection import CONNECT_TIMEOUT, DETAIL_LIMIT, Connection, Parts, Refusals
 from trelay_client.credentials import ClientCredentials, Token, check_credentials
 from trelay_client.errors import UsageError
 from trelay_client.sending import BlockingSender, Sender
-from trelay_client.state import Frame, Reconnect, SubscriptionState, UnreadableFrame
+from trelay_client.state import Frame, Reconnect, SubscriptionState, UnreadableFrame, is_shown
 
 logger = logging.getLogger(__name__)
+
+Subscribed = Sequence[str] | Channels | BlockingChannels
+"""Channels or patterns, all that the client may read without any; or such that change while the subscription runs."""
 
 
 def log_unreadable(frame: UnreadableFrame) -> None:
@@ -30,7 +35,7 @@ def log_unreadable(frame: UnreadableFrame) -> None:
 async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     url: str,
     credentials: ClientCredentials | Token,
-    channels: Sequence[str] = (),
+    channels: Subscribed = (),
     cursor: str | None = None,
     *,
     filters: Mapping[str, str] | None = None,
@@ -49,16 +54,17 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
 ) -> AsyncGenerator[Frame, None]:
     """Yield every event once, and Trelay's control events (connected, gap, watermark), until closed.
 
-    `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. `filters`
-    are predicates over events, by a pattern of `channels`: `{"orders.*": "total > 100"}`. Without a
-    cursor, it begins at `since`: `earliest`, a duration such as `15m`, or a time in RFC 3339; or, with `snapshot`, with
-    the latest event of each subject, between two `trelay.snapshot` events. `conflate` is a duration
-    such as `500ms`: of the events of that time, only the latest one of each subject is received. With `watermarks`, in
-    seconds, a `trelay.watermark` tells at most so often up to when each source has been read, so that silence means
-    that nothing has changed. With `answer_heartbeats`, the relay finds out that this program does not run any
-    more, even where a proxy answers pings for it. `heartbeats` yields those that move the cursor as well: a program
-    that keeps the cursor itself, and whose channels are quiet, then resumes behind the events of others. `sender` sends
-    messages over the connection, and receives the answers to them.
+    `url` is the address of the experience layer, `channels` narrows the subscription, `cursor` resumes. Those of
+    `Channels` change while the subscription runs, and have their filters themselves. `filters` are predicates over
+    events, by a pattern of `channels`: `{"orders.*": "total > 100"}`. Without a cursor, it begins at `since`:
+    `earliest`, a duration such as `15m`, or a time in RFC 3339; or, with `snapshot`, with the latest event of each
+    subject, between two `trelay.snapshot` events. `conflate` is a duration such as `500ms`: of the events of that time,
+    only the latest one of each subject is received. With `watermarks`, in seconds, a `trelay.watermark` tells at most
+    so often up to when each source has been read, so that silence means that nothing has changed. With
+    `answer_heartbeats`, the relay finds out that this program does not run any more, even where a proxy answers pings
+    for it. `heartbeats` yields those that move the cursor as well: a program that keeps the cursor itself, and whose
+    channels are quiet, then resumes behind the events of others. `sender` sends messages over the connection, and
+    receives the answers to them.
 
     `on_retry` receives a text before each pause: what happened, and the seconds until the next attempt. `on_unreadable`
     receives each frame that cannot be read, and may raise to end the stream; the events behind that frame follow, and
@@ -66,14 +72,18 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
 
     Raises:
         Stopped: the client must not reconnect.
-        UsageError: the URL or the credentials are invalid, or another subscription uses the sender.
+        UsageError: the URL or the credentials are invalid, there are filters beside `Channels`, or another subscription
+            uses the sender or the channels.
     """
     base = base_url(url)
     check_credentials(credentials)
     can_register = isinstance(credentials, ClientCredentials)
     state = SubscriptionState(cursor, can_register=can_register, rng=rng or random.Random())  # noqa: S311 -- jitter
+    changes = channels.changes if isinstance(channels, Channels | BlockingChannels) else None
+    if changes is not None and filters:
+        raise UsageError("filters: found beside the channels that have their own; expected `Channels(…, filters)`")
     given = {
-        "channels": ",".join(channels),
+        "channels": None if isinstance(channels, Channels | BlockingChannels) else ",".join(channels),
         "filters": json.dumps(dict(filters)) if filters else None,
         "since": since,
         "snapshot": "true" if snapshot else None,  # a cursor comes before it
@@ -82,18 +92,19 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
         "heartbeat": "answer" if answer_heartbeats else "event",
     }
     query = {name: text for name, text in given.items() if text}
-    messages = None if sender is None else sender.messages
+    parts = Parts(None if sender is None else sender.messages, changes)
+    attached: list[Attached] = [part for part in parts if part is not None]
     timeout = aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT, sock_read=CONNECT_TIMEOUT)
     connector = aiohttp.TCPConnector(ssl=True if ssl_context is None else ssl_context)
     refusals = Refusals()
     async with aiohttp.ClientSession(
         timeout=timeout, connector=connector, trace_configs=[refusals.tracing()]
     ) as session:
-        connection = Connection(session, refusals, base, query, state, clock, messages)
+        connection = Connection(session, refusals, base, query, state, clock, parts)
         frames = _frames(connection, credentials, clock, on_retry, on_unreadable)
-        async with aclosing(frames if messages is None else read_ahead(frames, messages)) as found:
+        async with aclosing(read_ahead(frames, attached) if attached else frames) as found:
             async for frame in found:
-                if heartbeats or not frame.heartbeat:
+                if is_shown(frame, heartbeats=heartbeats):
                     yield frame
 
 

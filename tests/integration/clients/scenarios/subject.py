@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trelay_client import (
+    ChangeRefused,
+    Channels,
     ClientCredentials,
     CursorFile,
     Frame,
@@ -43,12 +45,29 @@ async def send(sender: Sender, ids: list[str]) -> None:
         say(stored=message_id)
 
 
-async def take(frame: Frame, given: dict[str, Any]) -> None:
+async def change(channels: Channels, given: dict[str, Any]) -> None:
+    try:
+        if "subscribe" in given:
+            await channels.subscribe(*given["subscribe"], filters=given.get("filters"))
+        else:
+            await channels.unsubscribe(*given["unsubscribe"])
+    except ChangeRefused as exc:
+        say(refused=exc.code)
+    except TrelayClientError as exc:
+        say(failed=str(exc))
+    else:
+        say(changed=sorted(channels.names))
+
+
+async def take(frame: Frame, given: dict[str, Any], channels: Channels | None) -> None:
     data = frame.event.get("data")
     if frame.own:
         say(control=frame.event["type"], data=data)
         return
-    say(number=data["number"] if isinstance(data, dict) else data)
+    number = data["number"] if isinstance(data, dict) else data
+    say(number=number)
+    if channels is not None and str(number) in given["changes"]:
+        await change(channels, given["changes"][str(number)])
     await asyncio.sleep(given.pop("busy", 0))
 
 
@@ -68,7 +87,8 @@ async def run(given: dict[str, Any]) -> None:
         if "token" in given
         else ClientCredentials(given.get("clientId", "demo"), given.get("clientSecret", "demo"))
     )
-    channels = given.get("channels", [])
+    changing = Channels(given["channels"]) if "changes" in given else None
+    channels = changing or given.get("channels", [])
     store = given.get("store")
     frames = (
         resume(given["url"], credentials, CursorFile(Path(store)), channels, **options)
@@ -78,7 +98,7 @@ async def run(given: dict[str, Any]) -> None:
     sending = None if sender is None else asyncio.ensure_future(send(sender, given["send"]))
     async with aclosing(frames):
         async for frame in frames:
-            await take(frame, given)
+            await take(frame, given, changing)
     del sending  # until here, the loop has only a weak reference to it
 
 

@@ -36,6 +36,13 @@ class FakeServer:
         self.requests: list[dict[str, str]] = []
         self.registrations: list[tuple[str | None, str | None]] = []
         self.register_with: list[web.Response] = []
+        self.changes: list[dict[str, Any]] = []
+        """The bodies of the requests to change channels."""
+        self.authorizations: list[str | None] = []
+        self.change_with: list[web.Response] = []
+        """The answers to the next ones; then each is made."""
+        self.change_by: Handler | None = None
+        self.on_change: Callable[[], object] = lambda: None
         self.clock = FastClock()
         self.retries: list[str] = []
         self.url = ""
@@ -45,6 +52,7 @@ class FakeServer:
     async def up(self) -> AsyncIterator["FakeServer"]:
         app = web.Application()
         app.router.add_post("/consumers", self._register)
+        app.router.add_post("/subscriptions", self._change)
         app.router.add_get("/ws/publish", self._publish)
         runner = web.AppRunner(app, shutdown_timeout=1)
         await runner.setup()
@@ -74,6 +82,16 @@ class FakeServer:
         if self.register_with:
             return self.register_with.pop(0)
         return web.json_response({"token": f"token-{len(self.registrations)}", "token_type": "Bearer"}, status=201)
+
+    async def _change(self, request: web.Request) -> web.StreamResponse:
+        self.changes.append(await request.json())
+        self.authorizations.append(request.headers.get("Authorization"))
+        self.on_change()
+        if self.change_by is not None:
+            return await self.change_by(request)
+        if self.change_with:
+            return self.change_with.pop(0)
+        return web.json_response({"channels": [], "cursor": "after"})
 
     async def _publish(self, request: web.Request) -> web.StreamResponse:
         self.requests.append({"authorization": request.headers.get("Authorization", ""), **request.query})

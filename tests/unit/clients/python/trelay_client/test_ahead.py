@@ -38,7 +38,7 @@ async def settled() -> None:
 
 async def test_a_hundred_frames_are_read_ahead_and_more_while_a_message_waits() -> None:
     stream, messages = Stream(1_000), Messages(10, 10_000)
-    async with aclosing(read_ahead(stream.frames(), messages)) as frames:
+    async with aclosing(read_ahead(stream.frames(), [messages])) as frames:
         assert (await anext(frames)).event == {"id": 0}
         await settled()
         assert stream.read == 101
@@ -52,7 +52,7 @@ async def test_a_hundred_frames_are_read_ahead_and_more_while_a_message_waits() 
 
 async def test_what_was_read_ahead_comes_before_the_error() -> None:
     stream, messages = Stream(3, ValueError("disabled")), Messages(10, 10_000)
-    async with aclosing(read_ahead(stream.frames(), messages)) as frames:
+    async with aclosing(read_ahead(stream.frames(), [messages])) as frames:
         assert (await anext(frames)).event == {"id": 0}
         await settled()
         with pytest.raises(MessageUnanswered, match="the subscription has ended: disabled"):
@@ -65,9 +65,9 @@ async def test_what_was_read_ahead_comes_before_the_error() -> None:
 
 async def test_a_sender_of_another_subscription_is_refused() -> None:
     messages = Messages(10, 10_000)
-    async with aclosing(read_ahead(Stream(1).frames(), messages)) as frames:
+    async with aclosing(read_ahead(Stream(1).frames(), [messages])) as frames:
         await anext(frames)
         with pytest.raises(UsageError, match="another subscription"):
-            await anext(read_ahead(Stream(1).frames(), messages))
+            await anext(read_ahead(Stream(1).frames(), [messages]))
         message = messages.add("a", "a")
         assert message.open, "the first one goes on"

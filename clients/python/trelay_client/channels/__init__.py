@@ -1,0 +1,1 @@
+"""The channels of a subscription, and how they change while it runs."""
