@@ -9,7 +9,6 @@ import msgspec
 
 from services.experience_api.hub.audience import ChannelNotPermitted, Interest, interest_in, narrow
 from services.experience_api.hub.filters import check_filters
-from services.experience_api.hub.patterns import covers
 from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, Refused
 from services.experience_api.sessions.conflate import read_conflate
 from shared.errors import Malformed
@@ -65,8 +64,8 @@ class Wanted:
         """Return what it receives of these permitted patterns. What is not permitted is left out."""
         if self.names is None:
             return interest_in(channels, conflate=self.conflate)
-        allowed = tuple(channels)
-        names = [name for name in self.names if any(covers(pattern, name) for pattern in allowed)]
+        allowed = interest_in(channels)
+        names = [name for name in self.names if allowed.covers(name)]
         filters = {name: self.filters[name] for name in names if name in self.filters}
         return interest_in(names, filters, self.conflate)
 
