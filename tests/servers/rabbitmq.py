@@ -64,6 +64,7 @@ class RabbitmqServer:
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none +A 8",
+            "RUNNING_UNDER_SYSTEMD": "true",  # no shell stays before the broker, which SIGKILL would end in its place
         }
         need_command("rabbitmqctl", "rabbitmq-server")
         try:

@@ -161,10 +161,11 @@ class ServerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """Send SIGKILL, and return when the process has ended."""
+        """Send SIGKILL to it and to the processes that it has started, and return when it has ended."""
         if self._child is None:
             return
-        self._child.kill()
+        if self.running:
+            os.killpg(self._child.pid, signal.SIGKILL)
         self._child.wait()
         self._child = None
 

@@ -59,6 +59,14 @@ def test_one_that_is_never_ready_is_killed(process: ServerProcess) -> None:
     assert ended(pids[0])
 
 
+def test_a_kill_reaches_what_it_has_started(process: ServerProcess) -> None:
+    started = ["sh", "-c", "sleep 600 & echo $!; wait"]
+    process.start(started, ready=lambda _: process.output().endswith(b"\n"), timeout=60)
+    child = int(process.output())
+    process.kill()
+    assert ended(child)
+
+
 def test_stop_goes_from_asking_to_killing(process: ServerProcess) -> None:
     process.start(DEAF, ready=at_once, timeout=60)
     pid = process.pid
