@@ -286,7 +286,7 @@ class Delivery:
                     await self._empty.wait()
 
     def _end_draining(self, connection: Connection) -> None:
-        wait = (DRAINING.wait or 0.0) + self._rng.uniform(0.0, self._spread)
+        wait = self._rng.uniform(0.0, self._spread)
         connection.outbox.offer(self._control_events.draining(connection.subscriber, wait, connection.reached))
         connection.end(DRAINING, wait)
 

@@ -27,7 +27,8 @@ class DrainOptions(Options):
     that takes longer than `spread`. Replicas that stop at the same time add up."""
 
     spread: float = Field(default=4.0, ge=0)
-    """Seconds over which closed subscribers reconnect at most."""
+    """Seconds over which closed subscribers reconnect at most. They begin at once: new connections go to other replicas
+    since `experience.drain_delay` began."""
 
     def spread_of(self, count: int) -> float:
         """Return the seconds over which so many closed subscribers reconnect."""
