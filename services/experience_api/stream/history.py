@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
+from services.experience_api.hub.filters import Results
 from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.records import Batch
 from shared.settings import Options
@@ -26,7 +27,7 @@ class HistoryOptions(Options):
 class Block:
     """A run of events. Blocks make it fast to find a position and to skip channels that do not match."""
 
-    __slots__ = ("channels", "end", "first", "frames", "offsets", "partitions", "rows", "size", "start")
+    __slots__ = ("channels", "end", "first", "frames", "offsets", "partitions", "results", "rows", "size", "start")
 
     def __init__(self, first: int, start: Vector) -> None:
         self.first = first
@@ -42,6 +43,8 @@ class Block:
         self.offsets: list[int] = []
         self.rows: dict[bytes, list[int]] = {}
         """Rows by channel, so that events of other channels are not touched."""
+        self.results = Results()
+        """Of the filters of connections that were served from here."""
 
     @property
     def next(self) -> int:

@@ -9,7 +9,9 @@ subscriber has received. Once the two vectors are equal, it can receive the same
 import heapq
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, auto
+from typing import Protocol
 
+from services.experience_api.hub.filters import Results
 from services.experience_api.stream.history import Block, History
 from services.experience_api.wire.cursor import Vector
 from services.experience_api.wire.frames import event_frame, event_payload, with_cursor
@@ -19,8 +21,12 @@ from shared.events.event import MalformedEvent
 Matches = Callable[[bytes], bool]
 """Returns whether the subscriber receives a channel."""
 
-Wants = Callable[[bytes, bytes], bool]
-"""Returns whether the subscriber receives the event of a frame, on a channel that matches."""
+
+class Wants(Protocol):
+    """Returns whether the subscriber receives the event of a frame, on a channel that matches: see `Interest.wants`."""
+
+    def __call__(self, channel: bytes, frame: bytes, results: Results | None = None, row: int = 0, /) -> bool: ...
+
 
 _BLOCK_COST = 1024
 """Bytes of the budget that reading a block takes besides its frames: a step must be short if few events match, too."""
@@ -39,8 +45,8 @@ class Progress(Enum):
     """Nothing: the subscriber has received all that this replica has read."""
 
 
-def _wants_all(channel: bytes, frame: bytes) -> bool:
-    del channel, frame
+def _wants_all(channel: bytes, frame: bytes, results: Results | None = None, row: int = 0, /) -> bool:
+    del channel, frame, results, row
     return True
 
 
@@ -173,7 +179,7 @@ class Replay:
         matching = [found for channel, found in block.rows.items() if self._matches(channel)]
         if self._received == self._read or not matching:
             rows = (row for row in heapq.merge(*matching) if row >= start)
-            found = [block.frames[row] for row in rows if self._wants(block.channels[row], block.frames[row])]
+            found = [block.frames[row] for row in rows if self._wants_row(block, row)]
             self._next = block.next
             self._merge(block.end)
         else:
@@ -202,9 +208,12 @@ class Replay:
             return None
         self._received[partition] = offset + 1
         frame = block.frames[row]
-        if not self._matches(block.channels[row]) or not self._wants(block.channels[row], frame):
+        if not self._matches(block.channels[row]) or not self._wants_row(block, row):
             return None
         return frame if self._received == self._read else with_cursor(frame, self.cursor)
+
+    def _wants_row(self, block: Block, row: int) -> bool:
+        return self._wants(block.channels[row], block.frames[row], block.results, row)
 
     def _merge(self, vector: Vector) -> None:
         """Set what this replica had read before the next event; the subscriber has received at least that."""

@@ -2,6 +2,9 @@
 
 import pytest
 
+from services.experience_api.hub import filters
+from services.experience_api.hub.audience import interest_in
+from services.experience_api.hub.filters import COUNTS
 from services.experience_api.stream.replay import Progress, Replay
 from tests.unit.services.experience_api.records import record
 from tests.unit.services.experience_api.stream.replay_model import CODEC, Log, Replica, decoded, everything
@@ -48,6 +51,16 @@ def test_a_replay_that_is_ahead_nowhere_takes_the_shared_frames(log: Log) -> Non
     assert progress is Progress.LIVE
 
 
+def test_replays_evaluate_each_filter_once_on_each_event(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "_MEMO_BYTES", 0)
+    replica = replica_with(log)
+    interest, before = interest_in(["a"], {"a": "$event.id != 'x'"}), COUNTS.evaluations
+    for vector in ((0, 0, 0), (3, 0, 0), (0, 12, 0)):  # the last one is ahead in the second partition
+        frames, _ = Replay(replica.history, vector, interest.matches, interest.wants).take(10**6)
+        assert frames
+    assert COUNTS.evaluations == before + 10
+
+
 def test_a_replay_passes_what_another_one_has_taken(log: Log) -> None:
     replica = replica_with(log)
     one, other = (Replay(replica.history, replica.history.head, everything) for _ in range(2))
@@ -76,7 +89,7 @@ def test_the_frames_of_a_replay_that_is_ahead_carry_both_vectors(log: Log) -> No
 def test_events_that_do_not_pass_a_filter_move_the_cursor_alone(log: Log, vector: tuple[int, ...]) -> None:
     replica = replica_with(log)
     wanted = [decoded(frame) for frame in Replay(replica.history, vector, everything).take(10**6)[0]]
-    replay = Replay(replica.history, vector, everything, lambda channel, frame: channel == b"b" or b"0/9" in frame)
+    replay = Replay(replica.history, vector, everything, lambda channel, frame, *_: channel == b"b" or b"0/9" in frame)
     frames, progress = replay.take(10**6)
     assert [decoded(frame) for frame in frames] == [each for each in wanted if each[0][0] == "1" or each[0] == "0/9"]
     assert progress is Progress.LIVE
@@ -189,7 +202,7 @@ def test_other_channels_are_received_from_the_cursor_on(log: Log, first: int) ->
 
 
 def test_records_of_the_bus_that_do_not_pass_a_filter_move_the_cursor_alone(log: Log) -> None:
-    replay = Replay(replica_with(log).history, (0, 0, 0), everything, lambda _channel, frame: b"0/1" in frame)
+    replay = Replay(replica_with(log).history, (0, 0, 0), everything, lambda _channel, frame, *_: b"0/1" in frame)
     values = (b'{"id":"0/0"}', b'{"id":"0/1"}', b"not an event", b'{"id":"0/3"}')
     frames = replay.add([record("a", offset, value=value) for offset, value in enumerate(values)], {})
     assert [decoded(frame) for frame in frames] == [("0/1", (2, 0, 0))]
