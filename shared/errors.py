@@ -5,6 +5,7 @@ caller needs to know the library.
 """
 
 from collections.abc import Mapping
+from typing import Any, Self
 
 
 class TrelayError(Exception):
@@ -52,6 +53,16 @@ class PositionLost(TrelayError):
 class Malformed(TrelayError):
     """Input that can never be accepted: it goes to the dead letter, or back to its sender."""
 
+    event: int | None = None
+    """The index of the event at fault, where the input is a batch of events and that is known."""
+
+    @classmethod
+    def of_event(cls, index: int, text: str) -> Self:
+        """Return the error of one event of a batch."""
+        error = cls(f"event {index}: {text}")
+        error.event = index
+        return error
+
 
 class TooLarge(Malformed):
     """Input above a limit; the text names both sizes."""
@@ -61,7 +72,7 @@ class ProblemError(TrelayError):
     """An error that defines its own HTTP response, as problem details (RFC 9457)."""
 
     def __init__(
-        self, text: str, *, status: int, detail: str, headers: Mapping[str, str], members: Mapping[str, str]
+        self, text: str, *, status: int, detail: str, headers: Mapping[str, str], members: Mapping[str, Any]
     ) -> None:
         """`detail` is for the sender of the request; `members` are added to status and detail."""
         super().__init__(text)

@@ -114,17 +114,23 @@ ALL = (
 class Refused(ProblemError):
     """A request that is refused. The detail is for its sender and holds no secret."""
 
-    def __init__(self, refusal: Refusal, detail: str = "", *, retry_after: float | None = None) -> None:
-        """`retry_after` is the seconds to wait before a retry can succeed."""
+    def __init__(
+        self, refusal: Refusal, detail: str = "", *, retry_after: float | None = None, event: int | None = None
+    ) -> None:
+        """`retry_after` is the seconds to wait before a retry can succeed.
+
+        `event` is the index of the event that is refused, where one of a batch is.
+        """
         headers = dict(refusal.headers)
         if retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(retry_after)))
+        members = {"type": f"urn:trelay:problem:{refusal.code}", "title": refusal.title, "code": refusal.code}
         super().__init__(
             f"{refusal.code}: {detail or refusal.title}",
             status=refusal.status,
             detail=detail or refusal.title,
             headers=headers,
-            members={"type": f"urn:trelay:problem:{refusal.code}", "title": refusal.title, "code": refusal.code},
+            members=members if event is None else {**members, "event": event},
         )
         self.refusal = refusal
         self.genuine = False

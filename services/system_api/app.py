@@ -126,7 +126,8 @@ class _Service:
         self._leases = leases
         self._store = store
         self._controls = Controls(store, self._options.sources)
-        self._inquiries = Inquiries(self._options.sources, settings.bus.topics, parts, inbox)
+        delivers = self._options.deliver is not None
+        self._inquiries = Inquiries(self._options.sources, settings.bus.topics, parts, inbox, delivers=delivers)
         self._webhooks = None if inbox is None else Webhooks(webhook_sources(self._options.sources), inbox, parts)
         self._migrates = migrates
         metrics = SystemMetrics(parts.health.registry, self._options.sources)

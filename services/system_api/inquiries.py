@@ -13,16 +13,27 @@ from services.system_api.sources.registry import AnySource, build_source
 from services.system_api.sources.source import SourceOpener
 from shared.bus.topics import TopicsOptions
 from shared.composition.parts import Parts
+from shared.http.commands import refuse
 
 
 class Inquiries:
     """Answers about the sources. All methods raise `Unavailable` if the bus or the upstream does not answer."""
 
     def __init__(
-        self, sources: Mapping[str, AnySource], topics: TopicsOptions, parts: Parts, inbox: Inbox | None = None
+        self,
+        sources: Mapping[str, AnySource],
+        topics: TopicsOptions,
+        parts: Parts,
+        inbox: Inbox | None = None,
+        *,
+        delivers: bool = False,
     ) -> None:
-        """`inbox` is that of the webhooks, None where there is no database."""
+        """`inbox` is that of the webhooks, None where there is no database.
+
+        `delivers` is whether events are delivered directly, so that what is published is not on the bus.
+        """
         self._inbox = inbox
+        self._delivers = delivers
         self._sources = sources
         self._topics = topics
         self._parts = parts
@@ -44,7 +55,18 @@ class Inquiries:
         return await preview(self._parts.bus.connected, self._topics.checkpoints, name, place, self.opener(name))
 
     async def reconcile(self, name: str, since: datetime | None, until: datetime | None) -> Mapping[str, Any]:
-        """Return what the upstream has and what is published, within [since, until), or of all. Raises `Malformed`."""
+        """Return what the upstream has and what is published, within [since, until), or of all.
+
+        Raises:
+            Malformed: the source cannot be compared so.
+            ProblemError: 409, where events are delivered directly.
+        """
+        if self._delivers:
+            refuse(
+                409,
+                f"source {name} delivers directly (`system.deliver`): what was published is on the bus of the "
+                f"experience layer only; `GET /sources/{name}` counts what was delivered",
+            )
         bus = self._parts.bus.connected
         topic = self._topics.ingest if self._sources[name].channel is None else self._topics.publish
         checkpoint = await saved(bus, self._topics.checkpoints, name)

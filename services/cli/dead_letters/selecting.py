@@ -22,7 +22,11 @@ def filter_options(command: F) -> F:
         click.option("--until", metavar="TIME", help="Written before: RFC 3339, or '2h' for two hours ago."),
         click.option("--since", metavar="TIME", help="Written at this time or later; as --until."),
         click.option("--error", metavar="TEXT", help="A part of the error, in any case; '*' is any characters."),
-        click.option("--stage", help="'pipeline': events that one refused; 'source': input that was no event."),
+        click.option(
+            "--stage",
+            help="'pipeline': events that one refused; 'source': input that was no event; 'entity': events that "
+            "`POST /entity` refused.",
+        ),
         click.option("--source", help="The source of the input; '*' is any characters."),
         click.option("--pipeline", help="The pipeline that refused it, by name or name@version; '' for none."),
     ):

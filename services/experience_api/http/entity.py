@@ -16,6 +16,7 @@ import msgspec
 from multidict import MultiMapping
 from pydantic import Field, model_validator
 
+from services.experience_api.http.batch_faults import check_each
 from services.experience_api.producers.once.options import OnceOptions
 from services.experience_api.producers.options import ProducerOptions
 from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
@@ -182,6 +183,9 @@ def _read_batch(push: Push, defaults: Defaults, options: EntityOptions) -> list[
     query = _query(push, "channel")
     try:
         items: Sequence[msgspec.Raw] = _batch(_compact(push.body, strict_json.EVENT_LEVELS + 1))
+    except Malformed:
+        check_each(push.body)
+        raise
     except msgspec.DecodeError as exc:
         raise Malformed(f"the body is not a JSON array: {exc}") from exc
     if len(items) > options.batch_limit:
@@ -191,7 +195,7 @@ def _read_batch(push: Push, defaults: Defaults, options: EntityOptions) -> list[
         try:
             events.append(_finish(event.decode(bytes(item)), query, defaults))
         except Malformed as exc:
-            raise Malformed(f"event {index}: {exc}") from exc
+            raise Malformed.of_event(index, str(exc)) from exc
     return events
 
 

@@ -32,9 +32,9 @@ def refusing(body_limit: int) -> Iterator[None]:
         # The sender disconnected, or the body is not in the encoding that the request names.
         raise Refused(refusals.MALFORMED, "the body is incomplete or cannot be decoded") from exc
     except TooLarge as exc:
-        raise Refused(refusals.TOO_LARGE, str(exc)) from exc
+        raise Refused(refusals.TOO_LARGE, str(exc), event=exc.event) from exc
     except Malformed as exc:
-        raise Refused(refusals.MALFORMED, str(exc)) from exc
+        raise Refused(refusals.MALFORMED, str(exc), event=exc.event) from exc
     except Unavailable as exc:
         logger.warning("request refused: dependency unavailable", extra={"error": str(exc)})
         raise Refused(refusals.UNAVAILABLE, retry_after=_RETRY_AFTER) from exc

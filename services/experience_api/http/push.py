@@ -100,7 +100,7 @@ class Pushes:
         for index, pushed in enumerate(events):
             if len(pushed.value) > self._event_limit:
                 found = f"found {len(pushed.value)} bytes; expected at most {self._event_limit}"
-                raise TooLarge(f"event {index}: {found}, so that its frame is within `bus.topics.largest_frame`")
+                raise TooLarge.of_event(index, f"{found}, so that its frame is within `bus.topics.largest_frame`")
 
     async def body(self, read: Callable[[], Awaitable[bytes]], limit: int) -> bytes:
         """Return the body once it has arrived. `read` returns what has arrived meanwhile, and nothing at the end.

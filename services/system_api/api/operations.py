@@ -10,6 +10,7 @@ SECURITY = OPERATOR
 
 _NOT_FOUND = Reason(404, "not-found", "There is no such source")
 _PAUSED = Reason(409, "conflict", "The source is paused")
+_DELIVERED = Reason(409, "conflict", "Events are delivered directly, so that nothing here has what was published")
 _ON_SOURCE: tuple[Problem, ...] = (*COMMANDED, _NOT_FOUND)
 
 
@@ -94,7 +95,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         body={JSON: body_of({"from": schemas.TIME, "to": {**schemas.TIME, "description": "Excluded."}})},
         body_required=False,
         responses={200: ("Both counts", {JSON: schemas.RECONCILED})},
-        problems=_ON_SOURCE,
+        problems=(*_ON_SOURCE, _DELIVERED),
         security=_OPERATOR,
     ),
     ("POST", "/hooks/{source}"): Operation(

@@ -2,18 +2,22 @@
 
 A transaction is carried out in this order: its events are stored by the other side, then the checkpoint is committed. A
 crash in between delivers the events again. So events arrive at least once, in order, with ids that do not change.
+
+An event that the other side refuses for itself is committed with the checkpoint, as a dead letter: it does not stop
+those after it.
 """
 
-import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from services.system_api.delivery.folder_bus import FolderBus
-from services.system_api.delivery.sender import Sender
+from services.system_api.delivery.sender import EventsRefused, RefusedEvent, Sender
 from shared.bus.protocol import (
     Appender,
     Bus,
+    Outgoing,
     PartitionWorker,
     Reader,
     TakeRecords,
@@ -29,6 +33,15 @@ from shared.runtime import failpoints
 from shared.runtime.tasks import Tasks
 
 _JOIN_TIMEOUT = 2.0
+
+
+@dataclass(slots=True)
+class DeliverableTransaction(Transaction):
+    """A transaction that is complete only once its events are delivered, because some of them may be refused."""
+
+    conclude: Callable[[Mapping[int, RefusedEvent]], Mapping[str, list[Outgoing]]] | None = None
+    """Called once the events are delivered, in the order of the transactions, with those that are refused, by their
+    index. It returns the records to commit, in place of those that this transaction has."""
 
 
 class CheckpointBus(Protocol):
@@ -157,11 +170,17 @@ class DirectWriter:
         return await self._inner.committed(group, position)
 
     async def _carry_out(self, transaction: Transaction) -> None:
-        for topic in self._delivered & transaction.records.keys():
-            await self._sender.send(transaction.records[topic])
+        refused: Mapping[int, RefusedEvent] = {}
+        for topic in self._delivered & transaction.records.keys():  # one: a source has one topic
+            refused = await self._sender.send(transaction.records[topic])
         failpoints.reach("system.delivered")
-        kept = {topic: records for topic, records in transaction.records.items() if topic not in self._delivered}
-        await self._inner.commit(dataclasses.replace(transaction, records=kept))
+        records: Mapping[str, list[Outgoing]] = transaction.records
+        if isinstance(transaction, DeliverableTransaction) and transaction.conclude is not None:
+            records = transaction.conclude(refused)
+        elif refused:
+            raise EventsRefused(next(iter(refused.values())).reason)
+        kept = {topic: found for topic, found in records.items() if topic not in self._delivered}
+        await self._inner.commit(Transaction(kept, transaction.group, transaction.offsets, transaction.placed))
 
 
 @asynccontextmanager

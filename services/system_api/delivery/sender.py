@@ -3,24 +3,26 @@
 A request that fails may have been stored: its events are sent again, with the same ids. So they arrive at least once.
 Where a response has `Retry-After`, no source sends a request before that.
 
-A response may be about the events of one source alone: that source fails, and has an alert of its own. Anything else is
-an outage of the other side for all sources, which readiness shows.
+A response may name one event of a request that can never be accepted, such as one with an attribute that is reserved:
+nothing of that request was stored, and its other events are sent without it. A response may be about the events of one
+source alone: that source fails, and has an alert of its own. Anything else is an outage of the other side for all
+sources, which readiness shows.
 """
 
 import json
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import aiohttp
 
 from services.system_api.delivery.options import DeliverOptions
 from shared.bus.protocol import Outgoing
-from shared.errors import SettingsError, TooLarge, TrelayError, Unavailable
+from shared.errors import SettingsError, TrelayError, Unavailable
 from shared.http.client.retry_after import retry_after
 from shared.runtime.clock import Clock
 from shared.runtime.retry import retrying
@@ -42,7 +44,22 @@ _READ_LIMIT = 65_536
 
 
 class EventsRefused(TrelayError):
-    """The other side refuses these events, and accepts others: a retry gives the same."""
+    """The other side refuses what a source sends, whichever events it is, and not what others do."""
+
+
+class RefusedEvent(NamedTuple):
+    """An event that the other side refuses for itself: a retry gives the same, and other events are accepted."""
+
+    reason: str
+    too_large: bool
+
+
+class _Refusal(NamedTuple):
+    """Nothing of a request is stored."""
+
+    place: int | None
+    """The event that is refused; None where the request is too large, and no event of it alone."""
+    event: RefusedEvent
 
 
 class Sender:
@@ -85,18 +102,33 @@ class Sender:
         """Why the last request failed; None if it did not, or long ago: its source may be paused, or run elsewhere."""
         return self._problem if self._clock.monotonic() - self._noted_at < _KEPT else None
 
-    async def send(self, records: Sequence[Outgoing]) -> None:
-        """Send events in order; return once the other side has stored all of them.
+    async def send(self, records: Sequence[Outgoing]) -> Mapping[int, RefusedEvent]:
+        """Send events in order; return once the other side has stored all of them but those that it refuses.
+
+        These are returned by their index.
 
         Raises:
             Unavailable: the retry policy is exhausted; some events may have been stored.
-            TooLarge: the other side refuses a request for its size; earlier ones are stored.
-            EventsRefused: it refuses a request for its content, or for a channel of it; earlier ones are stored.
+            EventsRefused: it refuses a request for what all events of the source have, such as their channel; earlier
+                ones are stored.
         """
-        for body in _bodies(records, self._options.batch_events, self._options.batch_bytes):
-            await self._policy(partial(self._attempt, body))
+        refused: dict[int, RefusedEvent] = {}
+        # Fewer events after a refusal, so that many of them do not make each request carry the same events again.
+        pending, most = list(range(len(records))), self._options.batch_events
+        while pending:
+            body, count = _body([records[index].value for index in pending[:most]], self._options.batch_bytes)
+            refusal: _Refusal | None = await self._policy(partial(self._attempt, body, count))
+            if refusal is None:
+                del pending[:count]
+                most = min(2 * most, self._options.batch_events)
+                continue
+            most = max(count // 2, 1)
+            if (index := 0 if count == 1 else refusal.place) is not None:
+                refused[pending.pop(index)] = refusal.event
+        return refused
 
-    async def _attempt(self, body: bytes) -> None:
+    async def _attempt(self, body: bytes, count: int) -> _Refusal | None:
+        """Send a request of so many events; return None once they are stored."""
         url = self._options.url
         await self._pause()
         try:
@@ -104,15 +136,20 @@ class Sender:
                 status, said, headers = answer.status, await answer.content.read(_READ_LIMIT), answer.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise self._failed(str(exc) or f"no response within {self._options.timeout:g} s") from exc
-        if status == _TOO_LARGE:
-            raise TooLarge(f"{url} answered {status}: {_detail(said)}")
+        text = f"{url} answered {status}: {_detail(said)}"
+        named = _member(said, "event")
+        index = named if isinstance(named, int) and 0 <= named < count else None
+        if status == _TOO_LARGE or (status in _MALFORMED and index is not None):
+            self._works()
+            return _Refusal(index, RefusedEvent(text, too_large=status == _TOO_LARGE))
         if status in _MALFORMED or (status == _FORBIDDEN and _member(said, "code") == _NOT_PERMITTED):
             self._works()
-            raise EventsRefused(f"{url} answered {status}: {_detail(said)}")
+            raise EventsRefused(text)
         if status != _STORED:
             self._note_pause(headers)
             raise self._failed(f"answered {status}: {_detail(said)}")
         self._works()
+        return None
 
     async def _pause(self) -> None:
         """Wait until the other side wants the next request; raise `Unavailable` if that takes long."""
@@ -143,19 +180,17 @@ class Sender:
         self._problem = self._failed_at = None
 
 
-def _bodies(records: Sequence[Outgoing], most: int, most_bytes: int) -> Iterator[bytes]:
-    """Yield the bodies of requests: JSON arrays of events, in order."""
+def _body(values: Sequence[bytes | None], most_bytes: int) -> tuple[bytes, int]:
+    """Return the body of a request with the first of these events, and how many they are: a JSON array, in order."""
     events: list[bytes] = []
     size = 0
-    for record in records:
-        value = record.value or b"null"
-        if events and (len(events) >= most or size + len(value) > most_bytes):
-            yield b"[" + b",".join(events) + b"]"
-            events, size = [], 0
+    for found in values:
+        value = found or b"null"
+        if events and size + len(value) > most_bytes:
+            break
         events.append(value)
         size += len(value) + 1
-    if events:
-        yield b"[" + b",".join(events) + b"]"
+    return b"[" + b",".join(events) + b"]", len(events)
 
 
 def _detail(body: bytes) -> str:

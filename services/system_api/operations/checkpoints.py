@@ -49,6 +49,10 @@ class OwnPart(msgspec.Struct, frozen=True, omit_defaults=True):
             self.parked + batch.parked,
         )
 
+    def refused(self, count: int) -> "OwnPart":
+        """Return this with so many events counted as rejects."""
+        return msgspec.structs.replace(self, published=self.published - count, rejected=self.rejected + count)
+
     def carried_out(self, generation: int) -> "OwnPart":
         """Return this with the request of this generation carried out."""
         return msgspec.structs.replace(self, generation=generation)

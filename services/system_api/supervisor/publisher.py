@@ -1,20 +1,30 @@
 """From batches to transactions: events, rejects and the checkpoint of a batch become visible together or not at all."""
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
+from services.system_api.delivery.direct import DeliverableTransaction
+from services.system_api.delivery.sender import RefusedEvent
 from services.system_api.operations.checkpoints import PART, OwnPart, checkpoint_key
 from services.system_api.sources.source import Batch
-from shared.bus.protocol import IN_FLIGHT, Transaction, Writer
+from shared.bus.protocol import IN_FLIGHT, Outgoing, Transaction, Writer
 from shared.bus.topics import TopicsOptions
 from shared.bus.transaction_queue import PendingTransactions
 from shared.errors import TrelayError, Unavailable
+from shared.events.dead_letter import KEPT_BYTES, Reject
+from shared.events.headers import PROVENANCE, unpack_provenance
 from shared.runtime import failpoints
 from shared.runtime.clock import Clock
 
 Settle = Callable[[Batch, OwnPart, float], Awaitable[None]]
 """Called once a batch is committed, with what was saved beside it, and the seconds that took."""
+
+
+REFUSED = "entity"
+"""The stage of a reject that `POST /entity` refused."""
 
 
 class BusUnavailable(TrelayError):
@@ -59,7 +69,26 @@ def compose(source: str, destination: str, topics: TopicsOptions, batch: Batch, 
     return transaction
 
 
-class _Submitted(NamedTuple):
+def put_aside(batch: Batch, refused: Mapping[int, RefusedEvent]) -> Batch:
+    """Return a batch with the events at these indexes turned into rejects."""
+    if not refused:
+        return batch
+    kept = [record for index, record in enumerate(batch.records) if index not in refused]
+    rejects = [_reject(batch.records[index], event) for index, event in sorted(refused.items())]
+    return dataclasses.replace(batch, records=kept, rejects=[*batch.rejects, *rejects])
+
+
+def _reject(record: Outgoing, event: RefusedEvent) -> Reject:
+    identity, value = unpack_provenance(dict(record.headers)[PROVENANCE]).id, record.value or b""
+    error = event.reason
+    if event.too_large and len(value) > KEPT_BYTES:
+        error = f"{error} (of its {len(value)} bytes the first {KEPT_BYTES} are kept)"
+        value = value[:KEPT_BYTES]
+    return Reject(identity, value, error, REFUSED, f"source:{identity}")
+
+
+@dataclasses.dataclass(slots=True)
+class _Submitted:
     batch: Batch
     own: OwnPart
     began: float
@@ -78,6 +107,8 @@ class Publisher:
         self._settle = settle
         self._clock = clock
         self._pending = PendingTransactions[_Submitted](writer, self._committed, bus_errors)
+        self._refused = 0
+        """Events of all batches that were refused; the counts of a batch are made before that of the one before it."""
 
     @property
     def unsettled(self) -> list[Batch]:
@@ -90,10 +121,11 @@ class Publisher:
         Raises (also for an earlier batch):
             BusUnavailable, Fenced, TooLarge: as `Writer.submit`; open a new writer and resume from the checkpoint.
         """
-        began = self._clock.monotonic()
-        transaction = compose(self._source, self._destination, self._topics, batch, own)
+        submitted = _Submitted(batch, own, self._clock.monotonic())
+        transaction = DeliverableTransaction(self._compose(submitted).records)
+        transaction.conclude = partial(self._conclude, submitted)
         failpoints.reach("system.before-submit")
-        await self._pending.submit(_Submitted(batch, own, began), transaction)
+        await self._pending.submit(submitted, transaction)
         failpoints.reach("system.after-submit")
         # The writer has no more than this in flight, so older transactions are committed: nothing waits here.
         await self._pending.drain(IN_FLIGHT)
@@ -101,6 +133,16 @@ class Publisher:
     async def drain(self) -> None:
         """Wait until everything is committed and settled. Raises what `submit` raises."""
         await self._pending.drain()
+
+    def _compose(self, submitted: _Submitted) -> Transaction:
+        return compose(self._source, self._destination, self._topics, submitted.batch, submitted.own)
+
+    def _conclude(self, submitted: _Submitted, refused: Mapping[int, RefusedEvent]) -> Mapping[str, list[Outgoing]]:
+        """Return what is to be committed of a batch, some of whose events were refused."""
+        self._refused += len(refused)
+        submitted.batch = put_aside(submitted.batch, refused)
+        submitted.own = submitted.own.refused(self._refused)
+        return self._compose(submitted).records
 
     async def _committed(self, submitted: _Submitted) -> None:
         failpoints.reach("system.before-settle")

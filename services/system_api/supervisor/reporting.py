@@ -9,6 +9,7 @@ from services.system_api.operations.checkpoints import OwnPart
 from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.part_problems import PartNotice
+from services.system_api.supervisor.publisher import REFUSED
 from services.system_api.supervisor.status import Notice, SourceStatus, State
 from shared.alerts import Alerts
 from shared.bus.protocol import Outgoing
@@ -19,7 +20,7 @@ from shared.telemetry.hops import Hop
 
 logger = logging.getLogger(__name__)
 
-SOURCE, PART = "source", "part of source"
+SOURCE, PART, DEAD_LETTER = "source", "part of source", "dead letter"
 """The kinds of the alerts."""
 
 
@@ -195,6 +196,9 @@ class Reporter:
             first = batch.rejects[0]
             fields = {"count": len(batch.rejects), "first": first.origin, "error": first.error}
             logger.warning("records dead-lettered", extra=self._fields | fields)
+        for reject in batch.rejects:
+            if reject.stage == REFUSED:
+                self._alerts.event(DEAD_LETTER, f"source {self._name}", reject.error)
 
     def _observe_hop(self, event: Outgoing) -> None:
         if (provenance := provenance_in(event.headers)) is not None:

@@ -28,6 +28,11 @@ _PROBLEM_SCHEMA: Schema = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "code": {"type": "string", "description": "Stable."},
+        "event": {
+            "type": "integer",
+            "minimum": 0,
+            "description": "The index of the event that is refused, where one event of a batch is.",
+        },
     },
     "required": ["type", "title", "status", "detail", "code"],
 }

@@ -1,6 +1,7 @@
 """Direct delivery, with a process that is killed between the confirmation of events and their checkpoint."""
 
 import asyncio
+import base64
 import itertools
 import json
 from collections.abc import Sequence
@@ -51,6 +52,11 @@ async def crash_and_finish(service: Program, crashes: int) -> None:
     service.start()
 
 
+def letters(folder: Path) -> list[dict[str, Any]]:
+    """Return the dead letters in the folder of checkpoints."""
+    return [json.loads(line) for line in (folder / "dead-letters.ndjson").read_text().splitlines()]
+
+
 def check(found: Sequence[str], crashes: int) -> None:
     """Every line arrived, in order; those of a batch whose checkpoint was lost came again, and nothing else did."""
     assert list(dict.fromkeys(found)) == [str(number) for number in range(LINES)]
@@ -80,6 +86,59 @@ async def test_without_a_bus_and_a_database_a_folder_keeps_the_checkpoints(
     assert len(by_id) == LINES
     saved = json.loads((tmp_path / "state" / "checkpoints" / "lines.json").read_text())
     assert json.loads(saved["lines/~trelay"])["published"] == LINES
+
+
+@pytest.mark.timeout(900)
+async def test_events_that_are_refused_are_kept_once_and_stop_nothing(tmp_path: Path, programs: list[Program]) -> None:
+    """The other side names them; the process is killed where the events beside them are stored and nothing else is."""
+    write(tmp_path)
+    bad = [3, 4, 30, 59, 150, 199]
+    async with Receiver().running() as receiver:
+        receiver.refuses = lambda event: int(event["data"]["id"]) in bad
+        service = system(tmp_path, {"url": receiver.url, "state": str(tmp_path / "state")})
+        programs.append(service)
+        await crash_and_finish(service, 3)
+        async with asyncio.timeout(240):
+            while len(set(receiver.ids)) < LINES - len(bad) or len(letters(tmp_path / "state")) < len(bad):
+                await asyncio.sleep(0.05)
+        assert await service.stop() == 0, service.tail()
+    arrived = [event["data"]["id"] for event in receiver.events]
+    assert list(dict.fromkeys(arrived)) == [str(number) for number in range(LINES) if number not in bad]
+    kept = letters(tmp_path / "state")
+    assert [json.loads(base64.b64decode(letter["value_base64"]))["data"]["id"] for letter in kept] == list(
+        map(str, bad)
+    )
+    assert {letter["stage"] for letter in kept} == {"entity"}
+    saved = json.loads((tmp_path / "state" / "checkpoints" / "lines.json").read_text())
+    counts = json.loads(saved["lines/~trelay"])
+    assert counts == {"rows": LINES, "published": LINES - len(bad), "rejected": len(bad)}
+
+
+@pytest.mark.timeout(900)
+async def test_an_event_that_is_too_large_for_the_experience_layer_is_put_aside(
+    tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
+) -> None:
+    """Its limit is lower than that of the system layer, so that it answers 413 and names the event."""
+    lines = [{"id": str(number), "text": "x" * (70_000 if number == 2 else 1)} for number in range(5)]
+    (tmp_path / "a.ndjson").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    small = {"kind": "postgres", "topics": {"largest_frame": 65_536}}
+    database = {"database": {"url": migrated_database.url}}
+    section = {"entity": {"allow": ["127.0.0.0/8"]}}
+    experience = program(tmp_path, "experience_api", {**database, "bus": small, "experience": section})
+    url = experience.ready_url.replace("readyz", "entity")
+    service = system(tmp_path, {"url": url, "state": str(tmp_path / "state")})
+    programs += [experience, service]
+    experience.start()
+    await experience.ready()
+    service.start()
+    async with connect(OPTIONS, migrated_database) as bus, asyncio.timeout(240):
+        while (found := (await published(bus, OPTIONS, ["c"]))["c"]) != ["0", "1", "3", "4"]:
+            assert found == ["0", "1", "3", "4"][: len(found)]
+            await asyncio.sleep(0.1)
+    assert await service.stop() == 0, service.tail()
+    (letter,) = letters(tmp_path / "state")
+    assert "answered 413: event 2: found" in letter["error"]
+    assert "of its" in letter["error"]
 
 
 @pytest.mark.timeout(900)

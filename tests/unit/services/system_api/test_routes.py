@@ -140,6 +140,14 @@ async def test_what_cannot_be_asked_is_refused_with_a_reason(
     assert (found, problem["title"] != "", said in problem["detail"]) == (status, True, True), problem
 
 
+async def test_what_is_delivered_directly_cannot_be_compared(tmp_path: Path) -> None:
+    """A retry would not help, so it is no 503."""
+    async with running(tmp_path, MemoryBus(), deliver={"url": "http://127.0.0.1:1/entity"}) as api:
+        found, problem = await api.post("orders/reconcile", {})
+    assert found == 409
+    assert "source orders delivers directly (`system.deliver`)" in problem["detail"]
+
+
 async def test_the_counts_of_a_source_by_hour(tmp_path: Path) -> None:
     write(tmp_path / "a.ndjson", 1, 2, 3)
     async with running(tmp_path, MemoryBus()) as api, asyncio.timeout(60):

@@ -81,6 +81,7 @@ async def test_an_invalid_push_is_refused_and_its_fault_named(
     assert (response.status, response.code) == (status, code)
     assert detail in response.json["detail"]
     assert response.headers["Content-Type"] == "application/problem+json"
+    assert response.json.get("event") == (1 if "event 1" in detail else None)
 
 
 async def test_no_event_of_a_refused_batch_is_accepted(replica: Replica) -> None:

@@ -87,8 +87,26 @@ def test_a_batch_is_limited() -> None:
     ],
 )
 def test_an_invalid_event_refuses_the_batch_and_its_index_is_named(bad: Any, why: str) -> None:
-    with pytest.raises(Malformed, match=re.escape(why)):
+    with pytest.raises(Malformed, match=re.escape(why)) as caught:
         read([WHOLE, bad, WHOLE], BATCH)
+    assert caught.value.event == 1
+
+
+@pytest.mark.parametrize("data", [b"1e999", b'"\\ud800"', b"[" * 520 + b"]" * 520, b'"\xff"', b"1" * 400])
+def test_an_event_of_a_batch_that_not_every_reader_accepts_is_named(data: bytes) -> None:
+    whole = json.dumps(WHOLE).encode()
+    bad = whole.replace(b'"data":', b'"data":%b,"other":' % data, 1)
+    assert bad != whole
+    with pytest.raises(Malformed, match=r"^event 2: not JSON that every reader accepts: ") as caught:
+        read(b"[%b, %b ,%b,%b]" % (whole, whole, bad, bad), BATCH)
+    assert caught.value.event == 2
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[1,", b"[{]", b"[" * 100_000, b'[{"a":1e999}', b"[1e999]]", b"\xff"])
+def test_a_body_that_is_no_batch_names_no_event(body: bytes) -> None:
+    with pytest.raises(Malformed) as caught:
+        read(body, BATCH)
+    assert caught.value.event is None
 
 
 @pytest.mark.parametrize("body", ['{"a": 1}', "[1, 2]", '"text"', "7", "null"])

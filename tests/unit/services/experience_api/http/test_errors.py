@@ -41,6 +41,16 @@ def test_an_error_becomes_a_refusal(error: Exception, refusal: Refusal, detail: 
     assert refused.value.detail == detail
 
 
+@pytest.mark.parametrize("kind", [Malformed, TooLarge])
+async def test_the_event_of_a_batch_that_is_refused_is_named(kind: type[Malformed]) -> None:
+    with pytest.raises(Refused) as refused, refusing(4096):
+        raise kind.of_event(3, "no id")
+    response = await response_to(refused.value)
+    assert isinstance(response.body, bytes)
+    found = json.loads(response.body)
+    assert (found["detail"], found["event"]) == ("event 3: no id", 3)
+
+
 def test_an_unexpected_error_is_no_refusal() -> None:
     with pytest.raises(KeyError), refusing(4096):
         raise KeyError("bug")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,6 +22,12 @@ class Receiver:
         """The headers of a problem."""
         self.largest = 1_000_000
         """Bytes of the largest body that is accepted."""
+        self.refuses: Callable[[dict[str, Any]], bool] = lambda _event: False
+        """Whether an event can never be accepted: its request is refused, and its index is named."""
+        self.refusal: tuple[int, object] = (400, None)
+        """The status of such a refusal, and what is named in place of the index, where it is not None."""
+        self.received = 0
+        """Events of all requests."""
         self.lose_answers = False
         """Whether to store events and cut the connection instead of an answer."""
         self.url = ""
@@ -35,7 +41,13 @@ class Receiver:
             answer = {"detail": "not now", "code": self.code}
             return web.json_response(answer, status=self.status, headers=self.headers)
         assert request.headers["Content-Type"] == "application/cloudevents-batch+json"
-        self.events += json.loads(body)
+        events = json.loads(body)
+        self.received += len(events)
+        if (index := next((index for index, event in enumerate(events) if self.refuses(event)), None)) is not None:
+            status, named = self.refusal
+            problem = {"detail": f"event {index}: bad", "code": "malformed", "event": index if named is None else named}
+            return web.json_response(problem, status=status)
+        self.events += events
         if self.lose_answers:
             assert request.transport is not None
             request.transport.abort()

@@ -1,5 +1,7 @@
 """A bus that delivers: events first, then the checkpoint."""
 
+import itertools
+import json
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,8 +10,10 @@ import pytest
 
 from services.system_api.delivery.direct import DirectBus
 from services.system_api.delivery.options import DeliverOptions
-from services.system_api.delivery.sender import Sender
+from services.system_api.delivery.sender import EventsRefused, Sender
+from services.system_api.operations.checkpoints import OwnPart, checkpoint_part, split
 from shared.bus.memory import MemoryBus
+from shared.bus.memory.clients import MemoryWriter
 from shared.bus.protocol import TopicPartition, Transaction
 from shared.errors import Fenced, Unavailable
 from tests.unit.services.system_api.delivery.receiver import Receiver
@@ -133,6 +137,65 @@ async def test_a_source_whose_events_are_refused_has_an_alert(status: int, code:
     assert f"answered {status}: not now" in str(begun)
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_an_event_that_can_never_be_accepted_is_put_aside_and_stops_no_other(status: int) -> None:
+    async with Receiver().running() as receiver, delivering(receiver) as (bus, inner):
+        harness = Harness(last=95)
+        harness.bus = bus  # type: ignore[assignment]
+        receiver.refusal = (status, None)
+        receiver.refuses = lambda event: event["data"] % 7 == 0 or event["data"] == 20
+        bad = [n for n in range(1, 96) if n % 7 == 0 or n == 20]
+        async with harness.running(harness.poller()) as poller:
+            await harness.until(lambda: poller.status.position == {"": "95"})
+            assert poller.status.state.value == "running"
+    assert receiver.ids == [f"numbers:{n}" for n in range(1, 96) if n not in bad], "each once, in order"
+    letters = inner.records(TOPICS.dead_letter, 0)
+    assert [letter.key for letter in letters] == [b"numbers:%d" % n for n in bad]
+    assert [json.loads(letter.value or b"")["data"] for letter in letters] == bad
+    headers = dict(letters[0].headers)
+    assert (headers["stage"], headers["origin"], headers["content"]) == (b"entity", b"source:numbers:7", b"input")
+    assert b"answered %d: event 6: bad" % status in headers["error"]
+    latest = await bus.latest(TOPICS.checkpoints, b"numbers")
+    saved = split({checkpoint_part("numbers", key): value for key, value in latest.items()})
+    counted = OwnPart(rows=95, published=95 - len(bad), rejected=len(bad))
+    assert saved == (counted, {"": b"95"})
+    assert poller.status.own == counted
+    calls = harness.alerts.calls
+    assert [call[:3] for call in calls] == [("event", "dead letter", "source numbers")] * len(bad)
+    assert "event 6: bad" in calls[0].text
+
+
+async def test_an_event_that_is_refused_before_a_crash_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The events beside it were stored, and the checkpoint was not committed: all of it is done again."""
+    commit, commits = MemoryWriter.commit, itertools.count()
+
+    async def failing(writer: MemoryWriter, made: Transaction) -> None:
+        if next(commits) in {0, 2}:
+            raise Unavailable("gone")
+        await commit(writer, made)
+
+    monkeypatch.setattr(MemoryWriter, "commit", failing)
+    async with Receiver().running() as receiver, delivering(receiver) as (bus, inner):
+        harness = Harness(last=25)
+        harness.bus = bus  # type: ignore[assignment]
+        receiver.refuses = lambda event: event["data"] in {3, 15}
+        async with harness.running(harness.poller()) as poller:
+            await harness.until(lambda: poller.status.position == {"": "25"})
+    assert list(dict.fromkeys(receiver.ids)) == [f"numbers:{n}" for n in range(1, 26) if n not in {3, 15}]
+    assert [letter.key for letter in inner.records(TOPICS.dead_letter, 0)] == [b"numbers:3", b"numbers:15"]
+    assert poller.status.own == OwnPart(rows=25, published=23, rejected=2)
+
+
+async def test_a_refused_event_of_another_transaction_is_not_lost() -> None:
+    """Only what knows its batch can put an event aside."""
+    async with Receiver().running() as receiver, delivering(receiver) as (bus, inner):
+        receiver.refuses = lambda _: True
+        async with bus.writer("system.orders") as writer:
+            with pytest.raises(EventsRefused, match="event 0: bad"):
+                await writer.commit(transaction(1))
+        assert inner.records(TOPICS.dead_letter, 0) == []
+
+
 async def test_requests_that_the_other_side_finds_too_large_become_smaller() -> None:
     async with Receiver().running() as receiver, delivering(receiver) as (bus, inner):
         harness = Harness(last=12)
@@ -140,5 +203,5 @@ async def test_requests_that_the_other_side_finds_too_large_become_smaller() -> 
         receiver.largest = 300  # less than two events
         async with harness.running(harness.poller()) as poller:
             await harness.until(lambda: poller.status.position == {"": "12"})
-    assert sorted(set(receiver.ids)) == sorted(f"numbers:{n}" for n in range(1, 13))
+    assert receiver.ids == [f"numbers:{n}" for n in range(1, 13)]
     assert inner.records(TOPICS.dead_letter, 0) == []

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from services.system_api.delivery.options import DeliverOptions
-from services.system_api.delivery.sender import EventsRefused, Sender, _bodies
+from services.system_api.delivery.sender import EventsRefused, RefusedEvent, Sender, _body
 from shared.bus.protocol import Outgoing
-from shared.errors import SettingsError, TooLarge, Unavailable
+from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.system_api.delivery.receiver import Receiver
 from tests.unit.services.system_api.harness import InstantClock
@@ -24,13 +24,11 @@ def options(url: str, **more: Any) -> DeliverOptions:
     return DeliverOptions.model_validate({"url": url, "retry": {"attempts": 3, "first_wait": 0.1}, **more})
 
 
-def test_bodies_are_bounded_in_events_and_bytes_and_keep_the_order() -> None:
-    bodies = list(_bodies(events(7), 3, 1_000_000))
-    assert [body.count(b'"id"') for body in bodies] == [3, 3, 1]
-    assert b"".join(bodies).replace(b"][", b",") == b"[" + b",".join(r.value or b"" for r in events(7)) + b"]"
-    assert [body.count(b'"id"') for body in _bodies(events(4, 1000), 100, 2100)] == [2, 2]
-    assert len(list(_bodies(events(2, 5000), 100, 1024))) == 2, "one event may have more"
-    assert list(_bodies([], 3, 1024)) == []
+def test_a_body_is_bounded_in_bytes_and_keeps_the_order() -> None:
+    values = [record.value for record in events(3)]
+    assert _body(values, 1_000_000) == (b"[" + b",".join(value or b"" for value in values) + b"]", 3)
+    assert _body([record.value for record in events(4, 1000)], 2100)[1] == 2
+    assert _body([record.value for record in events(2, 5000)], 1024)[1] == 1, "one event may have more"
 
 
 async def test_events_are_stored_in_order() -> None:
@@ -38,10 +36,58 @@ async def test_events_are_stored_in_order() -> None:
         Receiver().running() as receiver,
         Sender.opened(options(receiver.url, batch_events=3), InstantClock(), random.Random(1)) as sender,
     ):
-        await sender.send(events(7))
+        assert await sender.send(events(7)) == {}
+        assert await sender.send([]) == {}
     assert receiver.ids == [str(n) for n in range(7)]
     assert receiver.requests == 3
     assert sender.problem is None
+
+
+async def test_what_is_refused_does_not_stop_the_events_beside_it() -> None:
+    """Whichever they are, however many: the others are stored once, in order."""
+    seed = random.SystemRandom().getrandbits(32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    async with Receiver().running() as receiver:
+        for _ in range(60):
+            count, most = rng.randint(1, 40), rng.randint(1, 20)
+            bad = set(rng.sample(range(count), rng.randint(0, count)))
+            receiver.events.clear()
+            receiver.refuses = lambda event, bad=bad: int(event["id"]) in bad  # type: ignore[misc]
+            receiver.refusal = (rng.choice([400, 413, 422]), None)
+            given = options(receiver.url, batch_events=most)
+            async with Sender.opened(given, InstantClock(), rng) as sender:
+                refused = await sender.send(events(count))
+                assert sender.problem is None
+            assert set(refused) == bad
+            assert receiver.ids == [str(n) for n in range(count) if n not in bad]
+            for event in refused.values():
+                assert event.too_large == (receiver.refusal[0] == 413)
+                assert ": bad" in event.reason
+
+
+async def test_a_flood_of_refused_events_does_not_send_them_again_and_again() -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.refuses = lambda event: int(event["id"]) < 400
+        refused = await sender.send(events(500))
+        assert set(refused) == set(range(400))
+        assert receiver.received < 3 * 500
+    assert receiver.ids == [str(n) for n in range(400, 500)]
+
+
+@pytest.mark.parametrize("named", [-1, 3, "0", 1.5, [], {}])
+async def test_a_place_that_no_event_has_names_no_event(named: object) -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.refuses, receiver.refusal = lambda _: True, (400, named)
+        with pytest.raises(EventsRefused, match="answered 400: event 0: bad"):
+            await sender.send(events(3))
+    assert receiver.requests == 1
 
 
 async def test_a_failure_is_retried_by_the_policy_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -174,10 +220,22 @@ async def test_a_body_that_is_too_large_is_not_retried() -> None:
         Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
     ):
         receiver.largest = 100
-        with pytest.raises(TooLarge, match="answered 413: the body is above the limit"):
-            await sender.send(events(1, 1000))
+        refused = await sender.send(events(1, 1000))
+    reason = f"{receiver.url} answered 413: the body is above the limit of 100 bytes"
+    assert refused == {0: RefusedEvent(reason, too_large=True)}
     assert receiver.requests == 1
     assert sender.problem is None
+
+
+async def test_a_request_that_is_too_large_becomes_smaller_ones() -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.largest = 100
+        large = Outgoing(b"k", b'{"id":"large","data":"%b"}' % (b"x" * 200))
+        assert set(await sender.send([*events(9), large, *events(3)])) == {9}
+    assert receiver.ids == [str(n) for n in [*range(9), *range(3)]]
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
