@@ -1,14 +1,15 @@
 """The settings of each file format, and what the extension of a file stands for."""
 
-import codecs
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from services.system_api.sources.encodings import text_encoding
 from services.system_api.sources.file.documents.content import Compression
 from services.system_api.sources.file.parsing.columns import ColumnType
+from shared.errors import Malformed
 from shared.settings import Form, Options
 
 FileFormat = Literal["ndjson", "csv", "text", "fixed", "json", "xml", "parquet", "avro", "excel"]
@@ -53,19 +54,15 @@ _TRAILING_ASCII = ("big5", "cp932", "cp949", "cp950", "gb", "johab", "shift_jis"
 """Encodings in which ASCII from `@` on can be the second byte of a character."""
 _GROUP_ELSEWHERE = re.compile(r"\(\?<[A-Za-z_]")
 """The beginning of a named group in other languages than Python."""
-_NO_ENCODINGS = ("idna", "punycode")
 _EXPECTED = "expected one such as 'latin-1', 'cp1252' or 'utf-16'"
 
 
 def _encoding(name: str) -> str:
     try:
-        found = codecs.lookup(name)
-    except LookupError as exc:
-        raise ValueError(f"there is no encoding {name[:40]!r}; {_EXPECTED}") from exc
-    text = getattr(found, "_is_text_encoding", True) and found.incrementaldecoder is not None
-    if not text or found.name in _NO_ENCODINGS:
-        raise ValueError(f"{name[:40]!r} is no encoding of text; {_EXPECTED}")
-    return "utf-8" if found.name == "utf-8-sig" else found.name
+        found = text_encoding(name)
+    except Malformed as exc:
+        raise ValueError(f"{exc}; {_EXPECTED}") from exc
+    return "utf-8" if found == "utf-8-sig" else found
 
 
 def _compiled(text: object) -> object:

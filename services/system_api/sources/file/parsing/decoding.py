@@ -15,6 +15,9 @@ def line_text(piece: bytes, encoding: str) -> bytes:
         raise Malformed(f"found a NUL byte at its byte {nul}; expected text")
     try:
         text = piece.decode(encoding)
+        found = piece if encoding == "utf-8" else text.encode()  # UTF-7 can give half of a surrogate pair
     except UnicodeDecodeError as exc:
         raise Malformed(f"not {_NAMES.get(encoding, encoding)}: {exc.reason} at its byte {exc.start}") from exc
-    return (piece if encoding == "utf-8" else text.encode()).removesuffix(b"\r")
+    except UnicodeError as exc:
+        raise Malformed(f"not {encoding}: it gives no text that UTF-8 can encode") from exc
+    return found.removesuffix(b"\r")

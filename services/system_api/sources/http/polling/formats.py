@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element, ParseError
 
 import msgspec
 
+from services.system_api.sources.encodings import decoded, text_encoding
 from services.system_api.sources.http.polling import unreadable
 from shared.errors import Malformed
 from shared.runtime.extras import extra
@@ -87,11 +88,13 @@ def format_of(media_type: str) -> Format:
 
 def _decoded(body: bytes, charset: str | None) -> str:
     try:
-        return body.decode(charset or "utf-8").removeprefix(_BOM)
-    except LookupError as exc:
+        encoding = text_encoding(charset or "utf-8")
+    except Malformed as exc:
         raise Malformed(f"the body has the unknown charset {str(charset)[:40]!r}") from exc
-    except UnicodeDecodeError as exc:
-        raise Malformed(f"the body is not {exc.encoding}: {exc.reason} at byte {exc.start}") from exc
+    try:
+        return decoded(body, encoding).removeprefix(_BOM)
+    except Malformed as exc:
+        raise Malformed(f"the body is {exc}") from exc
 
 
 def _json(body: bytes, charset: str | None) -> bytes:

@@ -59,7 +59,7 @@ def http_source(name: str, options: HttpSourceOptions, clock: Clock, rng: random
             PageReader.opened(options, place, name) as reader,
         ):
             sweep = Sweep(options, changes, rejected, _events(name, options, clock, rng), cache)
-            fetcher = PageFetcher(client, reader, cache, by_links=isinstance(options.pagination, LinkOptions))
+            fetcher = PageFetcher(client, reader, cache, clock, by_links=isinstance(options.pagination, LinkOptions))
             yield HttpSource(name, sweep, client, fetcher, options.poll_timeout, options.retry.attempts)
 
     return open_source

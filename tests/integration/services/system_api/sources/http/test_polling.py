@@ -10,7 +10,7 @@ from services.system_api.sources.capabilities import Rewinding
 from services.system_api.sources.http.polling import reading
 from shared.errors import Malformed
 from shared.http.client.failures import UnusableResponse
-from tests.integration.services.system_api.sources.http.http_poller import HttpPoller, orders
+from tests.integration.services.system_api.sources.http.http_poller import HttpPoller, SteppedClock, orders
 from tests.servers.http_api import HttpApi, Listing
 
 
@@ -118,18 +118,44 @@ async def test_a_page_that_follows_an_unchanged_last_one_is_read(
     api: HttpApi, full: int, *, reread: bool, etags: bool
 ) -> None:
     """Neither a body nor an ETag of it changes when a page follows: only the header `Link` does."""
-    listing = Listing(orders(3 * full))
+    listing, clock = Listing(orders(3 * full)), SteppedClock()
     listing.etags, listing.totals = etags, False
     api.answer("/orders", listing)
-    poller = HttpPoller(api.url("/orders"), records="items", pagination={"kind": "link", "reread": reread})
+    pagination = {"kind": "link", "reread": reread}
+    poller = HttpPoller(api.url("/orders"), records="items", pagination=pagination, clock=clock)
     async with poller.opened():
         assert len(await poller.data()) == 3 * full
         assert await poller.data() == []
         listing.records += orders(4, 3 * full + 1)
+        if etags and full == 1:  # nothing has shown that the page was full
+            assert await poller.data() == []
+            clock.at += 61
         assert [each["id"] for each in await poller.data()] == [3 * full + number for number in range(1, 5)]
         if etags and full == 2:  # a page in the middle costs no body
             first = [request for request in api.requests if "page" not in request.query]
             assert all("If-None-Match" in request.headers for request in first[2 if reread else 1 :])
+
+
+async def test_the_only_page_costs_no_response_while_it_is_unchanged(api: HttpApi) -> None:
+    """It may be full: its body comes once a minute all the same."""
+    listing, clock = Listing(orders(2)), SteppedClock()
+    listing.etags = True
+    api.answer("/orders", listing)
+    poller = HttpPoller(api.url("/orders"), records="items", pagination={"kind": "link"}, clock=clock)
+    async with poller.opened():
+        assert len(await poller.data()) == 2
+        for _ in range(5):
+            assert await poller.data() == []
+        assert all("If-None-Match" in request.headers for request in api.requests[1:])
+        listing.records += orders(1, 3)
+        assert [each["id"] for each in await poller.data()] == [3]
+        listing.records += orders(1, 4)  # on another page: the body stays as it is
+        assert await poller.data() == []
+        clock.at += 61
+        assert [each["id"] for each in await poller.data()] == [4]
+        seen = len(api.requests)
+        assert await poller.data() == []
+        assert all("If-None-Match" in request.headers for request in api.requests[seen:])
 
 
 async def test_an_equal_body_costs_no_reading_without_etags(api: HttpApi) -> None:

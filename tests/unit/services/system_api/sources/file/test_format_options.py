@@ -44,7 +44,10 @@ def test_an_encoding_has_one_name(written: str, name: str) -> None:
     assert encoding(written) == name
 
 
-@pytest.mark.parametrize("written", ["utf-9", "base64", "rot13", "punycode", "idna", "x" * 100, ""])
+@pytest.mark.parametrize(
+    "written",
+    ["utf-9", "base64", "rot13", "punycode", "idna", "undefined", "unicode_escape", "utf-8\0", "x" * 100, ""],
+)
 def test_what_is_no_encoding_of_text_is_an_error(written: str) -> None:
     with pytest.raises(ValidationError, match="expected one such as 'latin-1', 'cp1252' or 'utf-16'"):
         encoding(written)
