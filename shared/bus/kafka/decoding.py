@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
+from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
 from shared.bus.kafka.wire.records import intact
@@ -34,6 +35,29 @@ class KafkaRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+
+
+class _LenientText(bytearray):
+    r"""Bytes whose slices, decoded, keep what is not UTF-8 as `\xff`."""
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return _LenientText(found) if isinstance(index, slice) else found
+
+    def decode(self, encoding: str = "utf-8", errors: str = "") -> str:  # noqa: ARG002 -- as the method that it overrides
+        return super().decode(encoding, "backslashreplace")
+
+
+def _lenient(batch: bytes) -> Any:
+    """Return a batch whose headers have names that are not UTF-8.
+
+    Neither brokers nor all clients check them, and aiokafka raises an error, so that one record would stop its
+    partition for ever. This parser is the one in Python, which takes ten times as long.
+    """
+    found: Any = _DefaultRecordBatchPy(batch)
+    found._maybe_uncompress()  # noqa: SLF001 -- aiokafka decodes names in the middle of its parser
+    found._buffer = _LenientText(found._buffer)  # noqa: SLF001
+    return found
 
 
 class CompletedFetch:
@@ -89,14 +113,20 @@ class CompletedFetch:
         if batch.is_control_batch:
             self._end_transaction(batch)
         elif not (batch.is_transactional and batch.producer_id in self._aborting):
-            topic, partition = self._topic, self._partition
-            # Not by the class itself: this is the innermost loop of all reading, and calling it costs twice as much.
-            self._ready = [
-                _make(KafkaRecord, (topic, partition, each.offset, each.timestamp, each.key, each.value, each.headers))
-                for each in batch
-            ]
+            try:
+                self._ready = self._records(batch)
+            except UnicodeDecodeError:
+                self._ready = self._records(_lenient(self._content[begin:end]))
             if batch.base_offset < self.position:
                 self._ready = [record for record in self._ready if record.offset >= self.position]
+
+    def _records(self, batch: Iterable[Any]) -> list[KafkaRecord]:
+        topic, partition = self._topic, self._partition
+        # Not by the class itself: this is the innermost loop of all reading, and calling it costs twice as much.
+        return [
+            _make(KafkaRecord, (topic, partition, each.offset, each.timestamp, each.key, each.value, each.headers))
+            for each in batch
+        ]
 
     def _note_aborted(self, offset: int) -> None:
         while self._aborted and self._aborted[-1][1] <= offset:

@@ -53,6 +53,12 @@ class MessageEvents:
                 f"found a message of {len(message.body)} bytes, the limit is {self._options.message_limit}; its first"
                 f" {KEPT_BYTES} bytes are kept"
             )
+        try:
+            return self._made(message)
+        except UnicodeEncodeError as exc:  # SQS sends its texts as JSON, which can hold half of a surrogate pair
+            raise Malformed(f"found text that UTF-8 cannot encode: {exc.object[exc.start : exc.end]!r}") from exc
+
+    def _made(self, message: Message) -> Outgoing:
         media = media_type(message)
         if self._options.cloudevents and (found := attributes_of(message, media)) is not None:
             return self._cloudevent(message, found)

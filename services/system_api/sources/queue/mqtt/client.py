@@ -15,7 +15,9 @@ from typing import Any
 
 from aiomqtt import Client, MqttError, ProtocolVersion
 from aiomqtt.exceptions import MqttConnectError
+from paho.mqtt import properties as paho_properties
 from paho.mqtt.client import MQTT_LOG_ERR
+from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -29,6 +31,26 @@ from shared.runtime.tls_errors import certificate_problem
 _UNAUTHORIZED = {0x86, 0x87, 0x8A}
 """Bad user name or password, not authorized, banned."""
 _QOS = 1
+_LENGTH = 2
+"""Bytes of the length before a text."""
+
+
+def _text(buffer: bytes, most: int) -> tuple[str, int]:
+    r"""Return a text of a property, and the bytes that it takes; what is not UTF-8 becomes `\xff`.
+
+    In place of the function of paho-mqtt, which ends the connection at such a text, and at U+FEFF, which is valid (MQTT
+    5.0, 1.5.4). Not all brokers check texts, and they deliver such a message again and again.
+
+    Raises:
+        MalformedPacket: it is longer than what holds it.
+    """
+    length = int.from_bytes(buffer[:2])
+    if most < _LENGTH or length > most - _LENGTH:
+        raise MalformedPacket("Length delimited string too long")
+    return buffer[_LENGTH : _LENGTH + length].decode(errors="backslashreplace"), _LENGTH + length
+
+
+paho_properties.readUTF = _text
 
 # Trelay reports each outage itself, once.
 logging.getLogger("mqtt").setLevel(logging.CRITICAL)
@@ -150,7 +172,7 @@ class MqttClient:
         properties = message.properties
         self._waiting.append(
             Delivery(
-                message.topic,
+                message._topic.decode(errors="backslashreplace"),  # noqa: SLF001 -- `topic` raises an error instead
                 message.payload,
                 message.mid if message.qos else 0,
                 bool(message.dup),

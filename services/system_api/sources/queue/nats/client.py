@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import nats
 from nats.aio.client import Client
@@ -60,9 +61,9 @@ class UnreadableHeaders(dict[str, str]):
 
 
 class _Client(Client):
-    """A client that reads on behind a header block that it cannot read: nats-py stops to read then, without a word.
+    """A client that reads on behind what it cannot read: nats-py stops to read then, without a word.
 
-    The server stores whatever block a sender has sent, such as one of 8 bytes.
+    The server stores whatever subject and block of headers a sender has sent, such as a block of 8 bytes.
     """
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
@@ -70,6 +71,12 @@ class _Client(Client):
             return await super()._process_headers(headers)
         except (IndexError, ValueError):
             return UnreadableHeaders()
+
+    def _build_message(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: dict[str, str] | None
+    ) -> Any:
+        readable = subject.decode(errors="backslashreplace").encode()
+        return super()._build_message(sid, readable, reply, data, headers)
 
 
 def _place(options: NatsSourceOptions) -> str:

@@ -68,6 +68,35 @@ def test_a_record_is_complete(compression: Compression) -> None:
     assert fetch.position == 2
 
 
+class RawName(str):
+    """A name of a header that is encoded as bytes that are not UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"\xff\xfex"
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_the_name_of_a_header_need_not_be_text(compression: Compression) -> None:
+    """Brokers store it, and aiokafka raises an error: no record behind it would ever be read."""
+    log = Log()
+    encoder = Encoder(ProducerIdAndEpoch(1, 0), compression, transactional=True)
+    headers: list[tuple[str, bytes]] = [(RawName("x"), b"\xff"), ("ok", b"2")]
+    records = [Outgoing(b"k", b"v" * 200, headers), Outgoing(b"\xff", None, [("é", b"")]), Outgoing(b"k", b"w")]
+    [batch] = encoder.encode("t", 0, records, NOW)
+    log._append(bytearray(batch.content), len(records))
+    log.write(1, "b", compression=compression)
+    for position in range(3):
+        found = log.read(position).take(10)
+        assert [record.offset for record in found] == list(range(position, 4))
+    assert log.read().take(10)[:3] == [
+        KafkaRecord("t", 0, 0, NOW, b"k", b"v" * 200, [("\\xff\\xfex", b"\xff"), ("ok", b"2")]),
+        KafkaRecord("t", 0, 1, NOW, b"\xff", None, [("é", b"")]),
+        KafkaRecord("t", 0, 2, NOW, b"k", b"w", []),
+    ]
+
+
 def test_markers_are_skipped() -> None:
     log = Log()
     log.write(1, "a")

@@ -222,3 +222,28 @@ async def test_messages_are_taken_within_the_bound_in_bytes(
             assert isinstance(source._connection, KafkaConnection)
             for topic in source._connection._topics.values():
                 assert sum(len(each._content) for each in topic._reader._fetcher.fetched.values()) <= 200_000
+
+
+class RawName(str):
+    """A name of a header that is encoded as bytes that are not UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"caf\xe9"
+
+
+async def test_a_header_whose_name_is_not_text_stops_nothing(
+    bus: KafkaBus, reading: Callable[..., Reading], unique_name: str
+) -> None:
+    """The broker does not check it; a client in another language can send it."""
+    await create(bus, unique_name)
+    await send(bus, unique_name, b"1")
+    async with bus.appender() as appender:
+        await appender.append(unique_name, [Outgoing(b"k", b"2", [(RawName("x"), b"\xff"), ("who", b"me")])])
+    await send(bus, unique_name, b"3")
+    read = reading(subject={"header": "who"})
+    await read.until(1)
+    assert read.numbers == [2]
+    assert [reject.value for reject in read.rejects] in ([b"1"], [b"1", b"3"])
+    assert await reading().once() == [1, 2, 3]

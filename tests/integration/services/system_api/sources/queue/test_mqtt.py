@@ -202,3 +202,16 @@ async def test_the_socket_is_not_read_while_there_is_no_room(
             await connection.acknowledge(received.messages)
     assert paused
     assert [each[:2] for each in found] == [b"%02d" % number for number in range(40)], "in order, each once"
+
+
+async def test_texts_that_paho_refuses_stop_nothing(
+    client: aiomqtt.Client, reading: Callable[..., Reading], unique_name: str
+) -> None:
+    """U+FEFF is valid in MQTT (5.0, 1.5.4): the broker delivers it, again and again where the client disconnects."""
+    read = reading(subject={"header": "who"})
+    await read.once()
+    await send(client, f"{unique_name}/a", b"1", who="\ufeffme")
+    await send(client, f"{unique_name}/\ufeff", b"2", **{"\ufeff": "", "who": "m\ufeffe"})
+    await send(client, f"{unique_name}/a", b"3", who="me")
+    await read.until(3)
+    assert [(event["data"], event["subject"]) for event in read.events] == [(1, "\ufeffme"), (2, "m\ufeffe"), (3, "me")]

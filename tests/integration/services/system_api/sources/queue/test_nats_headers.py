@@ -41,7 +41,7 @@ async def test_a_message_with_the_headers_of_a_status_is_a_message(
     assert [reject.value for reject in read.rejects] == [b""]
 
 
-async def send_raw(server: NatsServer, subject: str, headers: bytes, body: bytes) -> None:
+async def send_raw(server: NatsServer, subject: bytes, headers: bytes, body: bytes) -> None:
     """Send a message with a header block that no client library would write."""
     parts = urlsplit(server.url)
     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
@@ -49,9 +49,7 @@ async def send_raw(server: NatsServer, subject: str, headers: bytes, body: bytes
         await reader.readline()
         options = json.dumps({"verbose": False, "headers": True}).encode()
         sizes = f"{len(headers)} {len(headers) + len(body)}".encode()
-        writer.write(
-            b"CONNECT %b\r\nHPUB %b %b\r\n%b%b\r\nPING\r\n" % (options, subject.encode(), sizes, headers, body)
-        )
+        writer.write(b"CONNECT %b\r\nHPUB %b %b\r\n%b%b\r\nPING\r\n" % (options, subject, sizes, headers, body))
         await writer.drain()
         async with asyncio.timeout(60):
             answers = [await reader.readline()]
@@ -73,9 +71,22 @@ async def test_a_message_whose_headers_cannot_be_read_is_put_aside(
 ) -> None:
     await create(jetstream, unique_name)
     await send(jetstream, unique_name, b"1")
-    await send_raw(nats, f"{unique_name}.a", headers, b"7")
+    await send_raw(nats, f"{unique_name}.a".encode(), headers, b"7")
     await send(jetstream, unique_name, b"2")
     await read.until(2)
     assert read.numbers == [1, 2]
     assert [reject.value for reject in read.rejects] == [b"7"]
     assert "the headers cannot be read" in read.rejects[0].error
+
+
+async def test_a_subject_that_is_not_text_stops_nothing(
+    nats: NatsServer, jetstream: JetStreamContext, read: Reading, unique_name: str
+) -> None:
+    """The server stores it, and nats-py raises an error where nobody sees it, and reads no further."""
+    await create(jetstream, unique_name)
+    await send(jetstream, unique_name, b"1")
+    await send_raw(nats, unique_name.encode() + b".caf\xe9", b"NATS/1.0\r\nA: caf\xe9\r\nB\xff: x\r\n\r\n", b"2")
+    await send(jetstream, unique_name, b"3")
+    await read.until(3)
+    assert read.numbers == [1, 2, 3]
+    assert [event["subject"] for event in read.events][1] == rf"{unique_name}.caf\xe9"
