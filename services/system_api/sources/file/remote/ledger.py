@@ -96,6 +96,11 @@ class Ledger:
         self._note_missing({file.path for file in listed}, now)
         return found
 
+    def next_complete(self, now: float) -> float | None:
+        """Return when the next file that was listed may have been unchanged for long enough; None if none will be."""
+        due = (since + self._stable for _, since in self.unstable.values())
+        return min((time for time in due if time > now), default=None)
+
     def update(self, file_id: str, progress: RemoteProgress) -> bytes:
         """Replace the progress of a file; return the part of the checkpoint."""
         self.files[file_id] = progress

@@ -23,6 +23,10 @@ from shared.runtime.tasks import Tasks
 
 _STABLE_SFTP = 60.0
 """Seconds without a change after which a file counts as complete where files grow while they are written."""
+RESOLUTION_SFTP = 2.0
+"""Seconds for which a file on SFTP must have been seen unchanged, whatever marks it as complete. SFTP tells times in
+whole seconds (FAT in two): a file that is replaced by one of the same size within the second in which it was read would
+look the same, and be deleted or archived unread."""
 _FINISHED_FOR = 600.0
 """Seconds for which a file that was archived or deleted is remembered: a listing may show it for a while."""
 
@@ -75,8 +79,7 @@ def remote_source(name: str, options: FileSourceOptions, clock: Clock, rng: rand
 
 def stable_seconds(options: FileSourceOptions) -> float:
     """Return for how many seconds a file must not have changed. An object of a bucket is complete when it is there."""
-    if options.drop.ready is not Ready.STABLE:
-        return 0.0
-    if options.drop.stable_seconds is not None:
-        return options.drop.stable_seconds
-    return _STABLE_SFTP if scheme_of(options.path) == "sftp" else 0.0
+    sftp, wanted = scheme_of(options.path) == "sftp", 0.0
+    if options.drop.ready is Ready.STABLE:
+        wanted = options.drop.stable_seconds if options.drop.stable_seconds is not None else _STABLE_SFTP * sftp
+    return max(wanted, RESOLUTION_SFTP) if sftp else wanted

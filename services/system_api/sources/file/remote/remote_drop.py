@@ -100,8 +100,12 @@ class RemoteDrop(RecountedFiles):
         return batch
 
     async def wait_for_change(self) -> None:
-        """Never return: a remote file system tells nothing."""
-        await asyncio.Event().wait()
+        """Return when a file that was listed may be complete; a remote file system tells nothing else."""
+        now = self._clock.monotonic()
+        if (due := self._ledger.next_complete(now)) is None:
+            await asyncio.Event().wait()
+        else:
+            await self._clock.sleep(due - now)
 
     async def settle(self, batch: Batch) -> None:
         """Finish the files whose last record is in this batch."""

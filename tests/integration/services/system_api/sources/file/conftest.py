@@ -8,6 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from sshfs import SSHFileSystem
 
+from services.system_api.sources.file.remote import opening
 from tests.servers.missing import skipping_without
 from tests.servers.sftp import SftpServer, sftp_server
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller
@@ -58,6 +59,12 @@ def s3_folder(s3_server: str, unique_name: str) -> RemoteFolder:
     fs.mkdir(unique_name)
     remote = {"options": {"endpoint_url": s3_server}, "secrets": secrets}
     return RemoteFolder(fs, f"{unique_name}/in", f"s3://{unique_name}/in", remote)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files on SFTP are read at once."""
+    monkeypatch.setattr(opening, "RESOLUTION_SFTP", 0.0)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from tests.integration.services.system_api.sources.file.conftest import RemoteFo
 from tests.servers.sftp import SftpServer, sftp_server
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, lines, until
 
+pytestmark = pytest.mark.usefixtures("impatient")
+
 ROOT = Path(__file__).parents[6]
 
 

@@ -74,7 +74,9 @@ def test_settings_that_cannot_work_are_refused(given: dict[str, Any], error: str
         ("s3://bucket/*.csv", {}, 0),
         ("sftp://host/*.csv", {}, 60),
         ("sftp://host/*.csv", {"stable_seconds": 5}, 5),
-        ("sftp://host/*.csv", {"ready": "renamed"}, 0),
+        ("sftp://host/*.csv", {"stable_seconds": 0}, 2),
+        ("sftp://host/*.csv", {"ready": "renamed"}, 2),
+        ("s3://bucket/*.csv", {"ready": "done-file"}, 0),
     ],
 )
 def test_a_file_on_a_server_must_not_change_for_a_while(path: str, drop: dict[str, Any], seconds: float) -> None:

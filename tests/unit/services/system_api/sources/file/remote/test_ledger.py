@@ -54,6 +54,18 @@ def test_a_file_must_not_change_for_a_while() -> None:
     assert found.unstable == {}
 
 
+def test_when_the_next_file_may_be_complete() -> None:
+    found = ledger(stable=5)
+    assert found.next_complete(0) is None
+    found.note_listing([file("/a")], {}, 0)
+    found.note_listing([file("/a"), file("/b")], {}, 2)
+    assert found.next_complete(2) == 5
+    assert found.next_complete(5) == 7
+    found.note_listing([file("/a"), file("/b")], {"/a": False}, 6)
+    assert found.next_complete(6) == 7
+    assert found.next_complete(7) is None, "something else has to mark it"
+
+
 def test_a_file_that_is_not_marked_is_not_complete() -> None:
     found = ledger()
     assert found.note_listing([file("/a")], {"/a": False}, 0) == []
