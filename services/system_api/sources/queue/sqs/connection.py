@@ -44,7 +44,7 @@ class SqsConnection:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._closing = False
-        self._problem: TrelayError | None = None
+        self._problem: Exception | None = None
         self._receiving = started(f"receive from {options.in_words}", self._until_it_fails(self._receive))
         self._hiding = started(f"hide messages of {options.in_words}", self._until_it_fails(self._renew))
 
@@ -114,7 +114,7 @@ class SqsConnection:
     async def _until_it_fails(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
             await work()
-        except TrelayError as exc:
+        except Exception as exc:  # noqa: BLE001 -- whatever it is, `receive` raises it: nothing arrives any more
             self._problem = self._problem or exc
             self._arrived.set()
 

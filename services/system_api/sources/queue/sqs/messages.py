@@ -10,6 +10,7 @@ from shared.errors import SettingsError
 
 _CONTENT_TYPE = "content-type"
 _DAY = 86_400
+_DIGITS = 20
 _BODY_ELSEWHERE = ("ExtendedPayloadSize", "SQSLargePayloadSize")
 """Attributes by which a client library says that the body is an object in S3."""
 
@@ -22,15 +23,14 @@ def message_of(delivered: Mapping[str, Any]) -> Message:
         for name, value in delivered.get("MessageAttributes", {}).items()
         if "StringValue" in value
     }
-    sent = system.get("SentTimestamp")
     return Message(
         place=delivered["MessageId"],
-        body=delivered["Body"].encode(errors="surrogatepass"),
+        body=delivered.get("Body", "").encode(errors="surrogatepass"),
         key=system.get("MessageGroupId", ""),
         headers=headers,
         content_type=next((value for name, value in headers.items() if name.lower() == _CONTENT_TYPE), None),
-        time=None if sent is None else int(sent) / 1000,
-        deliveries=int(system.get("ApproximateReceiveCount", 0)),
+        time=_milliseconds(system.get("SentTimestamp")),
+        deliveries=_number(system.get("ApproximateReceiveCount")) or 0,
         token=delivered["ReceiptHandle"],
         fault=_fault(headers),
     )
@@ -40,7 +40,17 @@ def size_of(delivered: Mapping[str, Any]) -> int:
     """Return the bytes that a message takes, about: its body and its attributes."""
     attributes = delivered.get("MessageAttributes", {})
     values = (value.get("StringValue", value.get("BinaryValue", "")) for value in attributes.values())
-    return len(delivered["Body"]) + sum(map(len, attributes)) + sum(map(len, values))
+    return len(delivered.get("Body", "")) + sum(map(len, attributes)) + sum(map(len, values))
+
+
+def _number(text: str | None) -> int | None:
+    """Return a number that SQS writes as text; None for anything else, as other servers of its API may write."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < _DIGITS else None
+
+
+def _milliseconds(text: str | None) -> float | None:
+    number = _number(text)
+    return None if number is None else number / 1000
 
 
 def _fault(headers: Mapping[str, str]) -> str | None:

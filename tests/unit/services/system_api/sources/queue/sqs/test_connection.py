@@ -88,3 +88,19 @@ async def test_a_slow_answer_after_a_full_one_is_waited_for(client: Client) -> N
     received = await all_of(connection)
     assert (len(received.messages), received.more) == (0, False)
     await closed(connection, client)
+
+
+async def test_an_answer_that_cannot_be_read_is_reported(client: Client) -> None:
+    """Nothing would arrive any more, and nobody would know."""
+
+    async def request(_operation: str, **_arguments: Any) -> dict[str, Any]:
+        return {"Messages": [{"Body": "1"}]}
+
+    client.request = request  # type: ignore[method-assign, assignment]
+    connection = SqsConnection(client, OPTIONS, fifo=True)
+    async with asyncio.timeout(60):
+        await connection.wait()
+        with pytest.raises(KeyError, match="ReceiptHandle"):
+            await all_of(connection)
+    await connection.close()
+    await asyncio.gather(*module._draining)

@@ -40,6 +40,19 @@ def test_a_message_of_a_standard_queue() -> None:
     assert message.identified
 
 
+@pytest.mark.parametrize("number", ["", "x", "-1", "1.5", "²", "9" * 5000])
+def test_a_number_that_is_none_is_not_known(number: str) -> None:
+    """There are other servers of this API."""
+    message = message_of(delivered(Attributes={"SentTimestamp": number, "ApproximateReceiveCount": number}))
+    assert (message.time, message.deliveries) == (None, 0)
+
+
+def test_a_message_without_a_body_is_a_message() -> None:
+    given = {"MessageId": "1", "ReceiptHandle": "r"}
+    assert message_of(given).body == b""
+    assert size_of(given) == 0
+
+
 def test_a_body_that_is_elsewhere_is_refused() -> None:
     name = {"StringValue": "300000", "DataType": "Number"}
     assert "object in S3" in (message_of(delivered(MessageAttributes={"ExtendedPayloadSize": name})).fault or "")
