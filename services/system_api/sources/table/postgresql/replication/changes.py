@@ -44,8 +44,8 @@ class ChangedRows:
         self._cut = cut
         self._numbers: tuple[Relation, dict[str, int]] | None = None
 
-    def of(self, change: Change) -> Iterator[ChangedRow]:
-        """Return the rows of a change: two if an update has changed the key.
+    def of(self, change: Change, codec: str = "utf-8") -> Iterator[ChangedRow]:
+        """Return the rows of a change: two if an update has changed the key. `codec` is the encoding of texts.
 
         Raises:
             SettingsError: the table has a column no more that the settings name.
@@ -57,19 +57,21 @@ class ChangedRows:
             return
         if change.kind == "delete":
             assert change.old is not None
-            yield self._row("deleted", change, relation, change.old, version)
+            yield self._row("deleted", change, relation, change.old, version, codec)
             return
         assert change.new is not None
-        state = self._row("state", change, relation, change.new, version)
+        state = self._row("state", change, relation, change.new, version, codec)
         if change.old is not None:
-            before = self._row("deleted", change, relation, change.old, f"{version}d")
+            before = self._row("deleted", change, relation, change.old, f"{version}d", codec)
             if before.error is None and before.key != state.key:
                 yield before
         yield state
 
-    def _row(self, kind: Kind, change: Change, relation: Relation, values: Values, version: str) -> ChangedRow:
+    def _row(
+        self, kind: Kind, change: Change, relation: Relation, values: Values, version: str, codec: str
+    ) -> ChangedRow:
         numbers, options = self._numbers_of(relation), self._options
-        key = [text_of(relation, numbers[name], values) for name in options.keys]
+        key = [text_of(relation, numbers[name], values, codec) for name in options.keys]
         columns = options.keys if kind == "deleted" else options.columns or tuple(numbers)
         error = None
         if change.size > self._cut:
@@ -78,7 +80,7 @@ class ChangedRows:
             missing = options.keys[key.index(None)]
             error = f"column {missing!r} is {_lack(values[numbers[missing]])}"
         text = keys.encoded([value or "" for value in key])
-        subject = text if options.subject is None else text_of(relation, numbers[options.subject], values)
+        subject = text if options.subject is None else text_of(relation, numbers[options.subject], values, codec)
         if error is None and options.subject is not None and values[numbers[options.subject]] is MISSING:
             error = f"column {options.subject!r} is {_lack(MISSING)}"
         wanted = tuple(numbers[name] for name in columns)
@@ -101,12 +103,15 @@ def _lack(value: object) -> str:
     return "not in the log: set REPLICA IDENTITY FULL" if value is MISSING else "NULL"
 
 
-def text_of(relation: Relation, number: int, values: Values) -> str | None:
-    """Return a value as the text that a cast makes of it; None if it is NULL, or missing."""
+def text_of(relation: Relation, number: int, values: Values, codec: str = "utf-8") -> str | None:
+    r"""Return a value as the text that a cast makes of it; None if it is NULL, or missing.
+
+    A byte that the encoding does not have becomes `\xff`: the row is put aside for it when its data is made.
+    """
     value, type_ = values[number], relation.columns[number].type_oid
     if value is None or value is MISSING:
         return None
-    text = value.decode()
+    text = value.decode(codec, errors="backslashreplace")
     if type_ == _BOOLEAN:
         return "true" if text == "t" else "false"
     return text.rstrip(" ") if type_ == _PADDED else text

@@ -27,6 +27,8 @@ _IDLE = "600s"
 """How long publishing a portion may take. A transaction that stays open keeps the server from vacuuming."""
 _ENDLESS = 1e8
 """Seconds. Decoding a large transaction takes as long as it takes; the poll does not wait for it."""
+_RAW = "; SET LOCAL client_encoding = 'SQL_ASCII'"
+"""Lets the server send the bytes that it has, in its own encoding, and convert none of them."""
 _SETTINGS = f"""
     SET LOCAL trelay.inline = {_INLINE};
     SET LOCAL statement_timeout = 0;
@@ -60,12 +62,13 @@ class ChangeCursor:
         self.upto: int | None = None
         """The end of the log that is read; None: no cursor is open."""
 
-    async def open(self, upto: int) -> None:
-        """Begin to read up to a place of the log."""
+    async def open(self, upto: int, *, raw: bool = False) -> None:
+        """Begin to read up to a place of the log; texts are `raw` in the encoding of the database, else in UTF-8."""
         if self._connection is None:
             self._connection = await connect(database_of(self._options), f"{self._name} log")
         query = peek(self._slot, upto, _CHANGES, self.cut)
-        await self._connection.execute(f"BEGIN READ ONLY; {_SETTINGS}; DECLARE changes SCROLL CURSOR FOR {query}")
+        settings = f"{_SETTINGS}{_RAW if raw else ''}"
+        await self._connection.execute(f"BEGIN READ ONLY; {settings}; DECLARE changes SCROLL CURSOR FOR {query}")
         self._taken = 0
         self.upto = upto
 

@@ -9,6 +9,7 @@ from services.system_api.sources.table.postgresql.connection import connect, dat
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.replication import slot as slots
 from services.system_api.sources.table.postgresql.replication.cursor import ChangeCursor, Message
+from services.system_api.sources.table.postgresql.replication.encoding import UTF8, Encoding
 from services.system_api.sources.table.postgresql.replication.slot import Slot, Status
 from services.system_api.sources.table.postgresql.replication.transactions import Change, Place, Transactions
 from services.system_api.sources.table.postgresql.session import Session
@@ -43,6 +44,8 @@ class Read:
     reached: Place
     complete: bool
     """Whether the end of the log was reached, as it was when the reading of it began."""
+    encoding: Encoding
+    """Of the texts of values."""
 
 
 class TableLog:
@@ -57,6 +60,8 @@ class TableLog:
         self._clock = clock
         self._cursor = ChangeCursor(name, keeper.options, self.slot)
         self._transactions = Transactions("", "")
+        self._encoding = UTF8
+        """Of what is read: that of the database where the server has found text that UTF-8 does not have."""
         self._check_at = 0.0
         self._advance_at = 0.0
 
@@ -122,17 +127,15 @@ class TableLog:
         if not self.reading:
             session = await self._keeper.session()
             schema, name, _ = await self._named(session)
-            self._transactions = Transactions(schema, name)
-            await self._cursor.open(upto)
+            self._transactions = Transactions(schema, name, self._encoding.codec)
+            await self._cursor.open(upto, raw=self._encoding.raw)
         changes: list[Change] = []
+        encoding = self._encoding
         end, size = Place(self._cursor.upto or upto, 0), 0
         found: tuple[list[Message], bool] | None = None
         complete = False
         while len(changes) < limit and size < _MAX_BYTES and not complete:
-            try:
-                found = await self._cursor.next(limit, _MAX_BYTES - size, 0.0 if changes else patience)
-            except asyncpg.ObjectInUseError as exc:
-                raise Unavailable(f"{self._keeper.place}: {exc.args[0]}") from exc
+            found = await self._next(limit, _MAX_BYTES - size, 0.0 if changes else patience)
             if found is None:
                 break
             messages, complete = found
@@ -144,7 +147,31 @@ class TableLog:
         if found is None and not changes:
             return None
         reached = max(after, self._transactions.reached or after, end if complete else after)
-        return Read(changes, reached, complete)
+        if complete:
+            self._encoding = UTF8
+        return Read(changes, reached, complete, encoding)
+
+    async def _next(self, limit: int, max_bytes: int, patience: float) -> tuple[list[Message], bool] | None:
+        """Return the next messages, as the cursor does; None as well if all of them are to be read again."""
+        try:
+            return await self._cursor.next(limit, max_bytes, patience)
+        except asyncpg.ObjectInUseError as exc:
+            raise Unavailable(f"{self._keeper.place}: {exc.args[0]}") from exc
+        except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
+            # The server would stop there for ever. It reads all of it again, and each row is converted on its own.
+            if not await self._begin_raw():
+                raise
+            return None
+
+    async def _begin_raw(self) -> bool:
+        """Let the next call begin again, in the encoding of the database; return whether that can help."""
+        session = await self._keeper.session()
+        encoding = Encoding.of(session.connection.get_settings().server_encoding)
+        if self._encoding.raw or encoding is None:
+            return False
+        self.close()
+        self._encoding = encoding
+        return True
 
     def close(self) -> None:
         """Stop reading, without waiting for the server."""

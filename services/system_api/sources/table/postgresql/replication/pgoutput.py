@@ -86,8 +86,8 @@ Message = Begin | Commit | Relation | RowChange | Truncate | None
 _KINDS: dict[bytes, Literal["insert", "update", "delete"]] = {b"I": "insert", b"U": "update", b"D": "delete"}
 
 
-def parse(data: bytes) -> Message:
-    """Return the message; None for one that says nothing about rows.
+def parse(data: bytes, codec: str = "utf-8") -> Message:
+    """Return the message; None for one that says nothing about rows. `codec` is the encoding of names.
 
     Raises:
         Malformed: it is not a message of this version.
@@ -102,7 +102,7 @@ def parse(data: bytes) -> Message:
                 message.bytes(1 + 8)
                 return Commit(message.number(8))
             case b"R":
-                return _relation(message)
+                return _relation(message, codec)
             case b"I" | b"U" | b"D":
                 return _row_change(_KINDS[kind], message)
             case b"T":
@@ -132,19 +132,19 @@ class _Reader:
     def number(self, size: int, *, signed: bool = False) -> int:
         return int.from_bytes(self.bytes(size), "big", signed=signed)
 
-    def text(self) -> str:
+    def text(self, codec: str) -> str:
         end = self._data.find(b"\0", self._at)
         if end < 0:
             raise EOFError
         found, self._at = self._data[self._at : end], end + 1
-        return found.decode()
+        return found.decode(codec, errors="backslashreplace")
 
 
-def _relation(message: _Reader) -> Relation:
-    oid, schema, name, _ = message.number(4), message.text(), message.text(), message.bytes(1)
+def _relation(message: _Reader, codec: str) -> Relation:
+    oid, schema, name, _ = message.number(4), message.text(codec), message.text(codec), message.bytes(1)
     columns = []
     for _ in range(message.number(2)):
-        flags, column = message.number(1), message.text()
+        flags, column = message.number(1), message.text(codec)
         columns.append(Column(column, message.number(4), message.number(4, signed=True), bool(flags & 1)))
     return Relation(oid, schema, name, tuple(columns))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from services.system_api.sources.table.postgresql.connection import is_row_error
+from services.system_api.sources.table.postgresql.replication.encoding import UTF8, Encoding
 from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Values
 from services.system_api.sources.table.sql import quoted
 
@@ -24,12 +25,15 @@ class Renderer:
         self._types: tuple[Relation, list[str]] | None = None
 
     async def rendered(
-        self, connection: asyncpg.Connection, rows: Sequence[tuple[Relation, Sequence[int], Values]]
+        self,
+        connection: asyncpg.Connection,
+        rows: Sequence[tuple[Relation, Sequence[int], Values]],
+        encoding: Encoding = UTF8,
     ) -> list[tuple[bytes, str | None]]:
         """Return each row as a JSON object, and why it cannot be an event: an error of the server.
 
         A row is its definition, the numbers of the columns that are wanted, and its values. Those that are missing are
-        left out.
+        left out. `encoding` is that of the texts.
         """
         groups: dict[tuple[Relation, tuple[int, ...]], list[int]] = defaultdict(list)
         for number, (relation, wanted, values) in enumerate(rows):
@@ -40,10 +44,10 @@ class Renderer:
             if not present:
                 continue
             types = await self._types_of(connection, relation)
-            statement = _statement(relation, present, types)
+            statement = _statement(relation, present, types, encoding)
             for begin in range(0, len(numbers), _LARGEST_GROUP):
                 some = numbers[begin : begin + _LARGEST_GROUP]
-                texts = [[_text(rows[number][2][column]) for number in some] for column in present]
+                texts = [[_sent(rows[number][2][column], encoding) for number in some] for column in present]
                 for number, result in zip(some, await _made(connection, statement, texts), strict=True):
                     found[number] = result
         return found
@@ -59,7 +63,7 @@ class Renderer:
 
 
 async def _made(
-    connection: asyncpg.Connection, statement: str, texts: list[list[str | None]]
+    connection: asyncpg.Connection, statement: str, texts: list[list[str | bytes | None]]
 ) -> list[tuple[bytes, str | None]]:
     try:
         return [(row[0], None) for row in await connection.fetch(statement, *texts)]
@@ -75,10 +79,13 @@ async def _made(
     ]
 
 
-def _statement(relation: Relation, present: Sequence[int], types: Sequence[str]) -> str:
+def _statement(relation: Relation, present: Sequence[int], types: Sequence[str], encoding: Encoding) -> str:
     named = [(place, types[number], quoted(relation.columns[number].name)) for place, number in enumerate(present)]
-    columns = [f"v.c{place}::{type_} AS {name}" for place, type_, name in named]
-    arrays = ", ".join(f"${place + 1}::text[]" for place in range(len(present)))
+    sent, text = "text", "v.c{}"
+    if encoding.raw:
+        sent, text = "bytea", f"convert_from(v.c{{}}, '{encoding.server}')"
+    columns = [f"{text.format(place)}::{type_} AS {name}" for place, type_, name in named]
+    arrays = ", ".join(f"${place + 1}::{sent}[]" for place in range(len(present)))
     names = ", ".join(f"c{place}" for place in range(len(present)))
     return f"""
         SELECT convert_to((SELECT row_to_json(r.*) FROM (SELECT {", ".join(columns)}) r)::text, 'UTF8')
@@ -86,5 +93,7 @@ def _statement(relation: Relation, present: Sequence[int], types: Sequence[str])
     """  # noqa: S608 -- every name is quoted, types come from the catalog
 
 
-def _text(value: object) -> str | None:
-    return value.decode() if isinstance(value, bytes) else None
+def _sent(value: object, encoding: Encoding) -> str | bytes | None:
+    if not isinstance(value, bytes):
+        return None
+    return value if encoding.raw else value.decode()

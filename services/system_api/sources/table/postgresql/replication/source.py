@@ -172,9 +172,9 @@ class LogSource:
 
     async def _publish(self, read: Read, batch: Batch) -> None:
         """Make the events of changes."""
-        rows = [row for change in read.changes for row in self._rows.of(change)]
+        rows = [row for change in read.changes for row in self._rows.of(change, read.encoding.codec)]
         session = await self._keeper.session()
-        rendered = iter(await self._renderer.rendered(session.connection, wanted_of(rows)))
+        rendered = iter(await self._renderer.rendered(session.connection, wanted_of(rows), read.encoding))
         made: list[tuple[Kind, Row[int]]] = []
         for row in rows:
             data, error = next(rendered) if row.relation is not None and row.error is None else (b"{}", row.error)

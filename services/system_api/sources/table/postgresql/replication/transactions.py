@@ -51,9 +51,10 @@ class Change:
 class Transactions:
     """Reads the messages of one slot in order."""
 
-    def __init__(self, schema: str, name: str) -> None:
-        """Changes of tables that had another name at the time are left out."""
+    def __init__(self, schema: str, name: str, codec: str = "utf-8") -> None:
+        """Changes of tables that had another name at the time are left out. `codec` is the encoding of names."""
         self._name = (schema, name)
+        self._codec = codec
         self._begin: Begin | None = None
         self._relations: dict[int, Relation] = {}
         self._number = 0
@@ -66,7 +67,7 @@ class Transactions:
         Raises:
             Malformed: it is not a message of pgoutput, or comes out of order.
         """
-        found = parse(message)
+        found = parse(message, self._codec)
         match found:
             case Begin():
                 self._begin, self._number = found, 0
