@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 from uuid import UUID
 from weakref import WeakValueDictionary
 
-from services.experience_api.hub.filters import Filter, Results, check_filters, filter_of
+from services.experience_api.hub.filters import Filter, check_filters, filter_of
 from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.patterns import PatternIndex, check_pattern, covers
 from shared.errors import Malformed
@@ -91,16 +91,16 @@ class Interest:
             return self.matches(pattern.encode())
         return any(covers(each, pattern) for each in self.patterns if "*" in each)
 
-    def wants(self, channel: bytes, frame: bytes, results: Results | None = None, row: int = 0) -> bool:
-        """Return whether the event of a frame, on a channel that matches, passes the filters.
+    @property
+    def selecting(self) -> "Interest | None":
+        """The interest itself if it has filters: equal ones receive the same events."""
+        return self if self.filters else None
 
-        `results` are those of the events of which it is a row.
-        """
+    def wants(self, channel: bytes, frame: bytes) -> bool:
+        """Return whether the event of a frame, on a channel that matches, passes the filters."""
         if self._unfiltered is None or self._unfiltered.matches(channel):
             return True
-        if results is None:
-            return any(found.passes(frame) for found in self._filters.find(channel))
-        return any(results.passes(found, frame, row) for found in self._filters.find(channel))
+        return any(found.passes(frame) for found in self._filters.find(channel))
 
 
 _shared: WeakValueDictionary[tuple[frozenset[str], frozenset[tuple[str, str]], float], Interest]

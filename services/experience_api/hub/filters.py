@@ -5,7 +5,7 @@ An event on which a filter fails is delivered: a subscriber can drop what it rec
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary
 
 from services.experience_api.wire.frames import message_of
 from shared.errors import Malformed
@@ -17,9 +17,6 @@ COUNT_LIMIT = 10
 _MEMO_BYTES = 512 * 1024
 """Bytes of the frames of which a filter keeps the result, at most twice as many."""
 _ROW_BYTES = 200
-_FILTERS_LIMIT = 256
-"""Filters whose results are kept of one run of events: some 60 KiB."""
-_REJECTED, _PASSED = 1, 2
 
 
 @dataclass(slots=True)
@@ -68,7 +65,7 @@ class Filter:
         if found is None:
             found = self._before.get(frame)
             if found is None:
-                found = self.evaluated(frame)
+                found = self._evaluated(frame)
             self._size += len(frame) + _ROW_BYTES
             if self._size > _MEMO_BYTES:
                 # All at once: to find the oldest key of a dictionary takes longer the more were deleted before it.
@@ -77,39 +74,13 @@ class Filter:
             self._memo[frame] = found
         return found
 
-    def evaluated(self, frame: bytes) -> bool:
-        """Return the same, without keeping it."""
+    def _evaluated(self, frame: bytes) -> bool:
         COUNTS.evaluations += 1
         try:
             return self._predicate.holds(_latest.document(frame))
         except Malformed:
             COUNTS.failures += 1
             return True
-
-
-class Results:
-    """What filters have found of a run of events, for the connections that catch up from it beside each other.
-
-    Those of a filter are dropped with its last connection.
-    """
-
-    __slots__ = ("_found",)
-
-    def __init__(self) -> None:
-        self._found: WeakKeyDictionary[Filter, bytearray] = WeakKeyDictionary()
-
-    def passes(self, one: Filter, frame: bytes, row: int) -> bool:
-        """Return whether a filter delivers the event of a frame, which is a row of these events."""
-        found = self._found.get(one)
-        if found is None:
-            if len(self._found) >= _FILTERS_LIMIT:
-                return one.evaluated(frame)
-            found = self._found[one] = bytearray()
-        if row >= len(found):
-            found.extend(bytes(row + 1 - len(found)))
-        if not found[row]:
-            found[row] = _PASSED if one.evaluated(frame) else _REJECTED
-        return found[row] == _PASSED
 
 
 _shared: WeakValueDictionary[str, Filter] = WeakValueDictionary()

@@ -1,11 +1,12 @@
 """Keeps the newest events in memory, in the order in which this replica read them, bounded in bytes."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from pydantic import Field
 
-from services.experience_api.hub.filters import Results
 from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.records import Batch
 from shared.settings import Options
@@ -13,6 +14,8 @@ from shared.settings import Options
 _BLOCK_BYTES = 65_536
 _FEWEST_BLOCKS = 8
 """Events are dropped block by block, so a block must be small compared to the whole."""
+_SELECTIONS_LIMIT, _SELECTED_LIMIT = 256, 8192
+"""How many selections a block keeps, and up to how many rows in all: they take about as much memory as the block."""
 _ROW_BYTES = 108
 """Memory of an event besides its frame: five list slots, the header of the bytes object, its offset."""
 
@@ -24,10 +27,19 @@ class HistoryOptions(Options):
     """Bytes of memory. 64 MiB hold some 180,000 events of 250 bytes: three minutes at 1,000 a second."""
 
 
+@dataclass(slots=True)
+class Selected:
+    """The rows of a block that some connections receive."""
+
+    rows: list[int] = field(default_factory=list)
+    end: int = 0
+    """The first row that was not considered yet."""
+
+
 class Block:
     """A run of events. Blocks make it fast to find a position and to skip channels that do not match."""
 
-    __slots__ = ("channels", "end", "first", "frames", "offsets", "partitions", "results", "rows", "size", "start")
+    __slots__ = ("channels", "end", "first", "frames", "offsets", "partitions", "rows", "selected", "size", "start")
 
     def __init__(self, first: int, start: Vector) -> None:
         self.first = first
@@ -43,13 +55,30 @@ class Block:
         self.offsets: list[int] = []
         self.rows: dict[bytes, list[int]] = {}
         """Rows by channel, so that events of other channels are not touched."""
-        self.results = Results()
-        """Of the filters of connections that were served from here."""
+        self.selected: WeakKeyDictionary[object, Selected] = WeakKeyDictionary()
+        """Rows by who receives them, for as long as there is one: of those that filters select."""
 
     @property
     def next(self) -> int:
         """Sequence number of the event after its last one."""
         return self.first + len(self.frames)
+
+    def select(self, who: object, receives: Callable[[bytes, bytes], bool]) -> list[int]:
+        """Return the rows whose channel and frame some connections receive; each is considered once for all of them.
+
+        So many connections that resume beside each other with equal filters do not evaluate them again.
+        """
+        found = self.selected.get(who)
+        if found is None:
+            found = Selected()
+            kept = list(self.selected.values())
+            if len(kept) < _SELECTIONS_LIMIT and sum(len(each.rows) for each in kept) < _SELECTED_LIMIT:
+                self.selected[who] = found
+        for row in range(found.end, len(self.frames)):
+            if receives(self.channels[row], self.frames[row]):
+                found.rows.append(row)
+        found.end = len(self.frames)
+        return found.rows
 
     def add(self, batch: Batch, end: Vector) -> int:
         """Append a batch; return the bytes of memory it uses."""

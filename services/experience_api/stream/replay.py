@@ -7,11 +7,10 @@ subscriber has received. Once the two vectors are equal, it can receive the same
 """
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import Enum, auto
-from typing import Protocol
 
-from services.experience_api.hub.filters import Results
 from services.experience_api.stream.history import Block, History
 from services.experience_api.wire.cursor import Vector
 from services.experience_api.wire.frames import event_frame, event_payload, with_cursor
@@ -22,11 +21,8 @@ Matches = Callable[[bytes], bool]
 """Returns whether the subscriber receives a channel."""
 
 
-class Wants(Protocol):
-    """Returns whether the subscriber receives the event of a frame, on a channel that matches: see `Interest.wants`."""
-
-    def __call__(self, channel: bytes, frame: bytes, results: Results | None = None, row: int = 0, /) -> bool: ...
-
+Wants = Callable[[bytes, bytes], bool]
+"""Returns whether the subscriber receives the event of a frame, on a channel that matches."""
 
 _BLOCK_COST = 1024
 """Bytes of the budget that reading a block takes besides its frames: a step must be short if few events match, too."""
@@ -45,18 +41,27 @@ class Progress(Enum):
     """Nothing: the subscriber has received all that this replica has read."""
 
 
-def _wants_all(channel: bytes, frame: bytes, results: Results | None = None, row: int = 0, /) -> bool:
-    del channel, frame, results, row
+def _wants_all(channel: bytes, frame: bytes) -> bool:
+    del channel, frame
     return True
 
 
 class Replay:
     """What one subscriber has still to receive. Sans-I/O: takes records of the bus, returns frames."""
 
-    def __init__(self, history: History, vector: Vector, matches: Matches, wants: Wants = _wants_all) -> None:
+    def __init__(
+        self,
+        history: History,
+        vector: Vector,
+        matches: Matches,
+        wants: Wants = _wants_all,
+        who: object | None = None,
+    ) -> None:
+        """`who` is equal for all who receive the same events: `wants` is evaluated once for them. None for one."""
         self._history = history
         self._matches = matches
         self._wants = wants
+        self._who = who
         self._received = list(vector)
         """Next offset per partition that the subscriber has not received."""
         self._read: list[int] = []
@@ -108,10 +113,11 @@ class Replay:
             self._received[partition] = max(self._received[partition], offset)
         return frames
 
-    def select(self, matches: Matches, wants: Wants = _wants_all) -> None:
+    def select(self, matches: Matches, wants: Wants = _wants_all, who: object | None = None) -> None:
         """Receive other channels, or other events of them, from the cursor on."""
         self._matches = matches
         self._wants = wants
+        self._who = who
 
     def skip(self, partition: int, offset: int) -> None:
         """Continue at another offset of a partition. The caller sends the subscriber a gap event."""
@@ -178,8 +184,7 @@ class Replay:
             self._merge(block.start)
         matching = [found for channel, found in block.rows.items() if self._matches(channel)]
         if self._received == self._read or not matching:
-            rows = (row for row in heapq.merge(*matching) if row >= start)
-            found = [block.frames[row] for row in rows if self._wants_row(block, row)]
+            found = [block.frames[row] for row in self._rows(block, start, matching)]
             self._next = block.next
             self._merge(block.end)
         else:
@@ -190,8 +195,9 @@ class Replay:
     def _take_each(self, block: Block, start: int, budget: int) -> list[bytes]:
         """Take the events one by one: the subscriber has received some, and each frame needs a cursor of its own."""
         frames = []
+        selected = None if self._who is None else set(self._rows(block, start, ()))
         for row in range(start, len(block.frames)):
-            frame = self._take_row(block, row)
+            frame = self._take_row(block, row, selected)
             if frame is not None:
                 frames.append(frame)
                 budget -= len(frame)
@@ -199,7 +205,7 @@ class Replay:
                     break
         return frames
 
-    def _take_row(self, block: Block, row: int) -> bytes | None:
+    def _take_row(self, block: Block, row: int, selected: set[int] | None) -> bytes | None:
         """Advance over one event; return its frame if it matches and the subscriber has not received it."""
         partition, offset = block.partitions[row], block.offsets[row]
         self._next = block.first + row + 1
@@ -208,12 +214,23 @@ class Replay:
             return None
         self._received[partition] = offset + 1
         frame = block.frames[row]
-        if not self._matches(block.channels[row]) or not self._wants_row(block, row):
+        if not (self._receives(block.channels[row], frame) if selected is None else row in selected):
             return None
         return frame if self._received == self._read else with_cursor(frame, self.cursor)
 
-    def _wants_row(self, block: Block, row: int) -> bool:
-        return self._wants(block.channels[row], block.frames[row], block.results, row)
+    def _rows(self, block: Block, start: int, matching: Iterable[list[int]]) -> Iterable[int]:
+        """Return the rows from one on that the subscriber receives, of those that match by their channel."""
+        if self._who is not None:
+            rows = block.select(self._who, self._receives)
+            return rows[bisect_left(rows, start) :]
+        return (
+            row
+            for row in heapq.merge(*matching)
+            if row >= start and self._wants(block.channels[row], block.frames[row])
+        )
+
+    def _receives(self, channel: bytes, frame: bytes) -> bool:
+        return self._matches(channel) and self._wants(channel, frame)
 
     def _merge(self, vector: Vector) -> None:
         """Set what this replica had read before the next event; the subscriber has received at least that."""

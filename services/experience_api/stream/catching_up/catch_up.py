@@ -95,7 +95,7 @@ class CatchUp:
         `tells` announces large events with a control event before each.
         """
         interest = connection.subscriber.interest
-        replay = Replay(self._history, vector, interest.matches, interest.wants)
+        replay = Replay(self._history, vector, interest.matches, interest.wants, interest.selecting)
         if tells:
             self._writer.tell(replay)
         rounds = Rounds(

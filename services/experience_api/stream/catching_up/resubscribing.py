@@ -20,7 +20,7 @@ class Resubscription:
 
     def make_in(self, replay: Replay, connection: Connection, control_events: ControlEvents) -> None:
         """Make it for a connection that catches up, and has been written all that the replay has returned."""
-        replay.select(self.interest.matches, self.interest.wants)
+        replay.select(self.interest.matches, self.interest.wants, self.interest.selecting)
         connection.subscriber = replace(connection.subscriber, interest=self.interest)
         self.report(connection, replay.cursor, control_events)
 

@@ -103,7 +103,7 @@ class Snapshots:
     def start(self, connection: Connection, cursor: SnapshotCursor, text: bytes, *, tells: bool) -> None:
         """Send a connection that is in no audience the rest of a snapshot, then the stream. `text` is the cursor."""
         interest = connection.subscriber.interest
-        replay = Replay(self._history, cursor.vector, interest.matches, interest.wants)
+        replay = Replay(self._history, cursor.vector, interest.matches, interest.wants, interest.selecting)
         if tells:
             self._writer.tell(replay)
         running = self._running[connection] = _Running(text, cursor.vector, replay, tells)

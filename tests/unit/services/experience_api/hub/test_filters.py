@@ -4,7 +4,7 @@ import json
 import pytest
 
 from services.experience_api.hub import filters
-from services.experience_api.hub.filters import COUNT_LIMIT, COUNTS, Filter, Results, check_filters, filter_of
+from services.experience_api.hub.filters import COUNT_LIMIT, COUNTS, Filter, check_filters, filter_of
 from services.experience_api.wire.frames import event_frame
 from shared.errors import Malformed
 
@@ -45,33 +45,6 @@ def test_what_left_the_newest_results_is_kept_once_more(monkeypatch: pytest.Monk
         one.passes(frame(number))
     assert one.passes(frame(1))
     assert COUNTS.evaluations == before + 4
-
-
-def test_the_results_of_a_run_of_events_are_kept_by_row() -> None:
-    one, results, before = Filter("n > 3"), Results(), COUNTS.evaluations
-    events = [frame(number) for number in range(6)]
-    assert [results.passes(one, events[row], row) for row in (5, 3)] == [True, False]
-    assert [row for row in range(6) if results.passes(one, events[row], row)] == [4, 5]
-    assert [row for row in range(6) if results.passes(one, events[row], row)] == [4, 5]
-    assert COUNTS.evaluations == before + 6
-
-
-def test_the_results_of_a_filter_are_dropped_with_it() -> None:
-    one, results = Filter("n > 3"), Results()
-    results.passes(one, frame(1), 0)
-    assert len(results._found) == 1
-    del one
-    gc.collect()
-    assert len(results._found) == 0
-
-
-def test_results_of_few_filters_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filters, "_FILTERS_LIMIT", 1)
-    first, second, results, before = Filter("n > 3"), Filter("n > 4"), Results(), COUNTS.evaluations
-    for _ in range(2):
-        assert results.passes(first, frame(4), 0)
-        assert not results.passes(second, frame(4), 0)
-    assert COUNTS.evaluations == before + 3
 
 
 def test_a_filter_that_no_connection_has_is_dropped() -> None:

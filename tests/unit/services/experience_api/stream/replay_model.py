@@ -99,6 +99,8 @@ class Subscriber:
 
     channels: frozenset[str]
     cursor: str
+    who: object | None = None
+    """Equal for all with the same channels, where blocks keep what they select; else None."""
     received: list[str] = field(default_factory=list)
     wire: list[bytes] = field(default_factory=list)
     at: Replica | None = None
@@ -109,7 +111,7 @@ class Subscriber:
 
     def connect(self, replica: Replica) -> None:
         self.at = replica
-        self.replay = Replay(replica.history, CODEC.decode(self.cursor), self.matches)
+        self.replay = Replay(replica.history, CODEC.decode(self.cursor), self.matches, who=self.who)
 
     def step(self, budget: int) -> None:
         """Do one step of what the service does for a connection that is not live."""
@@ -144,7 +146,7 @@ class Subscriber:
         """Its outbox is full: what is on the wire stays, later events are read again."""
         assert self.at is not None
         self.at.live.remove(self)
-        self.replay = Replay(self.at.history, self.at.history.head, self.matches)
+        self.replay = Replay(self.at.history, self.at.history.head, self.matches, who=self.who)
 
     def disconnect(self) -> None:
         """Lose what it has not received."""

@@ -1,5 +1,8 @@
+import gc
+
 import pytest
 
+from services.experience_api.stream import history as history_module
 from services.experience_api.stream.history import History, HistoryOptions
 from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.records import Batch, FrameEncoder
@@ -68,6 +71,45 @@ def test_the_limit_holds_and_the_tail_follows(limit: int) -> None:
         assert ring.head == (number * 300 + 300, 0)
         assert ring.tail == (ring.first, 0)
     assert ring.next == 50 * 300
+
+
+class Who:
+    """Those who receive some events."""
+
+
+def test_a_block_considers_each_event_once_for_all_who_receive_the_same() -> None:
+    ring, who, considered = history(), Who(), 0
+
+    def receives(_channel: bytes, frame: bytes) -> bool:
+        nonlocal considered
+        considered += 1
+        return frame is frames[3] or frame is frames[-1]
+
+    ring.extend(batch(0, 5))
+    block = ring.block_at(0)
+    assert block is not None
+    frames = block.frames
+    for expected in ([3, 4], [3, 4]):
+        assert block.select(who, receives) == expected
+    assert considered == 5
+    ring.extend(batch(5, 10))
+    assert block.select(who, receives) == [3, 4, 9]
+    assert considered == 10
+    del who
+    gc.collect()
+    assert len(block.selected) == 0
+
+
+@pytest.mark.parametrize(("selections", "rows", "kept"), [(1, 100, 1), (100, 4, 1), (100, 5, 2), (0, 100, 0)])
+def test_a_block_keeps_few_selections(selections: int, rows: int, kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_module, "_SELECTIONS_LIMIT", selections)
+    monkeypatch.setattr(history_module, "_SELECTED_LIMIT", rows)
+    ring, everybody = history(), [Who() for _ in range(3)]
+    ring.extend(batch(0, 4))
+    block = ring.block_at(0)
+    assert block is not None
+    assert [block.select(who, lambda *_: True) for who in everybody] == [[0, 1, 2, 3]] * 3
+    assert len(block.selected) == kept
 
 
 def test_one_event_above_the_limit_is_kept_alone() -> None:

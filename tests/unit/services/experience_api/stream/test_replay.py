@@ -56,7 +56,7 @@ def test_replays_evaluate_each_filter_once_on_each_event(log: Log, monkeypatch: 
     replica = replica_with(log)
     interest, before = interest_in(["a"], {"a": "$event.id != 'x'"}), COUNTS.evaluations
     for vector in ((0, 0, 0), (3, 0, 0), (0, 12, 0)):  # the last one is ahead in the second partition
-        frames, _ = Replay(replica.history, vector, interest.matches, interest.wants).take(10**6)
+        frames, _ = Replay(replica.history, vector, interest.matches, interest.wants, interest.selecting).take(10**6)
         assert frames
     assert COUNTS.evaluations == before + 10
 
@@ -89,7 +89,7 @@ def test_the_frames_of_a_replay_that_is_ahead_carry_both_vectors(log: Log) -> No
 def test_events_that_do_not_pass_a_filter_move_the_cursor_alone(log: Log, vector: tuple[int, ...]) -> None:
     replica = replica_with(log)
     wanted = [decoded(frame) for frame in Replay(replica.history, vector, everything).take(10**6)[0]]
-    replay = Replay(replica.history, vector, everything, lambda channel, frame, *_: channel == b"b" or b"0/9" in frame)
+    replay = Replay(replica.history, vector, everything, lambda channel, frame: channel == b"b" or b"0/9" in frame)
     frames, progress = replay.take(10**6)
     assert [decoded(frame) for frame in frames] == [each for each in wanted if each[0][0] == "1" or each[0] == "0/9"]
     assert progress is Progress.LIVE

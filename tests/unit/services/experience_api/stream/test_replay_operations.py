@@ -16,6 +16,8 @@ class Deployment(RuleBasedStateMachine):
         self.replicas = [Replica(self.log, limit) for limit in (1024, 100_000)]
         begin = CODEC.encode((0,) * PARTITIONS).decode()
         self.subscribers = [Subscriber(frozenset(channels), begin) for channels in ("ab", "abcd", "cd")]
+        for subscriber in self.subscribers[1:]:
+            subscriber.who = subscriber.channels
         for number, subscriber in enumerate(self.subscribers):
             subscriber.connect(self.replicas[number % 2])
 
