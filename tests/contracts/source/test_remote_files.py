@@ -10,6 +10,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from services.system_api.sources.file.opening import FileSourceKind
+from services.system_api.sources.file.remote import opening
 from tests.contracts.source.suite import SourceContract
 from tests.contracts.source.upstream import COMMON, line
 from tests.servers.missing import skipping_without
@@ -82,7 +83,11 @@ class TestSftp(SourceContract):
     """Each connects again."""
 
     @pytest.fixture
-    async def upstream(self, sftp: SftpServer, unique_name: str, tmp_path: Path) -> AsyncIterator[RemoteDrops]:
+    async def upstream(
+        self, sftp: SftpServer, unique_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[RemoteDrops]:
+        # After each of hundreds of restarts, a file that is not read yet would have to be unchanged for so long.
+        monkeypatch.setattr(opening, "RESOLUTION_SFTP", 0.0)
         folder = f"{sftp.folder}/{unique_name}"
         fs: Any = fsspec.filesystem("file")
         await asyncio.to_thread(fs.makedirs, folder)
