@@ -1,6 +1,6 @@
 """Checkpoints and dead letters in a folder, for one process on one machine: no bus, no database.
 
-`checkpoints/<source>.json` is replaced as a whole and flushed to the disk; a line of `dead-letters.ndjson` is flushed
+The checkpoint of a source is flushed to the disk (`checkpoint_files`); a line of `dead-letters.ndjson` is flushed
 before the checkpoint that passes it. A crash in between repeats the line.
 """
 
@@ -15,10 +15,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self, TypeVar
 
+from services.system_api.delivery.checkpoint_files import CheckpointFiles
 from shared.bus.protocol import Outgoing, TopicOptions, TopicPartition, Transaction, Writer
 from shared.bus.topics import TopicsOptions
 from shared.errors import Fenced, SettingsError, Unavailable
-from shared.runtime.files import replace
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ class FolderBus:
         self._folder = folder
         self._topics = topics
         self._threads = threads
+        self._checkpoints = CheckpointFiles(folder / _CHECKPOINTS)
+        """Used in the one thread alone."""
         self._owners: dict[str, object] = {}
         """By name: the newest writer."""
 
@@ -67,7 +69,8 @@ class FolderBus:
         """
         if topic != self._topics.checkpoints:
             return {}
-        return await self._run(lambda: _load(self._path(name.decode())))
+        parts = await self._run(lambda: dict(self._checkpoints.parts(name.decode())))
+        return {key.encode(): value.encode() for key, value in parts.items()}
 
     @asynccontextmanager
     async def writer(self, name: str) -> AsyncIterator[Writer]:
@@ -86,14 +89,14 @@ class FolderBus:
         """Return whether a writer is the newest of its name."""
         return self._owners.get(name) is writer
 
-    def _path(self, source: str) -> Path:
-        return self._folder / _CHECKPOINTS / f"{source}.json"
-
     async def _run(self, work: Callable[[], T]) -> T:
         try:
             done = await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except OSError as exc:
             self.problem = f"{self._folder}: {exc.strerror or exc}"
+            raise Unavailable(self.problem) from exc
+        except ValueError as exc:
+            self.problem = f"{self._folder}: not what Trelay has written: {exc}"
             raise Unavailable(self.problem) from exc
         self.problem = None
         return done
@@ -104,15 +107,11 @@ class FolderBus:
                 file.writelines(_line(reject) for reject in rejects)
                 file.flush()
                 os.fsync(file.fileno())
-        for source in {_source(change.key) for change in changes}:
-            path = self._path(source)
-            parts = _load(path)
-            for key, value, _ in (change for change in changes if _source(change.key) == source):
-                if value is None:
-                    parts.pop(key, None)
-                else:
-                    parts[key] = value
-            replace(path, json.dumps({key.decode(): value.decode() for key, value in parts.items()}).encode())
+        by_source: dict[str, dict[str, str | None]] = {}
+        for key, value, _ in changes:
+            by_source.setdefault(_source(key), {})[key.decode()] = None if value is None else value.decode()
+        for source, changed in by_source.items():
+            self._checkpoints.write(source, changed)
 
 
 class FolderWriter:
@@ -153,14 +152,6 @@ def _locked(folder: Path) -> int:
         os.close(lock)
         raise SettingsError(f"system.deliver.state: {folder} is used by another process") from exc
     return lock
-
-
-def _load(path: Path) -> dict[bytes, bytes]:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return {}
-    return {key.encode(): value.encode() for key, value in json.loads(content).items()}
 
 
 def _source(key: bytes) -> str:

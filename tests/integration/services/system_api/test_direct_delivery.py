@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from services.standalone.embedded.process import free_port
+from services.system_api.delivery.checkpoint_files import CheckpointFiles
 from shared.bus.connect import connect
 from shared.bus.postgres import PostgresBusOptions
 from shared.database.options import DatabaseOptions
@@ -84,7 +85,7 @@ async def test_without_a_bus_and_a_database_a_folder_keeps_the_checkpoints(
     for event in receiver.events:
         assert by_id.setdefault(event["id"], event["data"]["id"]) == event["data"]["id"], "an id is of one line"
     assert len(by_id) == LINES
-    saved = json.loads((tmp_path / "state" / "checkpoints" / "lines.json").read_text())
+    saved = await asyncio.to_thread(CheckpointFiles(tmp_path / "state" / "checkpoints").parts, "lines")
     assert json.loads(saved["lines/~trelay"])["published"] == LINES
 
 
@@ -109,7 +110,7 @@ async def test_events_that_are_refused_are_kept_once_and_stop_nothing(tmp_path: 
         map(str, bad)
     )
     assert {letter["stage"] for letter in kept} == {"entity"}
-    saved = json.loads((tmp_path / "state" / "checkpoints" / "lines.json").read_text())
+    saved = await asyncio.to_thread(CheckpointFiles(tmp_path / "state" / "checkpoints").parts, "lines")
     counts = json.loads(saved["lines/~trelay"])
     assert counts == {"rows": LINES, "published": LINES - len(bad), "rejected": len(bad)}
 

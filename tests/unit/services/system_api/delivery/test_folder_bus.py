@@ -81,3 +81,10 @@ async def test_a_disk_that_fails_is_unavailable(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="No such file"):
             await writer.commit(checkpoint(own="1"))
         assert bus.problem is not None
+
+
+async def test_files_of_another_program_are_unavailable(tmp_path: Path) -> None:
+    async with FolderBus.opened(tmp_path, TOPICS) as bus:
+        (tmp_path / "checkpoints" / "orders.json").write_text("{")
+        with pytest.raises(Unavailable, match="not what Trelay has written"):
+            await bus.latest(TOPICS.checkpoints, b"orders")
