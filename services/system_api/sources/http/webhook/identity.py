@@ -63,8 +63,8 @@ class DeliveryReader:
             Refused: `ID_MISSING`.
         """
         content_type = headers.get("Content-Type", "")
-        kept = {name: headers[name] for name in self._headers if name in headers}
-        return Delivery(self._id(headers, content_type, body), body, content_type[:200], kept)
+        kept = {name: _text(headers[name]) for name in self._headers if name in headers}
+        return Delivery(self._id(headers, content_type, body), body, _text(content_type)[:200], kept)
 
     def _id(self, headers: MultiMapping[str], content_type: str, body: bytes) -> str | None:
         match self._identity:
@@ -91,6 +91,14 @@ class DeliveryReader:
             return None if found is None else text_value("delivery_id", found)
         except Malformed as exc:
             raise Refused(refusals.ID_MISSING, str(exc)) from exc
+
+
+def _text(header: str) -> str:
+    r"""Return the text of a header; a byte that is not UTF-8 becomes `\xff`.
+
+    The database takes no other text, and would refuse the deliveries that are stored with this one as well.
+    """
+    return header.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def read_apart(options: WebhookSourceOptions, headers: MultiMapping[str], body: bytes) -> Delivery | Refused:

@@ -74,3 +74,11 @@ def test_apart_from_the_event_loop_a_refusal_is_returned() -> None:
     refused = read_apart(options("stripe"), headers, b"{}")
     assert isinstance(refused, Refused)
     assert (refused.refusal.code, refused.__traceback__) == ("delivery-id-missing", None)
+
+
+def test_headers_that_are_not_text_can_be_stored() -> None:
+    """As aiohttp gives bytes that are not UTF-8."""
+    headers = CIMultiDict({"X-GitHub-Delivery": "d", "Content-Type": "text/\udce9", "X-GitHub-Event": "caf\udce9é"})
+    found = reader("github", type_from={"header": "x-github-event"}).read(headers, b"{}")
+    assert found.content_type == r"text/\xe9"
+    assert found.headers == {"x-github-event": r"caf\xe9é"}
