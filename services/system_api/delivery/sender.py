@@ -113,14 +113,15 @@ class Sender:
                 ones are stored.
         """
         refused: dict[int, RefusedEvent] = {}
-        # Fewer events after a refusal, so that many of them do not make each request carry the same events again.
+        # Half as many events after a refusal, and then slowly more: many refusals must not make each request carry the
+        # same events again, and the other side may take fewer at once than the settings say.
         pending, most = list(range(len(records))), self._options.batch_events
         while pending:
             body, count = _body([records[index].value for index in pending[:most]], self._options.batch_bytes)
             refusal: _Refusal | None = await self._policy(partial(self._attempt, body, count))
             if refusal is None:
                 del pending[:count]
-                most = min(2 * most, self._options.batch_events)
+                most = min(most + most // 4 + 1, self._options.batch_events)
                 continue
             most = max(count // 2, 1)
             if (index := 0 if count == 1 else refusal.place) is not None:

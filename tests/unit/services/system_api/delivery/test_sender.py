@@ -66,6 +66,17 @@ async def test_what_is_refused_does_not_stop_the_events_beside_it() -> None:
                 assert ": bad" in event.reason
 
 
+async def test_a_limit_of_the_other_side_that_is_lower_costs_few_requests() -> None:
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.largest = 2000
+        assert await sender.send(events(1000, 2)) == {}
+        assert receiver.requests < 30, "13 would do"
+    assert receiver.ids == [str(n) for n in range(1000)]
+
+
 async def test_a_flood_of_refused_events_does_not_send_them_again_and_again() -> None:
     async with (
         Receiver().running() as receiver,
