@@ -65,3 +65,39 @@ async def test_a_message_whose_properties_cannot_be_decoded_is_a_message(
     assert read.rejects == []
     if kind == "stream":
         await channel.queue_delete(unique_name)
+
+
+@pytest.mark.parametrize("forged", [999_999, -1, 0, "text", True, None, {"a": 1}])
+async def test_headers_that_the_broker_sets_itself_are_not_those_of_a_sender(
+    channel: AbstractChannel, rabbitmq: RabbitmqServer, unique_name: str, forged: Any
+) -> None:
+    """A message that is copied from one stream or queue to another one has those of the first."""
+    await declare(channel, unique_name, "stream")
+    forging = {"x-stream-offset": forged, "x-delivery-count": forged, "timestamp_in_ms": forged}
+    for number in range(5):
+        await send(channel, unique_name, b"%d" % number, **({"headers": forging} if number % 2 else {}))
+    settings = {"kind": "rabbitmq", "url": rabbitmq.url, "type": "t", "stream": unique_name}
+    read = Reading(RabbitmqSourceKind.model_validate(settings))
+    await read.until(5)
+    assert read.numbers == [0, 1, 2, 3, 4]
+    assert len(set(read.ids)) == 5
+    await send(channel, unique_name, b"5", headers=forging)
+    await read.until(6)
+    assert (read.numbers[5:], read.losses, read.rejects) == ([5], [], [])
+    await channel.queue_delete(unique_name)
+
+
+@pytest.mark.parametrize("forged", [999_999, -1, "text", True, None, {"a": 1}])
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+async def test_a_count_of_deliveries_that_a_sender_has_written_parks_nothing(
+    channel: AbstractChannel, rabbitmq: RabbitmqServer, unique_name: str, kind: str, forged: Any
+) -> None:
+    await declare(channel, unique_name, kind)
+    headers = {"x-delivery-count": forged, "x-stream-offset": forged}
+    for number in range(5):
+        await send(channel, unique_name, b"%d" % number, **({"headers": headers} if number % 2 else {}))
+    settings = {"kind": "rabbitmq", "url": rabbitmq.url, "type": "t", "queue": unique_name}
+    read = Reading(RabbitmqSourceKind.model_validate(settings))
+    await read.until(5)
+    assert read.numbers == [0, 1, 2, 3, 4]
+    assert (read.rejects, read.parked) == ([], 0)
