@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,10 +89,3 @@ def test_a_message_becomes_an_event_or_a_reject(made: Any, message: Message) -> 
     assert b"\n" not in value
     validate(decode(value))
     assert json.loads(value)["source"]
-
-
-@pytest.mark.parametrize("subject", [{"key": True}, {"header": "h"}])
-def test_text_that_no_reader_accepts_is_a_fault_of_its_message(subject: Any) -> None:
-    message = Message("7", b"1", key="\ud800", headers={"h": "a\udcff"})
-    with pytest.raises(Malformed, match="found text that UTF-8 cannot encode"):
-        maker(subject=subject).event(message)

@@ -1,5 +1,7 @@
 """What a message becomes."""
 
+from typing import Any
+
 import pytest
 
 from services.system_api.sources.queue.message import Message
@@ -135,3 +137,10 @@ def test_with_a_channel_the_channel_is_the_key_of_the_record() -> None:
     made = maker("orders.eu", content="any")
     assert made.event(Message("7", b"x", key="k", content_type="text/plain")).key == b"orders.eu"
     assert maker(content="any").event(Message("7", b"x", key="k", content_type="text/plain")).key == b"k"
+
+
+@pytest.mark.parametrize("subject", [{"key": True}, {"header": "h"}])
+def test_text_that_no_reader_accepts_is_a_fault_of_its_message(subject: Any) -> None:
+    message = Message("7", b"1", key="\ud800", headers={"h": "a\udcff"})
+    with pytest.raises(Malformed, match="found text that UTF-8 cannot encode"):
+        maker(subject=subject).event(message)
