@@ -11,7 +11,7 @@ from typing import Protocol
 
 from services.experience_api.presence.options import PresenceOptions
 from services.experience_api.presence.sessions import Noted, guarded
-from services.experience_api.presence.store import PresenceStore
+from services.experience_api.presence.store import Nodes, PresenceStore
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.refusals import Refused
 from shared.database.options import DatabaseOptions
@@ -32,6 +32,10 @@ _INTERVAL = 0.5
 """Seconds between two looks at what was noted."""
 _PAUSE = 1.0
 _BEGIN_INTERVAL = 3600.0
+_RELEASE_INTERVAL = 60.0
+"""Seconds after which claims of dead replicas are looked for in any case, which reads all connections."""
+_LOCKED = 5.0
+"""Seconds for which they are looked for again: consumers that another statement has locked are passed by."""
 
 
 class NotedConnections(Protocol):
@@ -40,6 +44,7 @@ class NotedConnections(Protocol):
     async def begin(self) -> None: ...
     async def noted(self, limit: int) -> Sequence[Noted]: ...
     async def forget(self, noted: Sequence[Noted]) -> None: ...
+    async def nodes(self, after: float) -> Nodes: ...
     async def drop_keys(self, digests: Sequence[bytes]) -> None: ...
 
 
@@ -67,6 +72,9 @@ class Presence:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._failing = False
+        self._nodes: Nodes | None = None
+        """The leases of replicas at the last look."""
+        self._release_until = self._release_again = 0.0
         self._keys: deque[tuple[float, list[bytes]]] = deque()
         """Of what this replica has published, and when."""
 
@@ -92,13 +100,22 @@ class Presence:
         begin_at = self._clock.monotonic() + _BEGIN_INTERVAL
         while lease.held:
             if self._clock.monotonic() >= release_at:
-                await self._release_dead(self._options.left_after)
+                await self._release(store)
                 release_at = self._clock.monotonic() + _PAUSE
             if self._clock.monotonic() >= begin_at:
                 await store.begin()
                 begin_at = self._clock.monotonic() + _BEGIN_INTERVAL
             if not await self._publish(store):
                 await self._clock.sleep(_INTERVAL)
+
+    async def _release(self, store: NotedConnections) -> None:
+        """Release the claims of dead replicas, when a lease has begun or ended, and once a minute."""
+        nodes, now = await store.nodes(self._options.left_after), self._clock.monotonic()
+        if nodes != self._nodes:
+            self._nodes, self._release_until = nodes, now + _LOCKED
+        if now <= self._release_until or now >= self._release_again:
+            await self._release_dead(self._options.left_after)
+            self._release_again = now + _RELEASE_INTERVAL
 
     async def _publish(self, store: NotedConnections) -> bool:
         """Publish what was noted first; return whether there was any."""

@@ -39,8 +39,15 @@ ON CONFLICT (only_row) DO UPDATE SET noted_until = excluded.noted_until
 _TAKE = """
 SELECT id, client_id, connection_id, kind, connected_at, at FROM trelay.presence_log ORDER BY id LIMIT $1
 """
+_NODES = """
+SELECT name, epoch, expires_at <= now() - $1::interval AS ended FROM trelay.leases WHERE starts_with(name, 'node/')
+"""
 _DROP_KEYS = "DELETE FROM trelay.pushed_keys WHERE digest = ANY($1::bytea[])"
 _FORGET = "DELETE FROM trelay.presence_log WHERE id = ANY($1::bigint[])"
+
+
+Nodes = frozenset[tuple[str, int, bool]]
+"""The leases of replicas: name, epoch, and whether it has ended."""
 
 
 class PresenceStore:
@@ -69,6 +76,11 @@ class PresenceStore:
         """Return what was noted first."""
         async with self._pool.use() as connection:
             return [Noted(*row) for row in await connection.fetch(_TAKE, limit)]
+
+    async def nodes(self, after: float) -> Nodes:
+        """Return the leases of replicas, and which of them have ended so many seconds ago."""
+        async with self._pool.use() as connection:
+            return frozenset(tuple(row) for row in await connection.fetch(_NODES, timedelta(seconds=after)))
 
     async def drop_keys(self, digests: Sequence[bytes]) -> None:
         """Drop the keys of what was published, before the time of idempotency keys."""

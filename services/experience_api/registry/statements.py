@@ -9,17 +9,25 @@ one row, not one per connection, and all claims of a dead node are free the mome
 from services.experience_api.registry.claim_statement import HELD, LIVING
 from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST
 
-_CLIENTS = """
+_CLIENT = """
 SELECT
     clients.*,
     coalesce(previous_secret_until > now(), false) AS overlaps,
     ended_at, ended_code, ended_reason, ended_after
-FROM trelay.clients LEFT JOIN trelay.consumers USING (client_id)
 """
-FIND = f"{_CLIENTS} WHERE client_id = $1"
+FIND = f"{_CLIENT} FROM trelay.clients LEFT JOIN trelay.consumers USING (client_id) WHERE client_id = $1"
 
 # $1 the id before the first one, $2 how many at most, null for all.
-PAGE = f"{_CLIENTS} WHERE client_id > $1 ORDER BY client_id LIMIT $2"
+#
+# The page comes before the join, which would read the consumers from the first one on; and LIMIT 1 has each looked up,
+# also in a plan that does not know how many a page has.
+PAGE = f"""
+{_CLIENT}
+FROM (SELECT * FROM trelay.clients WHERE client_id > $1 ORDER BY client_id LIMIT $2) AS clients
+LEFT JOIN LATERAL (SELECT * FROM trelay.consumers WHERE consumers.client_id = clients.client_id LIMIT 1) AS consumers
+    ON true
+ORDER BY clients.client_id
+"""
 
 # $1 client, $2 hash of its new secret, $3 how long the one before remains valid.
 ROTATE = """

@@ -107,3 +107,13 @@ async def test_keys_are_dropped(store: PresenceStore, database: asyncpg.Connecti
         await database.execute(insert, digest)
     await store.drop_keys([b"a", b"c"])
     assert await database.fetchval("SELECT array_agg(digest) FROM trelay.pushed_keys") == [b"b"]
+
+
+async def test_it_tells_which_leases_of_replicas_have_ended(store: PresenceStore, database: asyncpg.Connection) -> None:
+    await database.execute(
+        "INSERT INTO trelay.leases (name, owner, epoch, expires_at) VALUES"
+        " ('node/a', 'a', 1, now() + interval '1 hour'), ('node/b', 'b', 2, now() - interval '10 seconds'),"
+        " ('source/c', 'a', 3, now())"
+    )
+    assert await store.nodes(5) == {("node/a", 1, False), ("node/b", 2, True)}
+    assert await store.nodes(15) == {("node/a", 1, False), ("node/b", 2, False)}

@@ -11,6 +11,7 @@ import pytest
 from services.experience_api.presence.options import PresenceOptions
 from services.experience_api.presence.publishing import Presence
 from services.experience_api.presence.sessions import Noted
+from services.experience_api.presence.store import Nodes
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.keys import Guarded
 from services.experience_api.refusals import UNAVAILABLE, Refused
@@ -30,6 +31,8 @@ class Store:
         self.began = 0
         self.unavailable = False
         self.dropped: list[bytes] = []
+        self.leases: Nodes = frozenset({("node/one", 1, False)})
+        self.looks = 0
 
     async def begin(self) -> None:
         self.began += 1
@@ -41,6 +44,11 @@ class Store:
 
     async def forget(self, noted: Sequence[Noted]) -> None:
         self.rows = [row for row in self.rows if row not in noted]
+
+    async def nodes(self, after: float) -> Nodes:
+        assert after == 7
+        self.looks += 1
+        return self.leases
 
     async def drop_keys(self, digests: Sequence[bytes]) -> None:
         self.dropped += digests
@@ -125,6 +133,32 @@ async def test_claims_of_dead_replicas_are_ended_once_the_others_had_the_time_to
         parts.clock.pass_time(3600)
         await turns()
         assert parts.store.began == 2
+
+
+async def test_all_connections_are_read_when_a_lease_has_begun_or_ended_and_once_a_minute() -> None:
+    parts = Parts()
+
+    async def released(seconds: int) -> int:
+        before = len(parts.released)
+        for _ in range(seconds):
+            parts.clock.pass_time(1)
+            await turns()
+        return len(parts.released) - before
+
+    async with parts.running():
+        await turns()
+        assert await released(20) == 1
+        ended, again, two = ("node/one", 1, True), ("node/one", 2, False), ("node/two", 1, False)
+        for leases in ({ended}, {again}, {again, two}):
+            await released(5)
+            looks = parts.store.looks
+            assert await released(5) == 0
+            assert parts.store.looks == looks + 5
+            parts.store.leases = frozenset(leases)
+            assert await released(1) == 1
+        assert await released(5) == 5, "those that were locked"
+        assert await released(59) == 0
+        assert await released(1) == 1
 
 
 async def test_keys_are_dropped_once_nobody_can_publish_with_them_again() -> None:
