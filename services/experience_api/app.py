@@ -33,6 +33,7 @@ from services.experience_api.sessions.dependencies import Stream, load_tokens, r
 from services.experience_api.sessions.handshake import Handshake
 from services.experience_api.sessions.late_bound import LateBound
 from services.experience_api.sessions.node import NodeLease
+from services.experience_api.sessions.requested import URL_BYTES
 from services.experience_api.settings import ExperienceSettings
 from services.experience_api.stream.delivery import Delivery
 from services.experience_api.streaming import Streaming, new_id
@@ -44,7 +45,7 @@ from shared.database.migrations import migrate
 from shared.database.pool import ConnectionPool
 from shared.http.health import NotYet
 from shared.http.origin import Networks
-from shared.http.server import Listening, application
+from shared.http.server import REQUEST_LINE_BYTES, Listening, application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.tasks import Tasks, cancel_requested
 
@@ -159,6 +160,7 @@ class _Service:
         options, parts = self._options, self._parts
         days = options.tokens.expires_after_days_disconnected
         app = application(options.listen, parts.health, reasons=False)
+        app[REQUEST_LINE_BYTES] = URL_BYTES
         parts.tracing.trace_requests(app)
         self._add_routes(app)
         async with AsyncExitStack() as stack:

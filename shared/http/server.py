@@ -40,6 +40,9 @@ from shared.settings import Form, Options
 _SILENT = logging.Logger("malformed requests", level=logging.CRITICAL)  # noqa: LOG001 -- outside the tree on purpose
 
 
+REQUEST_LINE_BYTES = web.AppKey("REQUEST_LINE_BYTES", int)
+"""The longest request line, with the URL, that an application accepts; 8,190 bytes, if it does not say."""
+_REQUEST_LINE_BYTES = 8190
 _ERROR = 400
 _TEXTS = ("text/plain", "text/html")
 """What aiohttp itself responds with."""
@@ -196,7 +199,13 @@ async def _site(
 ) -> AsyncIterator[str]:
     # No access log: it would hold tickets from query strings, and metrics count requests better. The limiter applies
     # the timeouts, in place of aiohttp's `keepalive_timeout`.
-    runner = web.AppRunner(app, access_log=None, logger=_SILENT, shutdown_timeout=listen.shutdown_timeout)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        logger=_SILENT,
+        shutdown_timeout=listen.shutdown_timeout,
+        max_line_size=app.get(REQUEST_LINE_BYTES, _REQUEST_LINE_BYTES),
+    )
     host, port = at
     async with AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)

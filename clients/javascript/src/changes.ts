@@ -57,6 +57,8 @@ interface Connection {
   signal: AbortSignal;
 }
 
+/** Characters of the channels in a URL; the service takes 65,000 with all parameters. */
+const LIST_LIMIT = 60_000;
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 
@@ -72,6 +74,10 @@ export class Changes {
 
   constructor(channels: readonly string[], filters: Readonly<Record<string, string>>) {
     check(channels, filters);
+    const problem = problemOf(channels);
+    if (problem !== undefined) {
+      throw new TypeError(problem);
+    }
     this.#names = new Map(channels.map((name) => [name, filters[name]]));
   }
 
@@ -178,9 +184,9 @@ export class Changes {
         if (change === undefined || connection === undefined) {
           return;
         }
-        if (changed(this.#names, change).size === 0) {
-          // A connection without channels could not be resumed: the next one would be asked for all.
-          this.#take(change)?.reject(new TypeError("found no channel that is left; expected one at least"));
+        const problem = problemOf([...changed(this.#names, change).keys()]);
+        if (problem !== undefined) {
+          this.#take(change)?.reject(new TypeError(problem));
           continue;
         }
         this.#asked = true;
@@ -217,6 +223,15 @@ export class Changes {
     this.#asked = false;
     return this.#pending.shift();
   }
+}
+
+/** Return why a connection could not be resumed with these channels, if it could not. */
+function problemOf(names: readonly string[]): string | undefined {
+  if (names.length === 0) {
+    return "found no channel that is left; expected one at least, such as '**' for all"; // it would be one of all channels
+  }
+  const size = encodeURIComponent(names.join(",")).length;
+  return size > LIST_LIMIT ? `found channels of ${size} characters in a URL; expected at most ${LIST_LIMIT}` : undefined;
 }
 
 /** Return channels after a change. */

@@ -14,6 +14,8 @@ from services.experience_api.sessions.since import read_since
 from shared.errors import Malformed
 
 PARAMETERS = ("channels", "conflate", "cursor", "filters", "heartbeat", "since", "snapshot", "ticket", "watermarks")
+URL_BYTES = 65_536
+"""The longest request line: some thousand channels have to fit into it, since a connection that resumes names all."""
 _ANY = ("**",)
 _filters = msgspec.json.Decoder(dict[str, str]).decode
 _WATERMARKS = range(1, 3601)

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 from trelay_client.attaching import Attached
 from trelay_client.errors import ChangeRefused, ChangeUnanswered, UsageError
 
 SUBSCRIBED = "trelay.subscribed"
 _REQUESTED = "requested"
-_NONE_LEFT = "found no channel that is left; expected one at least: end the subscription to receive nothing"
+_LIST_LIMIT = 60_000
+"""Characters of the channels in a URL; the relay takes 65,000 with all parameters."""
+_NONE_LEFT = "found no channel that is left; expected one at least, such as '**' for all"
 
 Names = dict[str, str | None]
 """Channels and patterns, each with its filter; None for every event."""
@@ -59,8 +62,8 @@ class Changes(Attached):
         super().__init__("list of channels")
         first = Change(_names(channels), (), {**filters})
         self._names = first.of({})
-        if not self._names:
-            raise UsageError("found no channel; expected one at least, such as '**' for all that the client may read")
+        if problem := _problem(self._names):
+            raise UsageError(problem)
         _check_filters(filters, self._names)
         self._changes: deque[Change] = deque()
         self._connection = ""
@@ -80,7 +83,7 @@ class Changes(Attached):
         """The parameters of the next connection."""
         with self._lock:
             filters = {name: filter_ for name, filter_ in self._names.items() if filter_ is not None}
-            return {"channels": ",".join(self._names), **({"filters": json.dumps(filters)} if filters else {})}
+            return {"channels": _listed(self._names), **({"filters": json.dumps(filters)} if filters else {})}
 
     def add(self, subscribe: Iterable[str], unsubscribe: Iterable[str], filters: Mapping[str, str | None]) -> Change:
         """Add a change, which is made after those before.
@@ -118,11 +121,10 @@ class Changes(Attached):
         with self._lock:
             while self._connection and self._changes:
                 change = self._changes[0]
-                if change.of(self._names):
+                if not (problem := _problem(change.of(self._names))):
                     self._asked = True
                     return change, change.body(self._connection)
-                # A connection without channels could not be resumed: the next one would be asked for all.
-                self._take(change).set_exception(UsageError(_NONE_LEFT))
+                self._take(change).set_exception(UsageError(problem))
             return None
 
     def made(self, change: Change) -> None:
@@ -162,6 +164,18 @@ class Changes(Attached):
         self._changes.popleft()
         self._asked = False
         return change.result
+
+
+def _problem(names: Names) -> str:
+    """Return why a connection could not be resumed with these channels; empty if it can."""
+    if not names:
+        return _NONE_LEFT  # it would be one of all channels
+    size = len(quote(_listed(names)))
+    return f"found channels of {size} characters in a URL; expected at most {_LIST_LIMIT}" if size > _LIST_LIMIT else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ",".join(names)
 
 
 def _names(channels: Iterable[str]) -> tuple[str, ...]:

@@ -1,10 +1,12 @@
 """Channels that change while a subscription runs, in every client library."""
 
+from pathlib import Path
+
 import pytest
 from aiohttp import web
 
 from services.experience_api.auth.clients import add_client
-from tests.integration.clients.scenarios.programs import Start, served
+from tests.integration.clients.scenarios.programs import PATIENT, Start, javascript, served
 from tests.integration.clients.sent import SECRET
 from tests.integration.services.experience_api.replicas import Deployment
 
@@ -85,3 +87,21 @@ async def test_a_change_that_is_refused_changes_nothing(deployment: Deployment, 
             await replica.push("orders.eu", 5)
             assert await program.numbers(1) == [5]
             assert len(line.changes) == 2
+
+
+async def test_they_change_over_an_event_stream_as_well(deployment: Deployment, library: Path) -> None:
+    """The Python library has none."""
+    changes = {"1": {"subscribe": ["b"]}, "2": {"unsubscribe": ["a"]}}
+    async with (
+        deployment.replica(PATIENT) as replica,
+        javascript(library)(url=replica.url, channels=["a"], changes=changes, transport="sse") as program,
+    ):
+        await program.until_control("trelay.connected")
+        await replica.push("a", 1)
+        assert (await program.until("changed"))["changed"] == ["a", "b"]
+        await replica.push("b", 2)
+        assert (await program.until("changed"))["changed"] == ["b"]
+        await replica.push("a", 3)
+        await replica.push("b", 4)
+        assert await program.numbers(1) == [4]
+        assert program.said("control").count("trelay.connected") == 1

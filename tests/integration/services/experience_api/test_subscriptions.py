@@ -65,9 +65,15 @@ async def test_a_living_connection_subscribes_and_unsubscribes(deployment: Deplo
             assert await numbers(subscription, 1) == [6]
             many = [f"user.{number:06}.inbox" for number in range(900)]  # some 20 KB
             assert (await changed(asked, token, connection, channels=many)).json["channels"] == many
-            assert (await subscription.next())["data"]["channels"] == many
+            told = await subscription.next()
+            assert told["data"]["channels"] == many
             await one.push(many[-1], 7)
             assert await numbers(subscription, 1) == [7]
+        await deployment.until_no_connection()
+        path = f"/ws/publish?channels={','.join(many)}&cursor={told['cursor']}"
+        async with one.connect(token, path=path) as subscription:
+            assert (await subscription.next())["data"]["channels"] == many
+            assert await numbers(subscription, 1) == [7], "it resumes with all of them"
 
 
 async def test_a_connection_that_catches_up_changes_without_loss(deployment: Deployment) -> None:

@@ -21,6 +21,7 @@ PUSH = b"POST /entity?channel=a HTTP/1.1\r\n" + HOST + b"Content-Type: applicati
         (b"GET http://[::1/ HTTP/1.1\r\n" + HOST + b"\r\n", 400, "malformed"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", 400, "malformed"),
         (b"GET /x HTTP/1.1\r\n" + HOST + b"A: " + b"x" * 9000 + b"\r\n\r\n", 431, "request-header-fields-too-large"),
+        (b"GET /x?a=" + b"x" * 70_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n", 431, "request-header-fields-too-large"),
         (PUSH + b"Content-Length: x\r\n\r\n", 400, "malformed"),
         (PUSH + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400, "malformed"),
         (PUSH + b"Content-Encoding: br\r\nContent-Length: 5\r\n\r\nhello", 415, "unsupported-type"),

@@ -114,6 +114,18 @@ def test_the_last_channel_stays() -> None:
     assert changes.names == ("b",)
 
 
+def test_a_list_that_fits_into_no_url_is_refused() -> None:
+    """The relay would take the change, and refuse the connection that resumes."""
+    changes = changes_of("a")
+    many = changes.add([f"user.{number:05}.{'x' * 60}" for number in range(900)], [], {})
+    changes.connected("id", lambda: None)
+    assert changes.next() is None
+    with pytest.raises(UsageError, match="characters in a URL; expected at most 60000"):
+        many.result.result()
+    with pytest.raises(UsageError, match="characters in a URL"):
+        Changes([f"{number:05}.{'x' * 190}" for number in range(400)], {})
+
+
 def test_the_end_of_the_subscription_is_the_answer_to_what_waits() -> None:
     changes = changes_of("a")
     change = changes.add(["b"], [], {})
