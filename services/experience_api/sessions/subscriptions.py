@@ -4,7 +4,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from uuid import UUID
 
 from services.experience_api import refusals
@@ -21,6 +21,8 @@ _TIMEOUT = 10.0
 """Seconds in which a change is made: a connection that catches up is written what was read for it before."""
 _ANSWER_TIMEOUT = 12.0
 """Seconds in which another replica answers."""
+_PENDING_LIMIT = 16
+"""Changes of one connection that are not made yet, because it reads slowly. Each holds up to a thousand names."""
 _BY_CODE = {refusal.code: refusal for refusal in refusals.ALL}
 
 
@@ -40,6 +42,8 @@ class Subscriptions:
         self._slots = slots
         self._node = node
         self._waiting: dict[UUID, asyncio.Future[SubscriptionResult]] = {}
+        self._pending: dict[ConnectionSlot, int] = {}
+        """How many changes of a connection are not made yet."""
 
     async def change(self, client_id: str, change: Change) -> Subscribed:
         """Change what a connection of a client receives, and return what it receives from which cursor on.
@@ -100,10 +104,16 @@ class Subscriptions:
     async def _made(self, slot: ConnectionSlot | None, change: Change) -> Subscribed:
         if slot is None or slot.claim is None or slot.lost is not None or not slot.admitted:
             raise Refused(NOT_CONNECTED)
-        made = slot.change(change)
+        pending = self._pending.get(slot, 0)
+        if pending >= _PENDING_LIMIT:
+            raise Refused(UNAVAILABLE, f"the connection reads slowly; {pending} changes are not made yet")
+        changing = slot.change(change)
         channels = slot.subscriber.interest.patterns
-        if made is None:
+        if changing is None:
             return Subscribed(channels, "")
+        made = cast("asyncio.Future[bytes | None]", changing)
+        self._pending[slot] = pending + 1
+        made.add_done_callback(lambda _: self._done(slot))
         try:
             async with asyncio.timeout(_TIMEOUT):
                 cursor = await asyncio.shield(made)  # it is made later otherwise, and the subscriber is told
@@ -113,6 +123,11 @@ class Subscriptions:
         if cursor is None:
             raise Refused(NOT_CONNECTED, "the connection has ended")
         return Subscribed(channels, cursor.decode())
+
+    def _done(self, slot: ConnectionSlot) -> None:
+        self._pending[slot] -= 1
+        if not self._pending[slot]:
+            del self._pending[slot]
 
     async def _asked(self, node: str, change: Change) -> Subscribed:
         request = SubscriptionRequest(

@@ -52,6 +52,9 @@ class Socket:
         self.wait: float | None = None
         self.cursor: bytes | None = b"cursor"
         self.subscribed: list[tuple[str, ...]] = []
+        self.reads = True
+        """Whether changes are made at once."""
+        self.pending: list[asyncio.Future[bytes | None]] = []
 
     def end(self, reason: CloseReason, wait: float | None = None) -> None:
         if not self.ended.done():
@@ -73,7 +76,10 @@ class Socket:
     def subscribe(self, interest: Interest, _reason: str) -> asyncio.Future[bytes | None]:
         self.subscribed.append(interest.patterns)
         made: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-        made.set_result(self.cursor)
+        if self.reads:
+            made.set_result(self.cursor)
+        else:
+            self.pending.append(made)
         return made
 
 

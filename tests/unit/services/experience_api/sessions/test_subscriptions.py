@@ -1,3 +1,4 @@
+import asyncio
 import uuid
 from collections.abc import AsyncIterator, Sequence
 
@@ -51,6 +52,29 @@ async def test_a_change_is_made_on_whichever_replica_the_connection_is(deploymen
             assert await refusal_of(replica, Change(slot.connection_id, ("a",)), "other") is NOT_CONNECTED
         socket.cursor = None
         assert await refusal_of(two, Change(slot.connection_id, ("a",))) is NOT_CONNECTED
+
+
+async def test_few_changes_of_a_connection_that_does_not_read_are_kept(deployment: Deployment) -> None:
+    one = await deployment.replica("one")
+    async with connected(one) as (slot, socket), asyncio.TaskGroup() as group:
+        admit(slot, "a")
+        socket.reads = False
+        change = Change(slot.connection_id, ("b",))
+        tasks = [group.create_task(one.subscriptions.change("demo", change)) for _ in range(16)]
+        while len(socket.pending) < 16:
+            await asyncio.sleep(0)
+        assert await refusal_of(one, change) is UNAVAILABLE
+        assert len(socket.subscribed) == 16
+        socket.pending.pop().set_result(b"cursor")
+        await asyncio.sleep(0)
+        tasks.append(group.create_task(one.subscriptions.change("demo", change)))
+        while len(socket.pending) < 16:
+            await asyncio.sleep(0)
+        socket.reads = True
+        for made in socket.pending:
+            made.set_result(b"cursor")
+    assert {task.result() for task in tasks} == {(("b",), "cursor")}
+    assert not one.subscriptions._pending
 
 
 async def test_a_replica_that_does_not_answer_is_not_waited_for(
