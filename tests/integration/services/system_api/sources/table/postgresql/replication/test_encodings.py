@@ -1,7 +1,7 @@
 """Databases of other encodings: text that has none in UTF-8 is put aside, and stops nothing."""
 
+import secrets
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +14,7 @@ from tests.servers.postgres import Postgres
 @pytest.fixture(params=["SQL_ASCII", "WIN1252", "LATIN1"])
 async def encoded(logical_postgres: Postgres, request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, str]]:
     """The encoding of a database, and its DSN."""
-    name = f"test_{request.param.lower()}"
+    name = f"test_{secrets.token_hex(8)}"
     dsn, databases = logical_postgres.dsn(name), Databases(logical_postgres)
     async with connected(logical_postgres.dsn()) as server:
         await server.execute(
@@ -24,7 +24,7 @@ async def encoded(logical_postgres: Postgres, request: pytest.FixtureRequest) ->
             yield request.param, dsn
         finally:
             await databases.drop_slots(dsn)
-            await server.execute(f"DROP DATABASE {urlsplit(dsn).path[1:]} WITH (FORCE)")
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 async def test_text_that_utf_8_does_not_have_is_put_aside(encoded: tuple[str, str]) -> None:
