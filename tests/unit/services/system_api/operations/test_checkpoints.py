@@ -35,6 +35,12 @@ def test_a_source_that_counts_no_rows_has_none_unaccounted() -> None:
     )
 
 
+def test_events_that_are_refused_are_rejects() -> None:
+    own = OwnPart(2).after(Batch([EVENT] * 3, [REJECT], rows=4)).refused(2)
+    assert own == OwnPart(2, rows=4, published=1, rejected=3)
+    assert own.unaccounted == 0
+
+
 def test_it_is_saved_beside_the_parts_of_the_source() -> None:
     own = OwnPart(3, 5, 4, 1)
     assert split({"": b"7", PART: own.save()}) == (own, {"": b"7"})
