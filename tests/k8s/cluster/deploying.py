@@ -121,10 +121,14 @@ def until(condition: Callable[[], bool], timeout: float, what: Callable[[], str]
 def program(name: str, labels: dict[str, str], command: list[str], **environment: str) -> Object:
     """Return a pod of the image `cli` that runs Python, as restricted as the services are.
 
-    It finds `programs/`, the password of the database, and the authority of the listener's certificate.
+    It finds `programs/`, the password of the database, and the authorities of the certificates of the listener and, if
+    it has one, of the database.
     """
     mounts = [("database", "/run/secrets/trelay/database"), ("programs", "/programs"), ("authority", "/authority")]
-    authority = {"secretName": "experience-api-tls", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    mounts.append(("database-ca", "/database-ca"))
+    authority_file = {"key": "ca.crt", "path": "ca.crt"}
+    authority = {"secretName": "experience-api-tls", "items": [authority_file]}
+    database_authority = {"secretName": "trelay-postgresql-ca", "items": [authority_file], "optional": True}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -156,6 +160,7 @@ def program(name: str, labels: dict[str, str], command: list[str], **environment
                 {"name": "database", "secret": {"secretName": "trelay-database", "defaultMode": 0o440}},
                 {"name": "programs", "configMap": {"name": "programs"}},
                 {"name": "authority", "secret": authority},
+                {"name": "database-ca", "secret": database_authority},
             ],
         },
     }  # fmt: skip

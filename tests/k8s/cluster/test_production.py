@@ -72,7 +72,7 @@ def test_kills_lose_and_repeat_nothing(cluster: Cluster, objects: list[Object]) 
     cluster.psql(TABLES, pod="trelay-postgresql-0")
     killed: list[str] = []
     selectors: list[str] = []
-    environment = {"DATABASE": DATABASE, "DATABASE_TLS": "1", "OF_ONE_ACCOUNT": OF_ONE_ACCOUNT}
+    environment = {"DATABASE": DATABASE, "DATABASE_CA": "/database-ca/ca.crt", "OF_ONE_ACCOUNT": OF_ONE_ACCOUNT}
     with load(cluster, rate=RATE, subscribers=SUBSCRIBERS, settle=180, **environment) as verdict:
         end = time.monotonic() + KILLING
         while time.monotonic() < end or selectors:

@@ -30,13 +30,12 @@ def missing() -> str:
 def module_folder(module: str) -> Path:
     """Return where the source of a module that an operator is built from lies, such as its manifests."""
     folder = OPERATORS / module
-    return Path(_do("go", "list", "-f", "{{.Dir}}", "-m", _required(folder), folder=folder).strip())
+    return Path(_do("go", "list", "-f", "{{.Dir}}", "-m", _operator(folder), folder=folder).strip())
 
 
-def _required(folder: Path) -> str:
-    """Return the first module of a go.mod, which is that of the operator."""
-    lines = (folder / "go.mod").read_text().partition("require (")[2].splitlines()
-    return lines[1].split()[0]
+def _operator(folder: Path) -> str:
+    """Return the module of an operator, below which the module in a folder is, so that it may use internal packages."""
+    return (folder / "go.mod").read_text().split(maxsplit=2)[1].removesuffix("/trelay-test")
 
 
 def program(module: str, package: str) -> Path:

@@ -24,7 +24,9 @@ from tests.k8s.cluster.programs.subscriber import ACCOUNTS, POLL, SECRET, Phases
 AUTHORITY = "/authority/ca.crt"
 PASSWORD = Path("/run/secrets/trelay/database/password")
 DATABASE = os.environ.get("DATABASE", "postgresql://trelay@postgresql:5432/trelay")
-TLS = {"tls": {"ca_file": AUTHORITY}} if os.environ.get("DATABASE_TLS") else {}
+DATABASE_CA = os.environ.get("DATABASE_CA")
+"""The file with the authority of the database's certificate; without it, the connection has no TLS."""
+TLS = {"tls": {"ca_file": DATABASE_CA}} if DATABASE_CA else {}
 RATE = float(os.environ.get("RATE", "100"))
 SUBSCRIBERS = int(os.environ.get("SUBSCRIBERS", "20"))
 SETTLE = float(os.environ.get("SETTLE", "60"))
@@ -56,7 +58,7 @@ async def main() -> int:
         phases.connect.clear()
         phases.upgrade.clear()
         began, cpu = time.monotonic(), time.process_time()
-        numbers = await _feed(stop, trusted)
+        numbers = await _feed(stop)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
         await _settle(numbers, subscribers)
         for task in running:
@@ -89,20 +91,19 @@ async def _add_clients(options: DatabaseOptions, names: list[str]) -> None:
             await add_client(registry, name, secret=SECRET)
 
 
-async def _feed(stop: asyncio.Event, trusted: ssl.SSLContext) -> list[int]:
+async def _feed(stop: asyncio.Event) -> list[int]:
     """Insert rows at the rate until `stop` is set; return the numbers of the rows that were committed."""
     numbers: list[int] = []
     following = int(time.time() * 1000) % 1_000_000_000
     connection = None
+    trusted = ssl.create_default_context(cafile=DATABASE_CA) if DATABASE_CA else False
     due = time.monotonic()
     while not stop.is_set():
         batch = [following + offset for offset in range(max(1, round(RATE / 10)))]
         try:
             if connection is None:
                 password = PASSWORD.read_text().strip()
-                connection = await asyncpg.connect(
-                    DATABASE, password=password, ssl=trusted if TLS else False, timeout=5
-                )
+                connection = await asyncpg.connect(DATABASE, password=password, ssl=trusted, timeout=5)
             rows = [(number, f"s{number % ACCOUNTS}") for number in batch]
             await connection.executemany("INSERT INTO feed (number, account) VALUES ($1, $2)", rows, timeout=5)
         except asyncpg.UniqueViolationError:
