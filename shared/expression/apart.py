@@ -2,7 +2,8 @@
 
 Most expressions cannot: their result is about as large as the event, and they take microseconds. Those that can, by a
 function such as `$pad(s, n)` with `n` from the data, or by a function of their own, are evaluated apart (`needed`): it
-costs about 50 µs an event. The process has a limit of memory and of time; when it reaches one, it is replaced.
+costs about 50 µs an event. So are those that may multiply their input by itself, on large events alone
+(`needed_where_large`). The process has a limit of memory and of time; when it reaches one, it is replaced.
 """
 
 import json
@@ -13,9 +14,10 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from shared.errors import Malformed
+from shared.errors import Malformed, Unavailable
 from shared.expression import wire
 from shared.expression.wire import Kind
 
@@ -34,12 +36,33 @@ _LIMITLESS = re.compile(
     r"|\$(?:pad|replace|join|eval|formatInteger|distinct|shuffle)(?![\w])"  # a result or a time beyond its arguments
     r"|\$\$|\*\*|%\s*\.|\.\s*%"  # the root, all descendants or the parent for each item of a path
 )
+_MULTIPLYING = re.compile(
+    r":=|@\s*\$|\$event\b"  # the same value for each item of a path
+    r"|[(,]\s*\?\s*[,)]"  # the same argument for each item of `$map`
+    r"|\$formatNumber(?!\w)"  # takes the square of the length of its picture
+)
+_SMALL = 2048
+"""Bytes of which even the square fits into the memory."""
+
 _CHUNK = 1 << 20
 
 
 def needed(expression: str) -> bool:
     """Whether an expression may take far more memory or time than its input."""
     return _LIMITLESS.search(_QUOTED.sub(" ", expression)) is not None
+
+
+def needed_where_large(expression: str) -> bool:
+    """Whether an expression may take the square of its input, such as `($id := id; lines.{'order': $id})`."""
+    return _MULTIPLYING.search(_QUOTED.sub(" ", expression)) is not None
+
+
+def is_large(data: bytes | None, event: dict[str, Any] | None) -> bool:
+    """Whether the square of an input does not fit into the memory."""
+    size = len(data or b"")
+    if event is not None:
+        size += sum(len(value) for value in event.values() if isinstance(value, str))
+    return size > _SMALL
 
 
 class Timeout(Exception):
@@ -53,23 +76,26 @@ class _Process:
     """A process that evaluates, and the pipes to it."""
 
     def __init__(self) -> None:
-        requests, self._requests = os.pipe()
-        self._responses, responses = os.pipe()
-        command = [sys.executable, "-m", "shared.expression.evaluator"]
-        actions = [
-            (os.POSIX_SPAWN_DUP2, requests, 0),
-            (os.POSIX_SPAWN_DUP2, responses, 1),
-            (os.POSIX_SPAWN_CLOSE, self._requests),
-            (os.POSIX_SPAWN_CLOSE, self._responses),
-        ]
-        self.pid = os.posix_spawn(
-            sys.executable, command, dict(os.environ), file_actions=actions, setsigmask=[], setsigdef=[signal.SIGTERM]
-        )
+        """Start it; `ready` says when it has started. Raises `OSError`."""
+        ends: list[int] = []
+        try:
+            ends += os.pipe()
+            ends += os.pipe()
+            requests, self._requests, self._responses, responses = ends
+            self.pid = _spawned(requests, responses, [self._requests, self._responses])
+        except OSError:
+            for end in ends:
+                os.close(end)
+            raise
         os.close(requests)
         os.close(responses)
         for end in (self._requests, self._responses):
             os.set_blocking(end, False)
-        self.seconds = _START_SECONDS
+        self.seconds = SECONDS
+
+    def ready(self) -> None:
+        """Wait until it has started. Raises as `ask` does."""
+        self._exchange(b"", _START_SECONDS)
 
     def ask(self, given: wire.Request) -> tuple[Kind, bytes]:
         """Return the response to a request.
@@ -78,12 +104,16 @@ class _Process:
             Timeout: there is none in time.
             EOFError: the process has ended.
         """
-        deadline = time.monotonic() + self.seconds
-        left = memoryview(wire.request(given))
+        return self._exchange(wire.request(given), self.seconds)
+
+    def _exchange(self, message: bytes, seconds: float) -> tuple[Kind, bytes]:
+        deadline = time.monotonic() + seconds
+        left = memoryview(message)
         received = bytearray()
         poll = select.poll()
         poll.register(self._responses, select.POLLIN)
-        poll.register(self._requests, select.POLLOUT)
+        if left:
+            poll.register(self._requests, select.POLLOUT)
         while (found := wire.parse_response(received)) is None:
             wait = deadline - time.monotonic()
             if wait <= 0:
@@ -101,7 +131,6 @@ class _Process:
                     raise EOFError from exc
                 if not left:
                     poll.unregister(end)
-        self.seconds = SECONDS
         return found
 
     def end(self) -> int:
@@ -110,6 +139,19 @@ class _Process:
         os.close(self._responses)
         os.kill(self.pid, signal.SIGKILL)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _spawned(requests: int, responses: int, others: Sequence[int]) -> int:
+    """Start a process that evaluates, between two pipes and without the `others`; return its id. Raises `OSError`."""
+    command = [sys.executable, "-m", "shared.expression.evaluator"]
+    actions = [
+        (os.POSIX_SPAWN_DUP2, requests, 0),
+        (os.POSIX_SPAWN_DUP2, responses, 1),
+        *((os.POSIX_SPAWN_CLOSE, end) for end in others),
+    ]
+    return os.posix_spawn(
+        sys.executable, command, dict(os.environ), file_actions=actions, setsigmask=[], setsigdef=[signal.SIGTERM]
+    )
 
 
 class _Evaluators(threading.local):
@@ -127,6 +169,7 @@ def evaluate(expression: str, data: bytes | None, event: dict[str, Any] | None) 
     Raises:
         Timeout: it reached the time limit.
         Malformed: it fails, or takes too much memory.
+        Unavailable: no process can be started now.
     """
     given = wire.Request(expression.encode(), data, None if event is None else json.dumps(event).encode())
     try:
@@ -142,7 +185,7 @@ def evaluate(expression: str, data: bytes | None, event: dict[str, Any] | None) 
 
 def _asked(given: wire.Request) -> tuple[Kind, bytes]:
     """Ask the process of this thread; end it where it does not respond as it should."""
-    process = _evaluators.process = _evaluators.process or _Process()
+    process = _evaluators.process = _evaluators.process or _started()
     try:
         return process.ask(given)
     except BaseException as exc:  # after an interruption, the next response would be that of this request
@@ -151,6 +194,23 @@ def _asked(given: wire.Request) -> tuple[Kind, bytes]:
         if not isinstance(exc, EOFError):
             raise
         raise EOFError(ended) from exc
+
+
+def _started() -> _Process:
+    """Return a new process that is ready: where there is none, the event is not to blame."""
+    failure = "expressions cannot be evaluated now: their process does not start"
+    try:
+        process = _Process()
+    except OSError as exc:
+        raise Unavailable(f"{failure}: {exc}") from exc
+    try:
+        process.ready()
+    except BaseException as exc:
+        ended = process.end()
+        if isinstance(exc, EOFError | Timeout):
+            raise Unavailable(f"{failure}: it ended with {ended}") from exc
+        raise
+    return process
 
 
 def _again(given: wire.Request) -> tuple[Kind, bytes]:

@@ -37,6 +37,8 @@ def answer(given: wire.Request, compiled: dict[bytes, Jsonata]) -> bytes:
 
 def main(requests: BinaryIO, responses: BinaryIO) -> None:
     """Answer requests until there are no more."""
+    responses.write(wire.response(Kind.READY, b""))
+    responses.flush()
     compiled: dict[bytes, Jsonata] = {}
     while len(head := requests.read(wire.REQUEST_HEAD)) == wire.REQUEST_HEAD:
         body = requests.read(wire.request_size(head))

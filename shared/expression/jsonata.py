@@ -39,7 +39,7 @@ class Jsonata:
     def __init__(self, expression: str, time_limit_ms: int | None = None, *, apart: bool = True) -> None:
         """Compile it; the time limit of an evaluation is `TIME_LIMIT_MS` by default.
 
-        `apart` permits to evaluate it in another process, where that is needed and the time limit is the default.
+        `apart` permits to evaluate it in another process, where that is needed, and the time limit is the default.
 
         Raises:
             ValueError: it does not compile, or contains a number that JSONata would alter.
@@ -50,8 +50,9 @@ class Jsonata:
         self._written = expression
         self._computes = _COMPUTES.search(_QUOTED.sub(" ", expression)) is not None
         self._as_text: jsonatapy.JsonataExpression | None = None
-        apart = apart and time_limit_ms is None and evaluations.needed(expression)
-        self._apart = expression if apart else None
+        apart = apart and time_limit_ms is None
+        self._is_apart = apart and evaluations.needed(expression)
+        self._is_apart_where_large = apart and not self._is_apart and evaluations.needed_where_large(expression)
         try:
             self._limit = TIME_LIMIT_MS if time_limit_ms is None else time_limit_ms
             self._compiled = jsonatapy.compile(expression, timeout=self._limit, max_sequence_length=_SEQUENCE_LIMIT)
@@ -69,10 +70,11 @@ class Jsonata:
         Raises:
             Malformed: the evaluation fails.
             EvaluationTimeout: it reached the time limit twice.
+            Unavailable: it has to be evaluated apart, and no process can be started.
         """
-        if self._apart is not None:
+        if self._is_apart or (self._is_apart_where_large and evaluations.is_large(data, event)):
             try:
-                return evaluations.evaluate(self._apart, data, event)
+                return evaluations.evaluate(self._written, data, event)
             except evaluations.Timeout as exc:
                 raise EvaluationTimeout(str(exc)) from exc
         root = None if data is None else str(data, "utf-8")

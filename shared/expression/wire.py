@@ -20,6 +20,8 @@ class Kind(IntEnum):
     VALUE = 1
     FAILED = 2
     TIMED_OUT = 3
+    READY = 4
+    """The process has started; it says so once, before the first request."""
 
 
 class Request(NamedTuple):

@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from shared.errors import Malformed
+from shared.errors import Malformed, Unavailable
 from shared.expression import apart
 from shared.expression.jsonata import EvaluationTimeout, Jsonata
 
@@ -38,6 +41,46 @@ def _closed() -> Iterator[None]:
 )
 def test_those_are_that_may_take_more_than_their_input(expression: str, wanted: bool) -> None:
     assert apart.needed(expression) is wanted
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ("($id := id; lines.{'order': $id})", True),
+        ("lines@$l.{'order': id}", True),
+        ("lines.{'order': $event.subject}", True),
+        ("$map(lines, $append(?, id))", True),
+        ("$formatNumber(n, picture)", True),
+        ("lines.{'sku': sku}", False),
+        ("a ? b : c", False),
+        ("':=' & a", False),
+        ("$events", False),
+    ],
+)
+def test_large_inputs_are_that_may_be_multiplied_by_themselves(expression: str, wanted: bool) -> None:
+    assert apart.needed_where_large(expression) is wanted
+
+
+@pytest.mark.parametrize(
+    ("expression", "members", "event"),
+    [
+        ("($id := id; lines.{'order': $id})", {"id": "x" * 100_000}, None),
+        ("lines@$l.{'order': id}", {"id": "x" * 100_000}, None),
+        ("lines.{'order': $event.subject}", {}, {"subject": "x" * 100_000}),
+        ("$map(lines, $append(?, id))", {"id": "x" * 100_000}, None),
+    ],
+)
+async def test_a_result_that_multiplies_its_input_concerns_its_event_alone(
+    expression: str, members: dict[str, str], event: dict[str, str] | None
+) -> None:
+    small = json.dumps({"id": "7", "lines": [1]}).encode()
+    large = json.dumps({**members, "lines": [1] * 20_000}).encode()  # 2 GB
+    multiplying = Jsonata(expression)
+    found = multiplying.evaluate(small, {"subject": "7"})
+    assert apart._evaluators.process is None, "small ones are evaluated here"
+    with pytest.raises(Malformed, match=r"more than 256 MiB of memory|no result within"):
+        multiplying.evaluate(large, event)
+    assert multiplying.evaluate(small, {"subject": "7"}) == found
 
 
 async def test_the_answers_are_the_same_apart() -> None:
@@ -90,3 +133,27 @@ async def test_a_process_that_is_killed_is_replaced() -> None:
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
     assert pad.evaluate(b"{}", None) == b'"a "'
+
+
+def _descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+async def test_where_no_process_can_be_started_the_event_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Too many open files, or no memory: no event is to blame."""
+    pad, before = Jsonata("$pad(a, 2)"), _descriptors()
+
+    def refused(*_: object, **__: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "posix_spawn", refused)
+        with pytest.raises(Unavailable, match=r"does not start: .*Too many open files"):
+            pad.evaluate(b'{"a":"b"}', None)
+    assert _descriptors() == before
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "executable", shutil.which("false"))
+        with pytest.raises(Unavailable, match="does not start: it ended with 1"):
+            pad.evaluate(b'{"a":"b"}', None)
+    assert _descriptors() == before
+    assert pad.evaluate(b'{"a":"b"}', None) == b'"b "'

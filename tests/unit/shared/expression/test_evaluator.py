@@ -20,6 +20,7 @@ def answers(*requests: wire.Request) -> list[tuple[Kind, bytes]]:
         assert parsed is not None
         found.append(parsed)
         left = left[wire.RESPONSE_HEAD + len(parsed[1]) :]
+    assert found.pop(0) == (Kind.READY, b"")
     return found
 
 
