@@ -63,6 +63,8 @@ class Shadows:
         self._clock = clock
         self._start = start
         self._options: dict[str, PipelineOptions] = {}
+        self._versions: dict[str, str] = {}
+        """Of the pipelines that have a shadow."""
         self._records: dict[str, _Records] = {}
         self._waiting: deque[Given] = deque()
         self._bytes = 0
@@ -71,26 +73,33 @@ class Shadows:
         self._outdated = False
 
     def replace(self, pipelines: Mapping[str, PipelineOptions]) -> None:
-        """Run the shadows of these pipelines from now on. One that stays as it is keeps its counts and differences."""
-        before = self._options
+        """Run the shadows of these pipelines from now on.
+
+        Where both versions stay as they are, the counts and the differences are kept.
+        """
+        before, versions = self._options, self._versions
         self._options = {name: _shadow_of(options) for name, options in pipelines.items() if options.shadow is not None}
-        for name in before:
-            if self._options.get(name) != before[name]:
-                self._records.pop(name, None)
+        self._versions = {name: pipelines[name].version for name in self._options}
+        changed = {
+            name for name in before if self._options.get(name) != before[name] or self._versions[name] != versions[name]
+        }
+        for name in changed:
+            self._records.pop(name, None)
         for name, options in pipelines.items():
             if options.shadow is not None:
                 record = self._records.setdefault(name, _Records(options.shadow.keep))
                 record.timeout = options.shadow.timeout
                 record.version = self._options[name].version
-        self._outdated = self._options != before
-        self._waiting = deque(given for given in self._waiting if given.pipeline in self._options)
+        self._outdated = self._outdated or self._options != before
+        # What waits was made by the pipelines before.
+        self._waiting = deque(given for given in self._waiting if given.pipeline not in changed)
         self._bytes = sum(len(given.value) for given in self._waiting)
 
     def offer(self, batch: Batch) -> None:
         """Queue what pipelines with a shadow made; returns at once."""
         for shadowed in batch.shadowed:
-            if shadowed.pipeline not in self._options:
-                continue
+            if self._versions.get(shadowed.pipeline) != shadowed.version:
+                continue  # the pipeline was replaced while this batch was committed
             size = len(shadowed.record.value or b"")
             if len(self._waiting) >= _MOST_EVENTS or self._bytes + size > _MOST_BYTES:
                 self._tally(shadowed.pipeline, Result.DROPPED)
@@ -112,28 +121,33 @@ class Shadows:
                 self._wanted.clear()
                 while self._waiting:
                     began = self._clock.monotonic()
-                    for _ in range(min(_SLICE, len(self._waiting))):
+                    for _ in range(_SLICE):
+                        if not self._waiting:  # `replace` may have taken the others away
+                            break
                         given = self._waiting.popleft()
                         self._bytes -= len(given.value)
-                        self._note(given, await self._judged(given))
+                        await self._compare(given)
                     await self._clock.sleep(max(0.0, _SLICE / RATE - (self._clock.monotonic() - began)))
         finally:
             await self._end()
 
-    async def _judged(self, given: Given) -> Verdict:
-        record = self._records.get(given.pipeline)
-        if record is None:  # it was removed meanwhile
-            return Verdict(Result.DROPPED)
+    async def _compare(self, given: Given) -> None:
+        record = self._records[given.pipeline]
+        verdict = await self._judged(given, record.timeout)
+        if self._records.get(given.pipeline) is record:  # else it was replaced meanwhile
+            self._note(given, verdict)
+
+    async def _judged(self, given: Given, timeout: float) -> Verdict:
         try:
             if self._outdated:
                 await self._end()
                 self._outdated = False
             if self._process is None:
                 self._process = await self._start(self._options)
-            return await self._process.judge(given, record.timeout)
+            return await self._process.judge(given, timeout)
         except TimeoutError:
             await self._end()
-            return Verdict(Result.FAILED, (), f"no result within {record.timeout:g} s")
+            return Verdict(Result.FAILED, (), f"no result within {timeout:g} s")
         except EOFError:
             return Verdict(Result.FAILED, (), f"the process of the shadow ended with {await self._end()}")
         except Unavailable as exc:
@@ -155,8 +169,8 @@ class Shadows:
 
     def _note(self, given: Given, verdict: Verdict) -> None:
         self._tally(given.pipeline, verdict.result)
-        record = self._records.get(given.pipeline)
-        if record is None or verdict.result in {Result.SAME, Result.DROPPED}:
+        record = self._records[given.pipeline]
+        if verdict.result in {Result.SAME, Result.DROPPED}:
             return
         record.add(given, verdict, self._clock.time())
         now = self._clock.monotonic()

@@ -265,7 +265,7 @@ class Batch:
         else:
             tally.continued[part.number] += 1
         if pipeline.shadowed:
-            self.shadowed.append(Shadowed(pipeline.name, record, result))
+            self.shadowed.append(Shadowed(pipeline.name, pipeline.version, record, result))
         if isinstance(result, Rejected):
             tally.rejected += 1
             self._timed_out = self._timed_out or result.timed_out

@@ -31,6 +31,8 @@ class Shadowed(NamedTuple):
     """What a pipeline made of one record, for the comparison with its shadow."""
 
     pipeline: str
+    version: str
+    """Of the pipeline: another one may run by the time of the comparison."""
     record: Record
     result: Result
 

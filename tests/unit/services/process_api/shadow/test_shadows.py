@@ -169,7 +169,7 @@ async def test_shadows_are_replaced_with_the_settings() -> None:
         await run.compared(1)
         run.shadows.replace(other)
         assert (run.shadows.shown("orders") or {})["results"]["different"] == 0
-        run.shadows.offer(batch(2))
+        run.shadows.offer(batch(2, pipelines=other))
         await run.compared(2)
         run.shadows.replace({"orders": options()})
         run.shadows.offer(batch(4))
@@ -187,6 +187,53 @@ async def test_events_that_wait_for_a_removed_shadow_are_forgotten() -> None:
         made.shadows.replace(PIPELINES)
         made.shadows.offer(batch(5))
         await made.compared(1)
+
+
+async def test_what_the_pipeline_before_made_is_not_compared_with_the_shadow_of_the_next_one() -> None:
+    promoted = {"orders": options({"set": {"data.x": 1}}, shadow={"steps": [{"set": {"data.x": 2}}]})}
+    only_the_pipeline = {
+        "orders": options({"set": {"data.x": 1}}, shadow={"steps": [{"set": {"data.x": 1}}], "keep": 2})
+    }
+    for after in (promoted, only_the_pipeline):
+        async with running(differs) as run:
+            waiting, late = batch(1, 2), batch(4)
+            run.shadows.offer(waiting)
+            run.shadows.replace(after)
+            run.shadows.offer(late)  # its transaction was open during the reload
+            run.shadows.offer(batch(5, pipelines=after))
+            await run.compared(1)
+            shown = run.shadows.shown("orders") or {}
+        assert [each["place"] for each in shown["differences"]] == ["trelay.ingest/0/5"]
+
+
+async def test_pipelines_that_are_replaced_while_an_event_is_compared_do_not_end_the_comparison() -> None:
+    after = {"orders": options({"set": {"data.x": 1}}, shadow={"steps": []})}
+    run: Running
+
+    def answer(given: Given) -> Verdict:
+        if given.offset == 1:
+            run.shadows.replace(after)
+        return differs(given)
+
+    async with running(answer) as run:
+        run.shadows.offer(batch(1, 2, 4))
+        await until(lambda: run.shadows._versions["orders"] == after["orders"].version)
+        run.shadows.offer(batch(5, pipelines=after))
+        await run.compared(1)
+        shown = run.shadows.shown("orders") or {}
+    assert [each["place"] for each in shown["differences"]] == ["trelay.ingest/0/5"]
+
+
+async def test_a_second_reload_does_not_hide_that_the_shadow_has_changed() -> None:
+    after = {"orders": options(shadow={"steps": [{"filter": "n > 1"}]})}
+    async with running(differs) as run:
+        run.shadows.offer(batch(1))
+        await run.compared(1)
+        for _ in range(2):
+            run.shadows.replace(after)
+        run.shadows.offer(batch(2, pipelines=after))
+        await run.compared(2)
+    assert [step.kind for step in run.processes.started[-1]["orders"].steps] == ["filter"]
 
 
 def test_a_shadow_does_not_change_the_version_of_its_pipeline() -> None:
