@@ -48,6 +48,34 @@ def test_a_hash_is_keyed_and_the_same_for_the_same_value() -> None:
     assert hashed({"a": 1, "b": [2]}) == hashed({"b": [2], "a": 1})
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("1", "1.0", True),
+        ("100", "1e2", True),
+        ("1.5", "1.50", True),
+        ("-0.0", "0", True),
+        ("0.1234567890123456789", "0.12345678901234567890", True),
+        ("0.12345678901234567890123456789012345", "0.12345678901234567890123456789012346", False),
+        ("9007199254740993", "9007199254740993.0", True),
+        ("9007199254740993", "9007199254740992", False),
+        ('{"a":[1,{"b":2.0}]}', '{"a":[1.0,{"b":2}]}', True),
+        ('{"a":0.12345678901234567890}', '{"a":0.1234567890123456789}', True),
+        ("true", "1", False),
+        ("[true]", "[1]", False),
+        ("[null]", "[0]", False),
+        ("1.5", "1.25", False),
+        ("1e999999", "1e999998", False),
+    ],
+)
+def test_equal_numbers_have_one_hash(one: str, other: str, *, same: bool) -> None:
+    def hashed(written: str) -> Any:
+        step = {"mask": {"hash": ["data.a"], "key": KEY}}
+        return applied(step, event(text=f'{{"a":{written}}}'))["data"]["a"]
+
+    assert (hashed(one) == hashed(other)) is same
+
+
 @given(st.text(min_size=5))
 def test_what_is_hidden_is_not_there_any_more(text: str) -> None:
     assert text not in str(masked({"a": text}, hash=["data.a"], key=KEY))
