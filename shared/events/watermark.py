@@ -54,7 +54,7 @@ def read_watermark(value: bytes | None) -> Watermark:
     """
     try:
         return _decode(value or b"")
-    except msgspec.MsgspecError as exc:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         raise Malformed(f"watermark: {exc}") from exc
 
 

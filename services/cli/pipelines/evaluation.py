@@ -138,5 +138,5 @@ def _sample(text: bytes, number: int) -> Sample:
 def _is_event(text: bytes) -> bool:
     try:
         return "specversion" in _members(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False

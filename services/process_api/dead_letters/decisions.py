@@ -70,7 +70,7 @@ class DecisionIndex:
             try:
                 place = parse_place((record.key or b"").decode(errors="replace"))
                 self._set(place, self._number(record.value))
-            except (Malformed, msgspec.DecodeError):
+            except (Malformed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
 
     def of(self, place: Place) -> Decision | None:

@@ -168,6 +168,6 @@ class Controls:
 def _take_into(asked: Asked, key: bytes, value: bytes) -> None:
     try:
         asked.take(key, value)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         fields = {"component": "operations", "key": key.decode(errors="replace"), "error": str(exc)}
         logger.warning("ignoring unreadable request", extra=fields)

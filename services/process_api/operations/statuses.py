@@ -132,7 +132,7 @@ class Statuses:
             age = 0.0 if self.is_known else max(0.0, self._clock.time() - record.timestamp / 1000)
             try:
                 status = msgspec.json.decode(record.value or b"", type=ReplicaStatus)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 logger.debug("ignoring status of a replica of another release", extra={"component": "operations"})
                 continue
             if status.node == self._node:

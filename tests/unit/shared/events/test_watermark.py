@@ -15,7 +15,7 @@ def test_it_is_read_as_it_was_written() -> None:
     assert read_watermark(record.value) == MARK
 
 
-@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"source": 1}'], ids=range(5))
+@pytest.mark.parametrize("value", [None, b"", b"{", b"[]", b'{"source": 1}', b'{"source":"\xff"}'], ids=range(6))
 def test_what_is_none_is_refused(value: bytes | None) -> None:
     with pytest.raises(Malformed, match="watermark: "):
         read_watermark(value)

@@ -120,6 +120,15 @@ def test_a_pipeline_prints_what_it_publishes_and_its_dead_letters(
     assert incomplete == "line 4: dead letter: event: attribute 'id' is missing or empty"
 
 
+def test_a_line_that_is_no_json_at_all_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "samples.ndjson"
+    file.write_bytes(b'{"\xff": 1}\n{"specversion": ' + b"[" * 100_000 + b'\n{"a": 2}\n')
+    assert main(["eval", "a", str(file)]) == 1
+    out, err = capfd.readouterr()
+    assert out == "2\n"
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["line 1", "line 2"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

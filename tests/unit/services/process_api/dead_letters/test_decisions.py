@@ -36,6 +36,7 @@ def test_the_last_decision_counts_and_none_is_left_once_it_is_deleted() -> None:
 def test_records_that_are_no_decisions_of_this_topic_are_left_out() -> None:
     index = DecisionIndex("e")
     taken(index, Outgoing(b"\0marker", b"x"), Outgoing(b"0-1", b"no JSON"), Outgoing(b"0-2", b'{"status":"lost"}'))
+    taken(index, Outgoing(b"0-4", b'{"status":"\xff"}'))
     taken(index, decision(epoch="another topic").record(Place(0, 3)))
     assert [index.status(Place(0, number)) for number in range(5)] == [Status.OPEN] * 5
 

@@ -82,7 +82,8 @@ async def test_a_status_of_another_release_is_ignored() -> None:
     async with a.running(bus), b.running(bus):
         await a.knows("a", "b")
         async with bus.appender() as appender:
-            await appender.append(TOPICS.process_status, [Outgoing(b"c", b'{"node": 1}'), Outgoing(b"c", None)])
+            unreadable = (b'{"node": 1}', b'{"node":"\xff"}', b'{"a":' + b"[" * 100_000, None)
+            await appender.append(TOPICS.process_status, [Outgoing(b"c", value) for value in unreadable])
         b.partitions[0] = PartitionStatus(1, 1.0)
         while not a.statuses.all()[1].partitions:
             await asyncio.sleep(0.001)
