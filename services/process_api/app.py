@@ -54,9 +54,6 @@ BUS = "bus"
 _LAG_INTERVAL = 5.0
 """Seconds between two measurements of the records that wait."""
 
-_CLOSE_AFTER = 120.0
-"""Seconds after which replaced pipelines are closed. A batch that still uses them then fails, and runs again."""
-
 
 @asynccontextmanager
 async def build_process_api(settings: ProcessSettings, **given: Unpack[Given]) -> AsyncIterator[RunningService]:
@@ -205,12 +202,18 @@ class _Service:
 
     async def aclose(self) -> None:
         """Close what the steps hold open."""
-        for selection in (self._selection, *self._replaced):
-            await selection.close()
+        async with AsyncExitStack() as stack:
+            for selection in (self._selection, *self._replaced):
+                stack.push_async_callback(selection.close)
 
     async def _close_later(self, replaced: Selection) -> None:
-        """Close pipelines once no batch uses them any more."""
-        await self._parts.clock.sleep(_CLOSE_AFTER)
+        """Close pipelines once no batch uses them any more.
+
+        However long that takes: a step that is closed meanwhile would reject the events of the batch.
+        """
+        unused = asyncio.Event()
+        replaced.when_unused(unused.set)
+        await unused.wait()
         await replaced.close()
         self._replaced.discard(replaced)
 

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Annotated, NamedTuple, Self
 
@@ -96,7 +97,7 @@ class Pipeline:
         """Its name in dead letters."""
         self.places = [f"steps.{number}.{step.kind}" for number, step in enumerate(options.steps)]
         """The names of its steps in errors and metrics."""
-        self._context = replace(context or StepContext(), pipeline=name, on_close=[])
+        self._context = replace(context or StepContext(), pipeline=name, closing=AsyncExitStack())
         steps = [step.build(self._context.at(place)) for place, step in zip(self.places, options.steps, strict=True)]
         self._segments = segments(self.places, steps, options.steps)
         self._steps = self._segments[0].plain
@@ -238,8 +239,7 @@ class Pipeline:
 
     async def close(self) -> None:
         """Close what the steps hold open."""
-        while self._context.on_close:
-            await self._context.on_close.pop()()
+        await self._context.closing.aclose()
 
     def _draft(self, given: Input) -> Outcome:
         try:

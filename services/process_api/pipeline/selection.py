@@ -1,7 +1,8 @@
 """Which pipelines take the events of a source."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
 
 from services.process_api.pipeline.pipeline import Pipeline
 
@@ -24,6 +25,8 @@ class Selection:
         self.divided = {pipeline.name: pipeline for _, pipeline in self._pipelines if pipeline.parts > 1}
         """The pipelines that a step `repartition` divides, by name."""
         self._found: dict[bytes, tuple[Pipeline, ...]] = {}
+        self._uses = 0
+        self._when_unused: list[Callable[[], None]] = []
 
     @property
     def pipelines(self) -> list[Pipeline]:
@@ -40,10 +43,30 @@ class Selection:
             self._found[source] = found
         return found
 
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Note that a batch uses the pipelines, for as long as the context lasts."""
+        self._uses += 1
+        try:
+            yield
+        finally:
+            self._uses -= 1
+            self._note_unused()
+
+    def when_unused(self, call: Callable[[], None]) -> None:
+        """Call a function once no batch uses the pipelines; at once where none does."""
+        self._when_unused.append(call)
+        self._note_unused()
+
+    def _note_unused(self) -> None:
+        while self._when_unused and not self._uses:
+            self._when_unused.pop()()
+
     async def close(self) -> None:
-        """Close what the pipelines hold open."""
-        for pipeline in self.pipelines:
-            await pipeline.close()
+        """Close what the pipelines hold open. No batch may use them any more."""
+        async with AsyncExitStack() as stack:
+            for pipeline in reversed(self.pipelines):
+                stack.push_async_callback(pipeline.close)
 
 
 def _pattern(sources: Sequence[str]) -> re.Pattern[str]:

@@ -4,12 +4,12 @@ import asyncio
 import os
 import pickle
 import signal
-import sys
 from collections.abc import Mapping
 from typing import BinaryIO
 
 from services.process_api.dry_run import DryRun, Sample
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
+from services.process_api.pipeline.steps.python_pool.standard_pipes import standard_pipes
 from services.process_api.shadow.messages import HEAD, Given, Result, Verdict, compared, framed, pack, unpack_given
 from shared.errors import Unavailable
 from shared.expression.process_limits import limit_memory
@@ -62,7 +62,5 @@ def _read(requests: BinaryIO) -> bytes | None:
 if __name__ == "__main__":
     os.nice(_NICENESS)
     limit_memory(MEMORY)
-    with os.fdopen(os.dup(1), "wb") as out, os.fdopen(os.dup(0), "rb") as given_requests:
-        sys.stdout = sys.stderr  # what a function prints is no response
-        os.dup2(2, 1)
+    with standard_pipes() as (given_requests, out):
         main(given_requests, out)

@@ -98,6 +98,11 @@ class Filler:
         records = await self._read(limit, idle if due is None else due)
         # After the wait, in which the pipelines may be replaced.
         selection = self._selection()
+        with selection.used():
+            return await self._filled(selection, records, limit)
+
+    async def _filled(self, selection: Selection, records: Sequence[Record], limit: int) -> tuple[Batch, float]:
+        """Return a batch of these pipelines that begins with these records."""
         self._state = running_state(self._running, selection)
         batch = Batch(selection, self._poison, self._event_limit, self._closed_gate(records, selection))
         began = self._clock.monotonic()

@@ -80,6 +80,7 @@ class HttpClient:
         self._options = options
         self._propagates = isinstance(options, RequestOptions) and options.propagate_trace
         self._clock = clock
+        self._turns = 0
 
     async def wait(self, limit: float) -> float:
         """Wait until the pace allows a request, at most `limit` seconds; return how many are left to wait."""
@@ -88,6 +89,11 @@ class HttpClient:
             await self._clock.sleep(min(left, limit))
             left = self.pace.wait(self._clock.monotonic())
         return left
+
+    def take_turn(self) -> None:
+        """Count a request that is sent next, before others look at the pace; `wait` has returned 0."""
+        self.pace.sent(self._clock.monotonic())
+        self._turns += 1
 
     @property
     def held_for(self) -> float:
@@ -160,7 +166,10 @@ class HttpClient:
 
     async def _request(self, request: Request, url: URL, headers: Mapping[str, str]) -> Response:
         name = self.name(url, request.method)
-        self.pace.sent(self._clock.monotonic())
+        if self._turns:
+            self._turns -= 1
+        else:
+            self.pace.sent(self._clock.monotonic())
         with translated(name, self._options.timeout), request_span(request.method, url) as span:
             if self._propagates and self.trusted(url):
                 headers = {**headers, **span.headers}

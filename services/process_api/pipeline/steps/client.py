@@ -12,7 +12,11 @@ from shared.http.client.options import ClientOptions, ClientTlsOptions
 
 _NO_TLS = ClientTlsOptions()
 _LONGEST_PACE = 5.0
-"""Seconds that a request waits for its turn in the budget; then the partition is held instead."""
+"""Seconds that a request waits for its turn in the budget; where that is further off, the partition is held instead."""
+
+
+class BudgetSpent(RateLimited):
+    """The settings permit no request now. The API has refused none."""
 
 
 class LazyClient:
@@ -26,10 +30,10 @@ class LazyClient:
         self._options = options if answers is None or answers.live else options.model_copy(update={"tls": _NO_TLS})
         self._context = context
         self._connections = connections
-        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._client: HttpClient | None = None
         self._stack = AsyncExitStack()
-        context.on_close.append(self._stack.aclose)
+        context.closing.push_async_callback(self._stack.aclose)
 
     async def get(self, url: URL) -> Response:
         """Request a URL. Raises what `HttpClient.get` does."""
@@ -44,12 +48,17 @@ class LazyClient:
         return None if answers is None else answers.of_request(self._context.place, request)
 
     async def _ready(self) -> HttpClient:
-        async with self._opening:
+        async with self._turn:  # one after the other, so that those who wait are not sent together
             if self._client is None:
                 place = f"process.pipelines.{self._context.pipeline}.{self._context.place}"
                 opening = opened_client(place, self._origin, self._options, self._context.clock, self._connections + 1)
                 self._client = await self._stack.enter_async_context(opening)
                 self._client.answer = self._answer
-        if (left := await self._client.wait(_LONGEST_PACE)) > 0:
-            raise RateLimited(f"{self._origin}: no request for another {left:.0f} s, as its budget or the API wants")
-        return self._client
+            left = self._client.pace.wait(self._context.clock.monotonic())
+            if left <= _LONGEST_PACE:
+                left = await self._client.wait(_LONGEST_PACE)
+            if left > 0:
+                kind = RateLimited if self._client.held_for > 0 else BudgetSpent
+                raise kind(f"{self._origin}: no request for another {left:.0f} s, as its budget or the API wants")
+            self._client.take_turn()
+            return self._client

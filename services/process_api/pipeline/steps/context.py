@@ -1,8 +1,8 @@
 """What a step is built with. Sans-I/O."""
 
 import random
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol, Self
 
@@ -69,8 +69,8 @@ class StepContext:
     answers: Answers | None = None
     """None: other systems are asked."""
     tracing: Tracing = NO_TRACING
-    on_close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    """What a step appends is called once the pipeline does not run any more."""
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
+    """What a step pushes is called once the pipeline does not run any more."""
 
     def at(self, place: str) -> Self:
         """Return the context of a step at a place in the pipeline."""

@@ -21,7 +21,7 @@ from shared.errors import Malformed, Unavailable
 from shared.events.event import check_data
 from shared.expression import exact
 from shared.expression.nodes import Node, Raw
-from shared.runtime.tasks import together
+from shared.runtime.tasks import cancel_requested, together
 from shared.settings import Options
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -142,9 +142,12 @@ class Function:
         """Call an asynchronous function. Raises as `called` does."""
         try:
             return await self._function(*arguments, **self._keywords)
-        except (Unavailable, KeyboardInterrupt, asyncio.CancelledError):
+        except (Unavailable, KeyboardInterrupt):
             raise
         except BaseException as exc:
+            # Its own cancellation would end the run of the whole partition.
+            if isinstance(exc, asyncio.CancelledError) and cancel_requested():
+                raise
             raise Malformed(f"{self.name} raised {type(exc).__name__}: {exc}") from exc
 
     def entities(self, returned: Any) -> list[Node]:

@@ -21,8 +21,10 @@ from shared.errors import SettingsError
 from shared.events.headers import headers_of
 from shared.runtime.reloading import SettingsFile
 from tests.unit.services.process_api.making import event
+from tests.unit.services.process_api.worker.streaming import until
 
 TOPICS = TopicsOptions()
+FUNCTIONS = "tests.unit.services.process_api.pipeline.steps.functions"
 
 
 def settings(*steps: Any, **bus: Any) -> ProcessSettings:
@@ -89,6 +91,28 @@ async def test_pipelines_are_replaced_between_two_batches_and_all_or_none_of_the
         {"n": 2, "version": 2},
         {"n": 3, "version": 2},
     ]
+
+
+async def test_replaced_pipelines_are_open_for_as_long_as_a_batch_uses_them(tmp_path: Path) -> None:
+    entered, proceed = tmp_path / "entered", tmp_path / "proceed"
+    told = {"entered": str(entered), "proceed": str(proceed)}
+    slow = {"function": f"{FUNCTIONS}:until_told", "settings": told, "run": "process", "timeout": 240}
+    bus, file = MemoryBus(), settings({"python": slow})
+    async with running(file, bus) as service, asyncio.timeout(240):
+        reload = SettingsFile(file, lambda _files: settings({"set": {"data.version": 2}}), service.sections).reload
+        await ask(service, "/readyz", is_ready)
+        await publish(bus, 1)
+        await until(entered.exists, 240)
+        assert await reload() == ["process.pipelines"]
+        for _ in range(10):
+            await asyncio.sleep(0)  # whatever is closed at once is closed
+        proceed.touch()
+        await publish(bus, 2)
+        await ask(
+            service, "/metrics", lambda text: 'trelay_process_events_published_total{pipeline="orders"} 2.0' in text
+        )
+    published = [record for number in range(TOPICS.partitions) for record in bus.records(TOPICS.publish, number)]
+    assert [json.loads(record.value or b"")["data"] for record in published] == [{"n": 1}, {"n": 2, "version": 2}]
 
 
 async def test_an_added_pipeline_reads_zero_until_it_runs() -> None:

@@ -11,7 +11,7 @@ from services.process_api.pipeline.paths import parse, put
 from services.process_api.pipeline.steps.call.circuit import Circuit
 from services.process_api.pipeline.steps.call.options import CallSettings
 from services.process_api.pipeline.steps.call.url_template import UrlTemplate, expressions_of
-from services.process_api.pipeline.steps.client import LazyClient
+from services.process_api.pipeline.steps.client import BudgetSpent, LazyClient
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.step import AnyStep, Example, StepOptions
@@ -88,6 +88,8 @@ class Call:
                 answer = await self._answer(request)
             if self._into is not None and answer is not None:
                 put(draft, self._into, Raw(answer))
+        except BudgetSpent as exc:
+            return exc  # the API is not the reason, and has its turn later
         except Unavailable as exc:
             return Malformed(str(exc)) if self._settings.on_error == "dead_letter" else exc
         except TrelayError as exc:
@@ -103,8 +105,8 @@ class Call:
                 return None
             _check_json(request, body)
             return body if self._response is None else self._response.value(JsonDocument(body))
-        except TrelayError:
-            if self._settings.on_error != "default":
+        except TrelayError as exc:
+            if self._settings.on_error != "default" or isinstance(exc, BudgetSpent):
                 raise
             return json.dumps(self._settings.default).encode()
 
@@ -120,6 +122,8 @@ class Call:
     async def _sent(self, request: Request) -> bytes:
         try:
             response = await self._client.request(request)
+        except BudgetSpent:
+            raise
         except (Unavailable, SettingsError) as exc:
             self._circuit.failed(self._context.clock.monotonic())
             # Settings can be corrected while the service runs: no event is lost to them.

@@ -1,10 +1,11 @@
 """Looks keys up in given answers before another system is asked: for tests of pipelines."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from services.process_api.pipeline.steps.context import Answers
 from services.process_api.pipeline.steps.lookup.keys import Key
-from services.process_api.pipeline.steps.lookup.lookups import Backend
+from services.process_api.pipeline.steps.lookup.lookups import Backend, Found
+from shared.errors import TrelayError
 
 
 class AnsweredBackend:
@@ -17,9 +18,9 @@ class AnsweredBackend:
         self._place = place
         self._queries = queries
 
-    async def fetch(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
-        """Return the values of these keys; raises as `Backend.fetch` does."""
-        found: dict[str, bytes] = {}
+    async def fetch(self, keys: Sequence[Key]) -> Found:
+        """Return what is found for these keys; raises as `Backend.fetch` does."""
+        found: dict[str, bytes | TrelayError] = {}
         rest: list[Key] = []
         for key in keys:
             answer = self._answers.of_key(self._place, key.name)

@@ -63,10 +63,12 @@ class Cache:
         """Keep what was found for a key; None is nothing."""
         ttl = self._options.negative_ttl if value is None else self._options.ttl
         self._remove(name)
-        if ttl <= 0 and not self._options.stale_while_unavailable:
+        size = _size(name, value)
+        # One that is too large by itself would displace all others.
+        if (ttl <= 0 and not self._options.stale_while_unavailable) or size > self._options.bytes:
             return
         self._entries[name] = _Entry(value, now + ttl)
-        self._bytes += _size(name, value)
+        self._bytes += size
         while len(self._entries) > self._options.size or self._bytes > self._options.bytes:
             self._remove(next(iter(self._entries)))
 

@@ -10,6 +10,7 @@ from yarl import URL
 from services.process_api.pipeline.steps.client import LazyClient
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.lookup.keys import Key, key_of
+from services.process_api.pipeline.steps.lookup.lookups import Found
 from services.process_api.pipeline.steps.lookup.options import BatchedRequest, HttpLookup
 from shared.errors import Malformed, TrelayError
 from shared.events import strict_json
@@ -34,26 +35,19 @@ class HttpBackend:
         self._items = None if options.batch is None else _Items(options.batch)
         self._slots = asyncio.Semaphore(options.max_concurrent)
 
-    async def fetch(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
+    async def fetch(self, keys: Sequence[Key]) -> Found:
         """Request the values of these keys; raises as `Backend.fetch` does."""
         if self._items is not None:
             body = await self._body("{keys}", ",".join(quote(key.name, safe="") for key in keys))
             return {} if body is None else self._items.by_key(body)
-        found: dict[str, bytes] = {}
+        found = await together(*(self._one(key) for key in keys))
+        return {key.name: each for key, each in zip(keys, found, strict=True) if each is not None}
 
-        async def fetch_one(key: Key) -> TrelayError | None:
-            try:
-                body = await self._body("{key}", quote(key.name, safe=""))
-            except TrelayError as exc:
-                return exc
-            if body is not None:
-                found[key.name] = body
-            return None
-
-        for error in await together(*(fetch_one(key) for key in keys)):
-            if error is not None:
-                raise error
-        return found
+    async def _one(self, key: Key) -> bytes | TrelayError | None:
+        try:
+            return await self._body("{key}", quote(key.name, safe=""))
+        except TrelayError as exc:
+            return exc
 
     async def _body(self, place: str, written: str) -> bytes | None:
         """Return the value of the response as JSON text, None where nothing is found."""

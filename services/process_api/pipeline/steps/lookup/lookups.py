@@ -13,6 +13,9 @@ from shared.runtime.clock import Clock
 Answer: TypeAlias = bytes | Malformed | Unavailable | None
 """What a key led to: a value as JSON text, an error that concerns this key alone, or nothing."""
 
+Found: TypeAlias = Mapping[str, bytes | TrelayError]
+"""By the names of the keys: values as JSON text, or why there is none. A key that is absent is not found."""
+
 _BACK_OFF = 1.0
 """Seconds after a failure in which stale values are used without another attempt."""
 
@@ -20,8 +23,8 @@ _BACK_OFF = 1.0
 class Backend(Protocol):
     """Another system in which keys are looked up."""
 
-    async def fetch(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
-        """Return the values that are found, as JSON text by the names of the keys.
+    async def fetch(self, keys: Sequence[Key]) -> Found:
+        """Return what is found for the keys: values, and errors that concern one of them.
 
         Raises:
             Unavailable: it does not answer, or cannot answer now.
@@ -93,24 +96,29 @@ class Lookups:
         return self._cache.stale(name) if now - self._failed_at < _BACK_OFF else None
 
     async def _ask(self, keys: Sequence[Key]) -> dict[str, Answer]:
+        found: Found
         try:
             found = await self._backend.fetch(keys)
         except (Unavailable, SettingsError) as exc:
-            # Settings can be corrected while the service runs: no event is lost to them.
-            failure = exc if isinstance(exc, Unavailable) else Unavailable(str(exc))
-            self._failed_at = self._clock.monotonic()
-            return {key.name: self._instead(key.name, failure) for key in keys}
+            found = dict.fromkeys((key.name for key in keys), exc)
         except TrelayError as exc:
-            if len(keys) == 1:
-                return {keys[0].name: exc if isinstance(exc, Malformed) else Malformed(str(exc))}
-            # One of the keys is the reason: the half with it is asked for again, and so on.
-            middle = len(keys) // 2
-            return {**await self._ask(keys[:middle]), **await self._ask(keys[middle:])}
+            if len(keys) > 1:
+                # One of the keys is the reason: the half with it is asked for again, and so on.
+                middle = len(keys) // 2
+                return {**await self._ask(keys[:middle]), **await self._ask(keys[middle:])}
+            found = {keys[0].name: exc}
         now = self._clock.monotonic()
-        for key in keys:
-            self._cache.put(key.name, found.get(key.name), now)
-        return {key.name: found.get(key.name) for key in keys}
+        return {key.name: self._answer(key.name, found.get(key.name), now) for key in keys}
 
-    def _instead(self, name: str, failure: Unavailable) -> Answer:
-        stale = self._cache.stale(name)
-        return failure if stale is None else stale[0]
+    def _answer(self, name: str, found: bytes | TrelayError | None, now: float) -> Answer:
+        """Return the answer for a key, and keep what was found."""
+        if isinstance(found, Unavailable | SettingsError):
+            self._failed_at = now
+            if (stale := self._cache.stale(name)) is not None:
+                return stale[0]
+            # Settings can be corrected while the service runs: no event is lost to them.
+            return found if isinstance(found, Unavailable) else Unavailable(str(found))
+        if isinstance(found, TrelayError):
+            return found if isinstance(found, Malformed) else Malformed(str(found))
+        self._cache.put(name, found, now)
+        return found

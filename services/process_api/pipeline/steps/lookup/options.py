@@ -46,7 +46,8 @@ class SqlLookup(Options):
     type."""
 
     key_column: str | None = Field(default=None, min_length=1)
-    """The column of the result that holds the key; by default the first one."""
+    """The column of the result that holds the key; by default the first one. Its value must be the text of the key: a
+    query that ignores case or trailing spaces has to select the key as the event has it."""
 
     rows: Literal["one", "all"] = "one"
     """`one`: the value is the first row of a key, an object. `all`: an array of all its rows."""
@@ -61,7 +62,7 @@ class SqlLookup(Options):
     """Connections of this step on each replica."""
 
     row_limit: int = Field(default=100_000, ge=1)
-    """Rows of one answer at most; more is an error."""
+    """Rows of one answer at most, and 64 MiB of text in them; more is an error."""
 
     @model_validator(mode="before")
     @classmethod

@@ -1,6 +1,7 @@
 """Looks keys up in a database: one query for the keys of a batch, by SQLAlchemy."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,14 @@ from shared.errors import Malformed, Unavailable
 from shared.expression.nodes import Raw
 from shared.runtime.extras import extra
 
-_CHUNK = 1000
+_CHUNK = 100
+"""Rows that are read at once: of large ones, so many fit into the memory."""
+
+_BYTES = 64 * 1_048_576
+"""Bytes of texts and binaries in one answer at most."""
+
+_STEPS = 10_000
+"""Instructions of SQLite between two looks at the clock."""
 
 
 class SqlBackend:
@@ -34,7 +42,7 @@ class SqlBackend:
         self._address = options.sqlite_file or f"{url.host}:{url.port or ''}/{url.database}".replace(":/", "/")
         self._engine: AsyncEngine | None = None
         self._file: Engine | None = None
-        context.on_close.append(self._close)
+        context.closing.push_async_callback(self._close)
 
     async def fetch(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
         """Query the rows of these keys; raises as `Backend.fetch` does."""
@@ -67,12 +75,11 @@ class SqlBackend:
         if self._engine is None:
             self._engine = _engine(self._options, self._place)
         async with self._engine.connect() as connection:
-            result = await connection.stream(self._statement, {"keys": values})
-            rows: list[Any] = []
-            async for some in result.partitions(_CHUNK):
-                rows += some
-                self._check(rows)
-            return list(result.keys()), rows
+            result = await connection.stream(self._statement, {"keys": values}, execution_options={"yield_per": _CHUNK})
+            answer = _Answer(self._address, self._options.row_limit)
+            async for some in result.partitions():
+                answer.add(some)
+            return list(result.keys()), answer.rows
 
     def _read_file(self, path: str, values: Sequence[Any]) -> tuple[list[str], list[Any]]:
         if self._file is None:
@@ -82,16 +89,15 @@ class SqlBackend:
             arguments = {"check_same_thread": False, "timeout": self._options.timeout}
             self._file = create_engine(address, connect_args=arguments, hide_parameters=True)
         with self._file.connect() as connection:
+            # Nothing else ends the thread of a query that nobody waits for any more.
+            deadline = time.monotonic() + self._options.timeout
+            sqlite: Any = connection.connection.driver_connection
+            sqlite.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
             result = connection.execute(self._statement, {"keys": values})
-            rows: list[Any] = []
+            answer = _Answer(self._address, self._options.row_limit)
             for some in result.partitions(_CHUNK):
-                rows += some
-                self._check(rows)
-            return list(result.keys()), rows
-
-    def _check(self, rows: Sequence[Any]) -> None:
-        if len(rows) > self._options.row_limit:
-            raise Malformed(f"database {self._address}: more than {self._options.row_limit} rows (see `row_limit`)")
+                answer.add(some)
+            return list(result.keys()), answer.rows
 
     def _by_key(self, columns: list[str], rows: Sequence[Any]) -> Mapping[str, bytes]:
         wanted = self._options.key_column
@@ -110,6 +116,31 @@ class SqlBackend:
             await self._engine.dispose()
         if self._file is not None:
             await asyncio.to_thread(self._file.dispose)
+
+
+class _Answer:
+    """The rows of a query, within limits."""
+
+    def __init__(self, address: str, row_limit: int) -> None:
+        self.rows: list[Any] = []
+        self._address = address
+        self._row_limit = row_limit
+        self._bytes = 0
+
+    def add(self, rows: Sequence[Any]) -> None:
+        """Add rows.
+
+        Raises:
+            Malformed: they are too many, or too large.
+        """
+        self.rows += rows
+        self._bytes += sum(len(value) for row in rows for value in row if isinstance(value, str | bytes))
+        if len(self.rows) > self._row_limit:
+            raise Malformed(f"database {self._address}: more than {self._row_limit} rows (see `row_limit`)")
+        if self._bytes > _BYTES:
+            raise Malformed(
+                f"database {self._address}: rows of more than {_BYTES} bytes; expected fewer columns or rows"
+            )
 
 
 def _engine(options: SqlLookup, place: str) -> AsyncEngine:

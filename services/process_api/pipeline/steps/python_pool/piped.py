@@ -23,11 +23,16 @@ async def start_piped(*command: str) -> Process:
 
 
 async def kill_piped(process: Process) -> int:
-    """Kill a process of `start_piped`, unless it has ended, and return its exit status.
+    """Kill a process of `start_piped`, unless it has ended, and return its exit status."""
+    signal_piped(process)
+    return await process.wait()
+
+
+def signal_piped(process: Process) -> None:
+    """Kill a process of `start_piped`, unless it has ended, without waiting for its end.
 
     What it has started is killed with it: a child that lives on holds the pipes open, and `wait` would wait for that.
     """
     if process.returncode is None:
         with suppress(ProcessLookupError):  # it ended meanwhile
             os.killpg(process.pid, signal.SIGKILL)
-    return await process.wait()

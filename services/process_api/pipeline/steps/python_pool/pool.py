@@ -5,12 +5,14 @@ import json
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.python_pool.frames import HEAD, Kind, frame
-from services.process_api.pipeline.steps.python_pool.piped import kill_piped, start_piped
+from services.process_api.pipeline.steps.python_pool.piped import kill_piped, signal_piped, start_piped
 from shared.errors import Unavailable
+from shared.runtime.tasks import together
 
 _WORKER = "services.process_api.pipeline.steps.python_pool.worker"
 
@@ -27,36 +29,57 @@ class Pool:
         self._slots = asyncio.Semaphore(processes)
         self._idle: list[Process] = []
         self._all: set[Process] = set()
-        context.on_close.append(self.close)
+        self._closed = False
+        context.closing.push_async_callback(self.close)
 
     async def call(self, content: bytes, timeout: float) -> tuple[Kind, bytes]:
         """Call the function in a process that is idle, once there is one; return its answer.
 
+        A process may end for another reason than the call: what earlier calls have left, or somebody who is short of
+        memory. So a call whose process ends is repeated in a new one, unless that was new.
+
         Raises:
             TimeoutError: there is none within `timeout` seconds; the process is killed.
             EOFError: the process ended.
-            Unavailable: no process can be started.
+            Unavailable: no process can be started, or the pool is closed.
         """
         async with self._slots:
-            process = self._idle.pop() if self._idle else await self._started()
-            try:
-                async with asyncio.timeout(timeout):
-                    answer = await _asked(process, content)
-            except EOFError as exc:
-                raise EOFError(f"exit status {await self._end(process)}") from exc
-            except BaseException:  # it is killed in any case: its next answer would be that of this call
-                await self._end(process)
-                raise
-            self._idle.append(process)
-            return answer
+            if self._idle:
+                with suppress(EOFError):
+                    return await self._called(self._idle.pop(), content, timeout)
+            return await self._called(await self._started(), content, timeout)
+
+    async def _called(self, process: Process, content: bytes, timeout: float) -> tuple[Kind, bytes]:
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await _asked(process, content)
+        except EOFError as exc:
+            status = await self._end(process)
+            if self._closed:
+                raise self._unavailable from exc
+            raise EOFError(f"exit status {status}") from exc
+        except BaseException:  # it is killed in any case: its next answer would be that of this call
+            await self._end(process)
+            raise
+        self._idle.append(process)
+        return answer
 
     async def close(self) -> None:
         """End the processes."""
+        self._closed = True
         self._idle.clear()
-        for process in list(self._all):
-            await self._end(process)
+        # The signals first: a cancelled call leaves none behind.
+        for process in self._all:
+            signal_piped(process)
+        await together(*(self._end(process) for process in list(self._all)))
+
+    @property
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(f"{self._function}: its processes have ended with its pipeline")
 
     async def _started(self) -> Process:
+        if self._closed:
+            raise self._unavailable
         try:
             process = await start_piped(*self._command)
         except OSError as exc:

@@ -69,7 +69,7 @@ async def test_closing_calls_what_the_steps_left() -> None:
     async def note() -> None:
         closed.append(1)
 
-    made._context.on_close.append(note)
+    made._context.closing.push_async_callback(note)
     await made.close()
     await made.close()
     assert closed == [1]

@@ -50,3 +50,29 @@ async def test_closing_closes_each_pipeline() -> None:
     options = PipelineOptions(sources=["*"])
     await Selection([(["a"], Closing("a", options)), (["b"], Closing("b", options))]).close()
     assert closed == ["a", "b"]
+
+
+def test_it_says_when_no_batch_uses_it_any_more() -> None:
+    selection = Selection([(["*"], pipeline())])
+    unused: list[str] = []
+    with selection.used():
+        with selection.used():
+            selection.when_unused(lambda: unused.append("first"))
+        assert unused == []
+    assert unused == ["first"]
+    selection.when_unused(lambda: unused.append("at once"))
+    assert unused == ["first", "at once"]
+
+
+async def test_each_pipeline_is_closed_whatever_the_others_raise() -> None:
+    closed: list[str] = []
+
+    class Failing(Pipeline):
+        async def close(self) -> None:
+            closed.append(self.name)
+            raise OSError("no")
+
+    options = PipelineOptions(sources=["*"])
+    with pytest.raises(OSError, match="no"):
+        await Selection([(["a"], Failing("a", options)), (["b"], Failing("b", options))]).close()
+    assert closed == ["a", "b"]

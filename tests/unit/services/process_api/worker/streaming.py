@@ -174,7 +174,7 @@ class Setting:
         return self.registry.get_sample_value(name, labels) or 0.0
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
+async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.002)

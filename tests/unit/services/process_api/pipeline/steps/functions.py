@@ -2,11 +2,14 @@
 
 import asyncio
 import os
+import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from shared.errors import Unavailable
@@ -146,6 +149,35 @@ async def slowly(data: Any) -> Any:
     return {**data, "done": True}
 
 
+def input_or_end() -> str:
+    try:
+        return input()
+    except EOFError:
+        return "the end"
+
+
+def until_told(data: Any, settings: Any) -> Any:
+    """Return once a file exists."""
+    Path(settings["entered"]).touch()
+    while not Path(settings["proceed"]).exists():
+        time.sleep(0.01)
+    return data
+
+
+def endless(data: Any, settings: Any) -> Any:
+    """Never return, and never let another thread run for long."""
+    Path(settings["marker"]).write_text(str(os.getpid()))
+    while True:
+        pass
+
+
+async def cancelling(data: Any) -> Any:
+    """Await what is cancelled."""
+    task = asyncio.get_running_loop().create_future()
+    task.cancel()
+    return await task
+
+
 def plainly(data: Any, event: Any, settings: Any) -> Any:
     """Do what the entity says, without waiting."""
     match data.get("do"):
@@ -163,3 +195,24 @@ def plainly(data: Any, event: Any, settings: Any) -> Any:
         case _:
             pass
     return {**data, "id": event["id"], "rate": settings["rate"]}
+
+
+def oddly(data: Any, event: Any, settings: Any) -> Any:
+    """Do what no function should."""
+    match data.get("do"):
+        case "read":
+            return {**data, "read": [input_or_end(), subprocess.run(["cat"], check=True, capture_output=True).stdout]}
+        case "fork":
+            os.fork()
+        case "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        case "crash once" if not Path(data["marker"]).exists():
+            Path(data["marker"]).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "much":
+            return "x" * 65 * 1_048_576
+        case "long error":
+            raise ValueError("x" * 5_000_000)
+        case _:
+            pass
+    return plainly(data, event, settings)

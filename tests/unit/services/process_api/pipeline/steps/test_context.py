@@ -10,7 +10,7 @@ def test_a_place_below_shares_everything_else() -> None:
     context = StepContext("orders")
     inner = context.at("steps.0.map")
     assert (inner.pipeline, inner.place) == ("orders", "steps.0.map")
-    assert inner.on_close is context.on_close
+    assert inner.closing is context.closing
     assert inner.rng is context.rng
 
 

@@ -97,3 +97,18 @@ async def test_an_address_inside_the_network_is_not_called(api: HttpApi) -> None
     assert isinstance(found, Blocked)
     assert "a loopback address" in str(found)
     assert api.requests == []
+
+
+@pytest.mark.parametrize("on_error", ["dead_letter", "default"])
+async def test_the_own_budget_holds_events_whatever_happens_on_errors(api: HttpApi, on_error: str) -> None:
+    api.answer("/score", {})
+    rate = {"requests": 1, "seconds": 3600}
+    circuit = {"failures": 1, "open_seconds": 60}
+    async with running(call(api, rate=rate, circuit=circuit, on_error=on_error, into="data.score")) as run:
+        one, two = await run({"n": 1}, {"n": 2})
+        (three,) = await run({"n": 3})
+    assert one == {"n": 1, "score": {}}
+    for held in (two, three):
+        assert isinstance(held, Blocked)
+        assert "as its budget or the API wants" in str(held)
+    assert len(api.requests) == 1

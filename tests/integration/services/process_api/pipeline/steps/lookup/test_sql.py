@@ -1,7 +1,12 @@
 """Look-ups by SQL, on real servers."""
 
+import asyncio
+import concurrent.futures
+import contextlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -108,3 +113,42 @@ async def test_a_query_that_takes_too_long_holds(database: str) -> None:
     async with running(slow) as run:
         (held,) = await run({"customer": 1})
     assert "no answer within 0.3 s" in str(held)
+
+
+COUNTING = "WITH RECURSIVE counted(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted {limit})"
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> str:
+    with contextlib.closing(sqlite3.connect(tmp_path / "customers.db")) as connection:
+        connection.execute("CREATE TABLE customers (id TEXT, name TEXT)")
+        connection.commit()
+    return f"sqlite:///{tmp_path}/customers.db"
+
+
+async def test_a_query_of_sqlite_that_never_ends_does_not_keep_its_thread(sqlite: str) -> None:
+    query = f"{COUNTING.format(limit='')} SELECT max(n), 'x' FROM counted WHERE 'a' IN :keys"
+    with concurrent.futures.ThreadPoolExecutor(1) as only_thread:
+        asyncio.get_running_loop().set_default_executor(only_thread)
+        async with running(enrich(sqlite, query=query, timeout=0.2)) as run:
+            for _ in range(2):
+                (held,) = await run({"customer": "a"})
+                assert isinstance(held, Blocked)
+                assert "no answer within 0.2 s" in str(held)
+            async with asyncio.timeout(60):
+                assert await asyncio.to_thread(lambda: "free") == "free"
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_rows_that_are_too_large_concern_their_event_alone(kind: str, sqlite: str, database: str) -> None:
+    if kind == "sqlite":
+        url, text_ = sqlite, "CASE WHEN n > 0 THEN hex(zeroblob(524288)) END"
+    else:
+        url, text_ = database, "repeat('x', 1048576)"
+    query = f"{COUNTING.format(limit='WHERE n < 100')} SELECT 'a' AS id, {text_} FROM counted WHERE 'a' IN :keys"
+    query += " UNION ALL SELECT 'b', 'small' WHERE 'b' IN :keys"
+    async with running(enrich(url, query=query, rows="all")) as run:
+        large, small = await run({"customer": "a"}, {"customer": "b"})
+    assert isinstance(large, Rejected)
+    assert "rows of more than 67108864 bytes" in str(large)
+    assert [list(row.values()) for row in small["found"]] == [["b", "small"]]

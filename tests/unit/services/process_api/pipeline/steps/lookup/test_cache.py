@@ -43,3 +43,12 @@ def test_it_never_holds_more_than_its_limits(puts: list[tuple[str, bytes | None]
         assert len(cache) <= 4
         held = {key: cache.fresh(key, 0) for key in "abcdef"}
         assert sum(200 + 1 + len(entry[0] or b"") for entry in held.values() if entry) <= 1000
+
+
+def test_a_value_that_is_too_large_displaces_no_other() -> None:
+    cache = Cache(CacheOptions(bytes=1000))
+    cache.put("a", b"1", 0)
+    cache.put("b", b"old", 0)
+    cache.put("b", b"x" * 1000, 0)
+    assert cache.fresh("a", 1) == (b"1",)
+    assert cache.fresh("b", 1) is None, "nor is the value before used any more"

@@ -1,15 +1,15 @@
 """Look-ups: cached, shared, in batches, and each failure for its key alone."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import pytest
 
 from services.process_api.pipeline.steps.lookup.cache import Cache, CacheOptions
 from services.process_api.pipeline.steps.lookup.keys import Key
-from services.process_api.pipeline.steps.lookup.lookups import Lookups
+from services.process_api.pipeline.steps.lookup.lookups import Found, Lookups
 from services.process_api.pipeline.steps.step import NotKnown
-from shared.errors import Malformed, SettingsError, Unavailable
+from shared.errors import Malformed, SettingsError, TrelayError, Unavailable
 from shared.http.client.failures import UnusableResponse
 from tests.unit.services.process_api.worker.test_filler import TickingClock
 
@@ -23,7 +23,7 @@ class Scripted:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def fetch(self, keys: Sequence[Key]) -> Mapping[str, bytes]:
+    async def fetch(self, keys: Sequence[Key]) -> Found:
         self.asked.append([key.name for key in keys])
         await self.gate.wait()
         if self.failure is not None:
@@ -140,3 +140,30 @@ async def test_what_is_cached_is_known_until_it_is_too_old() -> None:
     assert lookups.known("a") == b'"a"'
     with pytest.raises(NotKnown):
         lookups.known("x")
+
+
+class Single(Scripted):
+    """A backend that asks for each key by itself: `bad…` is refused, `away…` is not answered."""
+
+    async def fetch(self, keys: Sequence[Key]) -> Found:
+        self.asked.append([key.name for key in keys])
+        found: dict[str, bytes | TrelayError] = {}
+        for key in keys:
+            if key.name.startswith("bad"):
+                found[key.name] = UnusableResponse("400")
+            elif key.name.startswith("away"):
+                found[key.name] = Unavailable("503")
+            else:
+                found[key.name] = b'"%b"' % key.name.encode()
+        return found
+
+
+async def test_the_failure_of_one_key_leaves_the_values_of_the_others() -> None:
+    backend = Single()
+    lookups = made(backend)
+    answers = await lookups.get(keys("a", "bad", "b", "away"))
+    assert (answers["a"], answers["b"]) == (b'"a"', b'"b"')
+    assert isinstance(answers["bad"], Malformed)
+    assert isinstance(answers["away"], Unavailable)
+    assert backend.asked == [["a", "bad", "b", "away"]], "no key is asked for again"
+    assert lookups.known("a") == b'"a"'
