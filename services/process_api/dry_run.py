@@ -97,6 +97,8 @@ class DryRun:
         self._state: RunningState | None = None
         self._left: list[Sample] = []
         """Events that are not run yet: the given one, or those that go on in a later part of the pipeline."""
+        self._follows = False
+        """Whether the time of the last event may have made more due: the worker adds it with the next events."""
         self._ticks = False
         """Whether time may have made something due."""
         self._made = Result([], [])
@@ -126,30 +128,36 @@ class DryRun:
 
         Each part of a pipeline is a transaction of its own, as in the worker: those before the one that waits are done.
         """
-        while self._left or self._ticks:
-            if self._left:
-                batch = await self._one(self._left[0])
-                self._keep(batch, self._left.pop(0).offset)
+        while self._left or self._follows or self._ticks:
+            if self._follows:
+                self._follows = await self._due()
+            elif self._left:
+                await self._one(self._left[0])
             else:
-                batch = await self._due()
-                self._ticks = bool(batch.outputs or batch.forwarded or batch.rejects)
-                self._keep(batch, 0)
+                assert self._state is not None, "else nothing is due"
+                self._state.at_no_record()
+                self._ticks = await self._due()
         return self._made
 
-    async def _one(self, sample: Sample) -> Batch:
+    async def _one(self, sample: Sample) -> None:
         batch = Batch(self._selection, self._poison)
-        if batch.waits:
-            await batch.add_waiting([sample], self._scope())
-        else:
-            batch.add([sample])
-        return batch
+        try:
+            if batch.waits:
+                await batch.add_waiting([sample], self._scope())
+            else:
+                batch.add([sample])
+        finally:
+            if batch.count:  # else a step waits, and the event comes again
+                self._left.pop(0)
+                self._follows = self._state is not None
+                self._keep(batch, sample.offset)
 
-    async def _due(self) -> Batch:
-        assert self._state is not None, "else nothing is due"
+    async def _due(self) -> bool:
+        """Add the next results that are due; return whether there were any."""
         batch = Batch(self._selection, self._poison)
-        self._state.at_no_record()
         await batch.add_due(self._scope(), 0)
-        return batch
+        self._keep(batch, 0)
+        return bool(batch.outputs or batch.forwarded or batch.rejects)
 
     def _keep(self, batch: Batch, offset: int) -> None:
         """Keep what a batch holds; what its events become in the next part of the pipeline comes next."""

@@ -1,11 +1,14 @@
 """The HTTP client of a step: opened with the first request, closed with the pipeline."""
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 
 from yarl import URL
 
 from services.process_api.pipeline.steps.context import StepContext
+from shared.errors import Malformed
+from shared.events import strict_json
 from shared.http.client.client import HttpClient, Request, Response, opened_client
 from shared.http.client.failures import RateLimited
 from shared.http.client.options import ClientOptions, ClientTlsOptions
@@ -13,6 +16,34 @@ from shared.http.client.options import ClientOptions, ClientTlsOptions
 _NO_TLS = ClientTlsOptions()
 _LONGEST_PACE = 5.0
 """Seconds that a request waits for its turn in the budget; where that is further off, the partition is held instead."""
+
+
+_BOM = b"\xef\xbb\xbf"
+_CHARSET = re.compile(r';\s*charset\s*=\s*"?([A-Za-z0-9._-]+)')
+
+
+def json_body(response: Response, method: str, noun: str) -> bytes:
+    """Return the body of a response as JSON text in UTF-8; `noun` is what errors call it.
+
+    JSON is in UTF-8 (RFC 8259), whatever `Content-Type` says; where it is not, that is believed. A byte order mark is
+    ignored.
+
+    Raises:
+        Malformed: it is not JSON.
+    """
+    body = response.body.removeprefix(_BOM)
+    try:
+        strict_json.check(body)
+    except Malformed as exc:
+        try:
+            charset = _CHARSET.search(response.headers.get("content-type", "").lower())
+            if charset is None or charset[1] in {"utf-8", "utf8"}:
+                raise
+            body = body.decode(charset[1]).encode()
+            strict_json.check(body)
+        except (Malformed, ValueError, LookupError):
+            raise Malformed(f"{method} {response.url}: the {noun} is not JSON: {exc}") from exc
+    return body
 
 
 class BudgetSpent(RateLimited):

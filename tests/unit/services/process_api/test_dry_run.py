@@ -41,6 +41,17 @@ async def test_steps_that_keep_state_know_the_events_before() -> None:
     assert "time" in letter.error
 
 
+async def test_all_results_that_an_event_makes_due_come_with_it() -> None:
+    """The worker makes some of them with the next events; here there may be none."""
+    run = DryRun(pipeline({"aggregate": {"window": {"tumbling": 60}, "values": {"n": "count"}}}))
+    for number in range(250):
+        given = {"data": {}, "subject": f"C-{number}", "time": "2026-01-01T10:00:00Z"}
+        assert await run.run(event_sample(given, number)) == ([], [])
+    last = {"data": {}, "subject": "C-1", "time": "2026-01-01T10:05:00Z"}
+    found = (await run.run(event_sample(last, 250))).events
+    assert len({json.loads(each.value or b"")["subject"] for each in found}) == len(found) == 250
+
+
 async def test_time_passes_without_an_event() -> None:
     clock = EventClock()
     run = DryRun(pipeline({"latest": {"every": 1000}}), clock)

@@ -11,16 +11,15 @@ from services.process_api.pipeline.paths import parse, put
 from services.process_api.pipeline.steps.call.circuit import Circuit
 from services.process_api.pipeline.steps.call.options import CallSettings
 from services.process_api.pipeline.steps.call.url_template import UrlTemplate, expressions_of
-from services.process_api.pipeline.steps.client import BudgetSpent, LazyClient
+from services.process_api.pipeline.steps.client import BudgetSpent, LazyClient, json_body
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.step import AnyStep, Example, StepOptions
 from shared.errors import Malformed, SettingsError, TrelayError, Unavailable
-from shared.events import strict_json
 from shared.expression.document import JsonDocument
 from shared.expression.expression import Expression
 from shared.expression.nodes import Raw
-from shared.http.client.client import Request
+from shared.http.client.client import Request, Response
 from shared.runtime.retry import retrying
 from shared.runtime.tasks import together
 
@@ -100,17 +99,17 @@ class Call:
         """Return what is set as JSON text; None for nothing."""
         try:
             async with self._slots:
-                body = await self._send(request)
+                response = await self._send(request)
             if self._into is None:
                 return None
-            _check_json(request, body)
+            body = json_body(response, request.method, "answer")
             return body if self._response is None else self._response.value(JsonDocument(body))
         except TrelayError as exc:
             if self._settings.on_error != "default" or isinstance(exc, BudgetSpent):
                 raise
             return json.dumps(self._settings.default).encode()
 
-    async def _send(self, request: Request) -> bytes:
+    async def _send(self, request: Request) -> Response:
         clock = self._context.clock
         async for attempt in retrying(self._settings.retry, clock=clock, rng=self._context.rng):
             with attempt:
@@ -119,7 +118,7 @@ class Call:
                 return await self._sent(request)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _sent(self, request: Request) -> bytes:
+    async def _sent(self, request: Request) -> Response:
         try:
             response = await self._client.request(request)
         except BudgetSpent:
@@ -132,7 +131,7 @@ class Call:
             self._circuit.succeeded()
             raise
         self._circuit.succeeded()
-        return response.body
+        return response
 
     def _request(self, draft: Draft) -> Request:
         settings = self._settings
@@ -146,13 +145,6 @@ class Call:
     def _idempotency_key(self, draft: Draft) -> str:
         parts = [draft.attribute("source"), draft.attribute("id"), self._context.pipeline, self._context.place]
         return str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(parts)))
-
-
-def _check_json(request: Request, body: bytes) -> None:
-    try:
-        strict_json.check(body)
-    except Malformed as exc:
-        raise Malformed(f"{request.method} {request.url}: the answer is not JSON: {exc}") from exc
 
 
 def _subject(draft: Draft) -> object:

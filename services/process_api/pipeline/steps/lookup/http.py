@@ -7,17 +7,15 @@ from urllib.parse import quote
 import msgspec
 from yarl import URL
 
-from services.process_api.pipeline.steps.client import LazyClient
+from services.process_api.pipeline.steps.client import LazyClient, json_body
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.lookup.keys import Key, key_of
 from services.process_api.pipeline.steps.lookup.lookups import Found
 from services.process_api.pipeline.steps.lookup.options import BatchedRequest, HttpLookup
-from shared.errors import Malformed, TrelayError
-from shared.events import strict_json
+from shared.errors import TrelayError
 from shared.expression.document import JsonDocument
 from shared.expression.expression import Expression
 from shared.expression.nodes import Raw
-from shared.http.client.client import Response
 from shared.http.client.failures import UnusableResponse
 from shared.runtime.tasks import together
 
@@ -59,7 +57,7 @@ class HttpBackend:
             if exc.status == _NOT_FOUND:
                 return None
             raise
-        body = _json(response)
+        body = json_body(response, "GET", "response")
         return body if self._response is None else self._response.value(JsonDocument(body))
 
 
@@ -78,11 +76,3 @@ class _Items:
         found = [bytes(item) for item in _items(items)] if items[:1] == b"[" else [items]
         keys = [key_of(self._key.value(JsonDocument(item))) for item in found]
         return {key.name: item for key, item in zip(keys, found, strict=True) if key is not None}
-
-
-def _json(response: Response) -> bytes:
-    try:
-        strict_json.check(response.body)
-    except Malformed as exc:
-        raise Malformed(f"GET {response.url}: the response is not JSON: {exc}") from exc
-    return response.body

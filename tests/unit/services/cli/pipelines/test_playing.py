@@ -24,6 +24,10 @@ CALL = {
     }
 }
 HTTP = {"enrich": {"http": {"url": "https://crm.invalid/{key}", "response": "found"}, "key": "c", "into": "data.c"}}
+MINUTES = [
+    ("2026-01-01T10:00:00.000Z", "2026-01-01T10:01:00.000Z"),
+    ("2026-01-01T10:01:00.000Z", "2026-01-01T10:02:00.000Z"),
+]
 AGGREGATE = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": "count"}, "idle": 5}}
 
 
@@ -96,6 +100,17 @@ async def test_an_answer_that_no_retry_changes_is_a_dead_letter() -> None:
         given=[{"data": {"n": 1}}],
         mocks=[{"answers": [{"status": 400, "text": "no"}]}],
         dead_letters=["steps.0.call: *400*no*"],
+    )
+
+
+async def test_an_event_counts_once_where_a_result_that_it_makes_due_waits() -> None:
+    aggregate = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": "count"}}}
+    assert not await played(
+        aggregate,
+        CALL,
+        given=[{"subject": "C-1", "time": f"2026-01-01T10:0{minute}:00Z"} for minute in range(3)],
+        mocks=[{"step": "call", "answers": [*[{"status": 503}] * 4, {"value": {"score": 0.9}}]}],
+        expect=[{"data": {"start": start, "end": end, "final": True, "n": 1, "score": 0.9}} for start, end in MINUTES],
     )
 
 
