@@ -6,7 +6,7 @@ from urllib.parse import quote, urlsplit
 from yarl import URL
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.steps.lookup.keys import key_of
+from services.process_api.pipeline.steps.lookup.keys import key_of, url_of
 from shared.errors import Malformed
 from shared.expression.expression import Expression
 
@@ -40,7 +40,7 @@ class UrlTemplate:
         """Return the URL for an event; each value is percent-encoded.
 
         Raises:
-            Malformed: an expression fails, or is undefined.
+            Malformed: an expression fails, is undefined, or gives `.` or `..` for a segment of the path.
         """
         made = self._constants[0]
         for (text, expression), constant in zip(self._expressions, self._constants[1:], strict=True):
@@ -48,4 +48,4 @@ class UrlTemplate:
             if key is None:
                 raise Malformed(f"url: {text} is undefined or empty for this event")
             made += quote(key.name, safe="") + constant
-        return URL(made, encoded=True)
+        return url_of(made)

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import msgspec
-from yarl import URL
 
 from services.process_api.pipeline.steps.client import LazyClient, json_body
 from services.process_api.pipeline.steps.context import StepContext
-from services.process_api.pipeline.steps.lookup.keys import Key, key_of
+from services.process_api.pipeline.steps.lookup.keys import Key, key_of, url_of
 from services.process_api.pipeline.steps.lookup.lookups import Found
 from services.process_api.pipeline.steps.lookup.options import BatchedRequest, HttpLookup
 from shared.errors import TrelayError
@@ -38,18 +37,23 @@ class HttpBackend:
         if self._items is not None:
             body = await self._body("{keys}", ",".join(quote(key.name, safe="") for key in keys))
             return {} if body is None else self._items.by_key(body)
-        found = await together(*(self._one(key) for key in keys))
-        return {key.name: each for key, each in zip(keys, found, strict=True) if each is not None}
+        found: dict[str, bytes | TrelayError] = {}
 
-    async def _one(self, key: Key) -> bytes | TrelayError | None:
-        try:
-            return await self._body("{key}", quote(key.name, safe=""))
-        except TrelayError as exc:
-            return exc
+        async def fetch_one(key: Key) -> None:
+            try:
+                body = await self._body("{key}", quote(key.name, safe=""))
+            except TrelayError as exc:
+                found[key.name] = exc
+            else:
+                if body is not None:
+                    found[key.name] = body
+
+        await together(*(fetch_one(key) for key in keys))
+        return found
 
     async def _body(self, place: str, written: str) -> bytes | None:
         """Return the value of the response as JSON text, None where nothing is found."""
-        url = URL(self._options.url.replace(place, written), encoded=True)
+        url = url_of(self._options.url.replace(place, written))
         try:
             async with self._slots:
                 response = await self._client.get(url)

@@ -2,14 +2,17 @@
 
 from decimal import Decimal
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import msgspec
+from yarl import URL
 
 from shared.errors import Malformed
 from shared.events.event import check_data
 from shared.expression import exact
 
 _SHOWN = 80
+_DOTS = frozenset({".", ".."})
 _string = msgspec.json.Decoder(str).decode
 
 
@@ -38,6 +41,17 @@ def key_of(written: bytes | None) -> Key | None:
         raise Malformed(f"key: found {shown}; expected text, a number or a boolean")
     value = exact.value(written)
     return Key(name_of(value), value)
+
+
+def url_of(written: str) -> URL:
+    """Return a URL that values of an event are part of, each percent-encoded.
+
+    Raises:
+        Malformed: a value is `.` or `..` as a segment of the path, which would name another resource.
+    """
+    if not _DOTS.isdisjoint(urlsplit(written).path.split("/")):
+        raise Malformed(f"url: found '.' or '..' as a segment of the path of {written[:_SHOWN]!r}; expected a value")
+    return URL(written, encoded=True)
 
 
 def name_of(value: Any) -> str:

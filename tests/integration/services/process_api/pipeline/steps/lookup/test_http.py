@@ -32,6 +32,16 @@ async def test_each_key_has_a_request_and_404_is_nothing(api: HttpApi) -> None:
     assert {request.headers["Authorization"] for request in api.requests} == {"Bearer t"}
 
 
+async def test_a_key_does_not_lead_to_another_resource(api: HttpApi) -> None:
+    api.answer("/customers/1", {"name": "Ada"})
+    api.answer("/", {"secret": True})
+    async with running(enrich(api, "/customers/{key}")) as run:
+        refused, found = await run({"customer": ".."}, {"customer": 1})
+    assert isinstance(refused, Rejected)
+    assert found["found"] == {"name": "Ada"}
+    assert api.paths() == ["/customers/1"]
+
+
 async def test_one_request_asks_for_several_keys(api: HttpApi) -> None:
     api.answer(
         "/customers", {"items": [{"id": 1, "name": "Ada"}, {"id": "2", "name": "Bob"}]}, {"items": {"id": 4}}, {}
@@ -71,6 +81,18 @@ async def test_an_answer_that_cannot_be_used_concerns_its_event_and_none_holds(
         (failed,) = await run({"customer": 1})
     assert isinstance(failed, kind)
     assert reason in str(failed)
+
+
+async def test_a_key_that_fails_leaves_what_was_found_for_the_others(api: HttpApi) -> None:
+    api.answer("/customers/1", {"name": "Ada"})
+    api.answer("/customers/2", 400)
+    api.answer("/customers/3", 503)
+    async with running(enrich(api, "/customers/{key}")) as run:
+        one, two, three = await run({"customer": 1}, {"customer": 2}, {"customer": 3})
+        await run({"customer": 1})
+    assert one["found"] == {"name": "Ada"}
+    assert (type(two), type(three)) == (Rejected, Blocked)
+    assert sorted(api.paths()) == ["/customers/1", "/customers/2", "/customers/3"]
 
 
 async def test_an_expression_takes_the_value_out_of_the_response(api: HttpApi) -> None:

@@ -26,6 +26,16 @@ def test_an_undefined_value_concerns_the_event() -> None:
         UrlTemplate("https://a/{id}").url(draft({}))
 
 
+@pytest.mark.parametrize("value", [".", ".."])
+def test_a_value_does_not_lead_to_another_resource(value: str) -> None:
+    for written in ("https://a/orders/{id}", "https://a/orders/{id}/items?x=1"):
+        with pytest.raises(Malformed, match=r"found '\.' or '\.\.' as a segment of the path"):
+            UrlTemplate(written).url(draft({"id": value}))
+    for written in ("https://a/orders/v{id}", "https://a/orders?id={id}"):
+        assert str(UrlTemplate(written).url(draft({"id": value}))) == written.replace("{id}", value)
+    assert str(UrlTemplate("https://a/{id}").url(draft({"id": "%2e%2e"}))) == "https://a/%252e%252e"
+
+
 def test_the_host_is_constant() -> None:
     assert expressions_of("https://a.b/{x}/{y.z}") == ["x", "y.z"]
     for written in ("https://{host}/b", "https://a.{host}/b", "{scheme}://a/b", "https://a:{port}/"):
