@@ -139,14 +139,15 @@ async def cancelled(
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
-    """Run work concurrently and return the results in order; raise the first error after all of it has ended."""
+    """Run work concurrently and return the results in order; raise the first error after all of it has ended.
+
+    A result may be an error that was returned, not raised.
+    """
     if len(work) == 1:
         return [await work[0]]
-    outcomes = await asyncio.gather(*work, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException):
-            raise outcome
-    return [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
+    tasks = [started("together", each) for each in work]
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return [task.result() for task in tasks]
 
 
 async def hedged(

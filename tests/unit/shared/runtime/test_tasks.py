@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.runtime.tasks import Tasks, cancelled, hedged
+from shared.runtime.tasks import Tasks, cancelled, hedged, together
 
 
 async def forever(started: asyncio.Event, ended: list[str] | None = None) -> None:
@@ -256,3 +256,41 @@ async def test_an_error_that_is_no_failure_ends_all_attempts() -> None:
     with pytest.raises(ValueError, match="a bug"):
         await hedged([attempts(0), attempts(1)], 3600, (OSError,))
     assert attempts.begun == [0]
+
+
+async def returns(result: Any) -> Any:
+    return result
+
+
+async def raises(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+async def test_what_runs_together_may_return_errors(count: int) -> None:
+    results = [ValueError("returned"), "text", asyncio.CancelledError()][:count]
+    assert await together(*map(returns, results)) == results
+
+
+@pytest.mark.parametrize("errors", [[ValueError("first"), OSError("second")], [asyncio.CancelledError("first")] * 2])
+async def test_the_first_error_is_raised_once_all_have_ended(errors: list[BaseException]) -> None:
+    ended: list[str] = []
+
+    async def late() -> None:
+        await asyncio.sleep(0)
+        ended.append("late")
+
+    with pytest.raises(type(errors[0])):
+        await together(returns(1), *map(raises, errors), late())
+    assert ended == ["late"]
+
+
+async def test_a_cancellation_ends_what_runs_together() -> None:
+    started, ended = [asyncio.Event(), asyncio.Event()], list[str]()
+    both = asyncio.get_running_loop().create_task(together(*(forever(event, ended) for event in started)))
+    for event in started:
+        await event.wait()
+    both.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await both
+    assert ended == ["ended", "ended"]

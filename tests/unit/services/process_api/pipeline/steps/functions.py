@@ -164,6 +164,19 @@ def until_told(data: Any, settings: Any) -> Any:
     return data
 
 
+def counted(data: Any, settings: Any) -> Any:
+    """Note each call in a file."""
+    with Path(settings["calls"]).open("a") as calls:
+        calls.write(f"{data['n']}\n")
+    if data.get("fails"):
+        raise ValueError("no")
+    return data
+
+
+async def counted_asynchronously(data: Any, settings: Any) -> Any:
+    return await asyncio.to_thread(counted, data, settings)
+
+
 def endless(data: Any, settings: Any) -> Any:
     """Never return, and never let another thread run for long."""
     Path(settings["marker"]).write_text(str(os.getpid()))

@@ -67,6 +67,19 @@ async def test_a_function_that_never_returns_is_killed_and_its_neighbours_go_on(
     assert re.search(r"ended its process \(exit status (3|255)\)", str(gone))
 
 
+@pytest.mark.parametrize(
+    ("name", "run"), [("counted", "process"), ("counted_asynchronously", "process"), ("counted_asynchronously", "loop")]
+)
+async def test_a_rejected_event_does_not_call_the_function_again_for_the_others(
+    name: str, run: str, tmp_path: Path
+) -> None:
+    step = {"python": {"function": f"{HERE}:{name}", "run": run, "settings": {"calls": str(tmp_path / "calls")}}}
+    async with running(step) as run_events:
+        found = await run_events({"n": 1}, {"n": 2, "fails": True}, {"n": 3})
+    assert [type(each) for each in found] == [dict, Rejected, dict]
+    assert sorted((tmp_path / "calls").read_text().split()) == ["1", "2", "3"]
+
+
 async def test_what_a_function_reads_and_forks_is_apart_from_its_calls() -> None:
     async with running(python("oddly", run="process", timeout=60)) as run_events:
         read, forked, after = await run_events({"do": "read"}, {"do": "fork", "n": 1}, {"n": 2})
