@@ -51,7 +51,8 @@ class PythonSettings(Options):
 
     run: Literal["loop", "process"] = "loop"
     """`loop`: in the event loop of the replica, where nothing else runs until a plain function returns. `process`: in
-    processes of its own, where it may take its time, and is killed after `timeout`."""
+    processes of its own, where it may take its time, and is killed after `timeout`. A call whose process ends otherwise
+    is repeated once, in a new one. What it returns has 64 MiB at most."""
 
     timeout: float = Field(default=10.0, gt=0)
     """Seconds for one event, with `run: process` and for asynchronous functions. After that the event goes to the dead
@@ -136,7 +137,7 @@ class Function:
         except (Unavailable, KeyboardInterrupt):
             raise
         except BaseException as exc:  # any error, `sys.exit` included, concerns this event alone
-            raise Malformed(f"{self.name} raised {type(exc).__name__}: {exc}") from exc
+            raise Malformed(f"{self.name} raised {_said(exc)}") from exc
 
     async def awaited(self, arguments: Sequence[Any]) -> Any:
         """Call an asynchronous function. Raises as `called` does."""
@@ -148,7 +149,7 @@ class Function:
             # Its own cancellation would end the run of the whole partition.
             if isinstance(exc, asyncio.CancelledError) and cancel_requested():
                 raise
-            raise Malformed(f"{self.name} raised {type(exc).__name__}: {exc}") from exc
+            raise Malformed(f"{self.name} raised {_said(exc)}") from exc
 
     def entities(self, returned: Any) -> list[Node]:
         """Return the entities that the function returned.
@@ -166,8 +167,8 @@ class Function:
             made = _check_json(written)
             # msgspec writes null for a float that is not a number.
             finite = b"null" not in written or _finite(msgspec.to_builtins(entity))
-        except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
-            raise Malformed(f"{self.name} returned a value that is not JSON: {exc}") from exc
+        except Exception as exc:  # objects of users may raise anything while they are encoded
+            raise Malformed(f"{self.name} returned a value that is not JSON: {_said(exc)}") from exc
         if not finite:
             raise Malformed(f"{self.name} returned a value that is not JSON: a number is infinite or NaN")
         check_data(written)
@@ -211,6 +212,8 @@ class AsyncPython:
             return Malformed(f"{function.name} took longer than {self._timeout:g} s")
         except (Malformed, Unavailable) as exc:
             return exc
+        except Exception as exc:  # noqa: BLE001 -- raised, it would call the function again for the other events
+            return Malformed(_said(exc))
 
 
 class PooledPython:
@@ -242,6 +245,13 @@ class PooledPython:
             return _events(draft, list(_items(content)))
         text = content.decode(errors="replace")
         return Unavailable(text) if kind is Kind.UNAVAILABLE else Malformed(text)
+
+
+def _said(error: BaseException) -> str:
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 -- the text of an error of users may fail as well
+        return type(error).__name__
 
 
 def _events(draft: Draft, entities: list[Node]) -> Sequence[Draft]:

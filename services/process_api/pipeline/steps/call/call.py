@@ -93,6 +93,8 @@ class Call:
             return Malformed(str(exc)) if self._settings.on_error == "dead_letter" else exc
         except TrelayError as exc:
             return exc if isinstance(exc, Malformed) else Malformed(str(exc))
+        except Exception as exc:  # noqa: BLE001 -- raised, it would send the requests of the other events again
+            return Malformed(f"{type(exc).__name__}: {exc}")
         return (draft,)
 
     async def _answer(self, request: Request) -> bytes | None:

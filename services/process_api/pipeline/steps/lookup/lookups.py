@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
 from typing import Protocol, TypeAlias
 
 from services.process_api.pipeline.steps.lookup.cache import Cache
@@ -18,6 +19,14 @@ Found: TypeAlias = Mapping[str, bytes | TrelayError]
 
 _BACK_OFF = 1.0
 """Seconds after a failure in which stale values are used without another attempt."""
+
+
+class _Abandoned(Enum):
+    LOOK_UP = auto()
+    """The task that asked was cancelled, as by a rebalance: one of those that wait asks in its place."""
+
+
+_Flying: TypeAlias = "asyncio.Future[Answer | _Abandoned]"
 
 
 class Backend(Protocol):
@@ -42,7 +51,7 @@ class Lookups:
         self._cache = cache
         self._clock = clock
         self._batch_size = batch_size
-        self._in_flight: dict[str, asyncio.Future[Answer]] = {}
+        self._in_flight: dict[str, _Flying] = {}
         self._failed_at = -_BACK_OFF
 
     def known(self, name: str) -> bytes | None:
@@ -59,7 +68,7 @@ class Lookups:
     async def get(self, keys: Iterable[Key]) -> dict[str, Answer]:
         """Return the answer for each key, by its name."""
         answers: dict[str, Answer] = {}
-        joined: dict[str, asyncio.Future[Answer]] = {}
+        joined: dict[str, tuple[Key, _Flying]] = {}
         wanted: dict[str, Key] = {}
         now = self._clock.monotonic()
         for key in keys:
@@ -69,27 +78,34 @@ class Lookups:
             if (known := self._cache.fresh(name, now)) is not None or (known := self._old(name, now)) is not None:
                 answers[name] = known[0]
             elif (flying := self._in_flight.get(name)) is not None:
-                joined[name] = flying
+                joined[name] = (key, flying)
             else:
                 wanted[name] = key
-        chosen = list(wanted.values())
+        await self._look_up(list(wanted.values()), answers)
+        left: list[Key] = []
+        for key, flying in joined.values():
+            answer = await asyncio.shield(flying)
+            if answer is _Abandoned.LOOK_UP:
+                left.append(key)
+            else:
+                answers[key.name] = answer
+        return answers | await self.get(left) if left else answers
+
+    async def _look_up(self, keys: Sequence[Key], answers: dict[str, Answer]) -> None:
+        """Add the answers for keys; others that want them meanwhile get the same."""
         loop = asyncio.get_running_loop()
-        own = {key.name: loop.create_future() for key in chosen}
+        own: dict[str, _Flying] = {key.name: loop.create_future() for key in keys}
         self._in_flight |= own
         try:
-            for start in range(0, len(chosen), self._batch_size):
-                some = chosen[start : start + self._batch_size]
-                for name, answer in (await self._ask(some)).items():
+            for start in range(0, len(keys), self._batch_size):
+                for name, answer in (await self._ask(keys[start : start + self._batch_size])).items():
                     answers[name] = answer
                     own[name].set_result(answer)
         finally:
             for name, future in own.items():
                 del self._in_flight[name]
                 if not future.done():  # this task is cancelled, others are not
-                    future.set_result(Unavailable("the look-up was cancelled; it is repeated"))
-        for name, flying in joined.items():
-            answers[name] = await asyncio.shield(flying)
-        return answers
+                    future.set_result(_Abandoned.LOOK_UP)
 
     def _old(self, name: str, now: float) -> tuple[bytes | None] | None:
         """Return an older value soon after a failure."""

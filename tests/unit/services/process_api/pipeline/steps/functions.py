@@ -1,6 +1,7 @@
 """Functions as users write them, for the tests of `python`."""
 
 import asyncio
+import dataclasses
 import os
 import signal
 import subprocess
@@ -78,6 +79,29 @@ def infinite(data: Any) -> Any:
 
 def nulls(data: Any) -> Any:
     return {"prices": [1.5, None], "note": "null"}
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+def mute(data: Any) -> Any:
+    raise MuteError
+
+
+@dataclasses.dataclass
+class Price:
+    """One that cannot be encoded."""
+
+    amount: int = 1
+
+    def __getattribute__(self, name: str) -> Any:
+        raise ZeroDivisionError
+
+
+def odd_object(data: Any) -> Any:
+    return {"price": Price()}
 
 
 def leave(data: Any) -> Any:

@@ -94,6 +94,8 @@ def test_an_event_without_an_entity_gives_none() -> None:
         ("leave", "functions:leave raised SystemExit: for good"),
         ("cancel", "functions:cancel raised CancelledError: on its own"),
         ("no_text", "functions:no_text returned a value that is not JSON"),
+        ("mute", "functions:mute raised MuteError"),
+        ("odd_object", "functions:odd_object returned a value that is not JSON: "),
         ("cycle", "functions:cycle returned a value that is not JSON"),
     ],
 )

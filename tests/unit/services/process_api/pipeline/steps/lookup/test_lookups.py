@@ -75,10 +75,13 @@ async def test_a_cancelled_look_up_leaves_no_one_waiting() -> None:
         await asyncio.sleep(0)
         two = tasks.create_task(lookups.get(keys("a")))
         await asyncio.sleep(0)
+        three = tasks.create_task(lookups.get(keys("b", "a")))
+        await asyncio.sleep(0)
         one.cancel()
-    assert isinstance(two.result()["a"], Unavailable)
-    backend.gate.set()
-    assert await lookups.get(keys("a")) == {"a": b'"a"'}
+        backend.gate.set()
+    assert two.result() == {"a": b'"a"'}
+    assert three.result() == {"b": b'"b"', "a": b'"a"'}
+    assert backend.asked.count(["a"]) == 2, "another one asks in its place"
 
 
 async def test_a_key_that_is_refused_is_found_out_by_halves() -> None:
