@@ -17,6 +17,7 @@ from shared.expression.jsonata import EvaluationTimeout, Jsonata
 
 @pytest.fixture(autouse=True)
 def _closed() -> Iterator[None]:
+    apart.close()
     yield
     apart.close()
 

@@ -13,7 +13,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.lookup.keys import Key, encoded, name_of
 from services.process_api.pipeline.steps.lookup.options import SqlLookup
-from services.process_api.pipeline.steps.lookup.sql_errors import is_error_of_sqlite, translated
+from services.process_api.pipeline.steps.lookup.sql_errors import (
+    is_error_of_sqlite,
+    is_interruption_of_sqlite,
+    translated,
+)
 from shared.database.arguments import tls_context
 from shared.database.engine import trace_engine
 from shared.database.spans import database_attributes
@@ -54,13 +58,19 @@ class SqlBackend:
                 else:
                     columns, rows = await self._read(values)
         except TimeoutError as exc:
-            raise Unavailable(f"database {self._address}: no answer within {self._options.timeout:g} s") from exc
+            raise self._no_answer from exc
         except (SQLAlchemyError, OSError) as exc:
+            if is_interruption_of_sqlite(exc):
+                raise self._no_answer from exc
             found = translated(f"database {self._address}", exc)
             if is_error_of_sqlite(exc) and await self._works_without_keys():
                 found = Malformed(f"{found}; the query refuses the key")
             raise found from exc
         return self._by_key(columns, rows)
+
+    @property
+    def _no_answer(self) -> Unavailable:
+        return Unavailable(f"database {self._address}: no answer within {self._options.timeout:g} s")
 
     async def _works_without_keys(self) -> bool:
         """Return whether SQLite can run the query where it has no row: then it failed on a row before."""

@@ -41,6 +41,11 @@ def is_error_of_sqlite(error: Exception) -> bool:
     return getattr(_innermost(error), "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR
 
 
+def is_interruption_of_sqlite(error: Exception) -> bool:
+    """Whether SQLite was told to end a query."""
+    return getattr(_innermost(error), "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
+
+
 def _is_data_error(cause: BaseException) -> bool:
     """Whether a driver refuses to send a value, or the code of MariaDB and MySQL names the rows."""
     if type(cause).__name__ == "DataError" or isinstance(cause, sqlite3.DataError | OverflowError):
