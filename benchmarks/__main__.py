@@ -23,6 +23,7 @@ ORDER = (
     "enrich",
     "state",
     "fanout",
+    "centrifugo",
     "subscribers",
     "crowd",
     "snapshots",

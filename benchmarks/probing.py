@@ -48,7 +48,11 @@ class Probe:
                 else:
                     self.number = event["data"]["number"]
                     self.delays.append((arrived - event["data"]["at"]) / 1e6)
-                self._news.set()
+                self.noticed()
+
+    def noticed(self) -> None:
+        """Wake who waits in `reached`."""
+        self._news.set()
 
     async def reached(self, number: int) -> None:
         """Wait for an event; for the first frame if that is -1."""
