@@ -13,6 +13,7 @@ import pytest
 from shared.errors import Malformed, Unavailable
 from shared.expression import apart
 from shared.expression.jsonata import EvaluationTimeout, Jsonata
+from shared.expression.wire import Kind
 
 
 @pytest.fixture(autouse=True)
@@ -119,6 +120,31 @@ async def test_an_evaluation_that_does_not_end_is_ended(monkeypatch: pytest.Monk
     with pytest.raises(EvaluationTimeout):
         pad.evaluate(b'{"s":"b"}', None)
     assert pad.evaluate(b'{"s":"b"}', None) == b'"b "'
+
+
+async def test_the_time_limit_of_the_process_itself_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart._Process, "ask", lambda *_: (Kind.TIMED_OUT, b"no result within 1 s"))
+    with pytest.raises(EvaluationTimeout, match="no result within 1 s"):
+        Jsonata("$pad(s, 2)").evaluate(b'{"s":"b"}', None)
+
+
+async def test_an_interruption_while_a_process_starts_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    end = apart._Process.end
+
+    def interrupted(_: apart._Process) -> None:
+        raise KeyboardInterrupt
+
+    def noted(process: apart._Process) -> int:
+        ended.append(process.pid)
+        return end(process)
+
+    monkeypatch.setattr(apart._Process, "ready", interrupted)
+    monkeypatch.setattr(apart._Process, "end", noted)
+    with pytest.raises(KeyboardInterrupt):
+        Jsonata("$pad(s, 2)").evaluate(b'{"s":"b"}', None)
+    assert len(ended) == 1
+    assert apart._evaluators.process is None
 
 
 async def test_large_values_pass() -> None:

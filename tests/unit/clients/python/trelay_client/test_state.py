@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trelay_client.state import Frame, Reconnect, Stopped, SubscriptionState, UnreadableFrame
+from trelay_client.state import Frame, Reconnect, Stopped, SubscriptionState, UnreadableFrame, is_shown
 
 
 class HighRandom(random.Random):
@@ -24,6 +24,14 @@ def new_state(cursor: str | None = None, *, can_register: bool = True) -> Subscr
 def frame(number: int = 1, **more: Any) -> str:
     event = {"specversion": "1.0", "id": f"orders:{number}", "source": "/sources/orders", "type": "order.updated"}
     return json.dumps({**event, **more})
+
+
+def test_a_heartbeat_is_shown_to_those_who_ask_for_it() -> None:
+    heartbeat = Frame("{}", {"source": "/trelay", "type": "trelay.heartbeat"}, "a")
+    event = Frame("{}", {"source": "/sources/orders", "type": "trelay.heartbeat"}, "a")
+    assert is_shown(heartbeat, heartbeats=True)
+    assert not is_shown(heartbeat, heartbeats=False)
+    assert is_shown(event, heartbeats=False)
 
 
 def test_the_cursor_advances_with_every_frame_that_has_one() -> None:
