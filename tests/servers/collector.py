@@ -1,28 +1,22 @@
 """An OpenTelemetry collector for tests, built once from its Go modules, which writes what it gets to files."""
 
-import fcntl
 import hashlib
 import json
-import os
 import signal
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import yaml
 
-from services.standalone.embedded.jars import cache_folder
-from services.standalone.embedded.process import ServerMissing, ServerProcess, free_port
-from tests.servers.processes import START_TIMEOUT, downloading_again, starting_again
+from services.standalone.embedded.process import ServerProcess, free_port
+from tests.servers.go_programs import go_program
+from tests.servers.processes import START_TIMEOUT, starting_again
 
 SIGNALS = ("traces", "metrics", "logs")
 _PROGRAM = Path(__file__).with_name("collector_program")
-_BUILD = 900.0
-"""Seconds to fetch the modules and compile them, which takes two minutes of CPU."""
 
 
 class CollectorServer:
@@ -73,7 +67,7 @@ def collector_server() -> Iterator[CollectorServer]:
     Raises:
         ServerMissing: it cannot be built here.
     """
-    program = collector_program()
+    program = _program()
     with tempfile.TemporaryDirectory(prefix="trelay-collector-") as name:
         folder, port = Path(name), free_port()
         (folder / "collector.yaml").write_text(yaml.safe_dump(_settings(folder, port)))
@@ -89,42 +83,9 @@ def collector_server() -> Iterator[CollectorServer]:
             process.kill()
 
 
-def collector_program() -> Path:
-    """Return the path of the collector; build it if the cache lacks it. Processes at the same time take turns.
-
-    Raises:
-        ServerMissing: Go is not installed, or the build failed.
-    """
+def _program() -> Path:
     digest = hashlib.sha256(b"".join((_PROGRAM / name).read_bytes() for name in ("main.go", "go.mod", "go.sum")))
-    program = cache_folder() / f"collector-{digest.hexdigest()[:16]}"
-    if program.exists():
-        return program
-    go = which("go")
-    if go is None:
-        raise ServerMissing("Go, which builds the collector, is not on this machine (https://go.dev/dl/)")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with (program.parent / "collector.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            _build(go, program)
-    return program
-
-
-@downloading_again
-def _build(go: str, program: Path) -> None:
-    built = program.with_suffix(".new")
-    # Without debug information it links faster.
-    command = [go, "build", "-trimpath", "-ldflags=-s -w", "-o", str(built), "."]
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    try:
-        done = subprocess.run(
-            command, cwd=_PROGRAM, env=environment, capture_output=True, text=True, check=False, timeout=_BUILD
-        )
-    except subprocess.TimeoutExpired as exc:
-        raise ServerMissing(f"the collector was not built within {_BUILD:g} s") from exc
-    if done.returncode != 0:
-        raise ServerMissing(f"go build failed: {done.stderr.strip()[-500:]}")
-    built.rename(program)
+    return go_program("collector", digest.hexdigest()[:16], ".", folder=_PROGRAM)
 
 
 def _settings(folder: Path, port: int) -> dict[str, Any]:

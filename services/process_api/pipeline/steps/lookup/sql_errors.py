@@ -42,7 +42,7 @@ def is_error_of_sqlite(error: Exception) -> bool:
 
 
 def is_interruption_of_sqlite(error: Exception) -> bool:
-    """Whether SQLite was told to end a query."""
+    """Return whether SQLite interrupted a query."""
     return getattr(_innermost(error), "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT
 
 

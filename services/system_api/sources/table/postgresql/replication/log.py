@@ -158,7 +158,7 @@ class TableLog:
         except asyncpg.ObjectInUseError as exc:
             raise Unavailable(f"{self._keeper.place}: {exc.args[0]}") from exc
         except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
-            # The server would stop there for ever. It reads all of it again, and each row is converted on its own.
+            # The server would never get past it. It reads all of it again, and each row is converted on its own.
             if not await self._begin_raw():
                 raise
             return None
