@@ -21,6 +21,11 @@ UNREADABLE = frozenset({"datacontentencoding", "schemaurl", "validate"})
 INTEGERS = range(-(2**31), 2**31)
 """Those of extensions."""
 
+OWN_SOURCE = "/trelay"
+"""The source of Trelay's own events, such as `trelay.gap`."""
+OWN_TYPES = "trelay."
+"""What the types of Trelay's own events begin with."""
+
 _CHARACTER = r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})"
 _USER = r"(?:(?:[A-Za-z0-9._~!$&'()*+,;=:-]|%[0-9A-Fa-f]{2})*@)?"
 _HOST = r"(?:\[(?P<address>[0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*)"
@@ -52,10 +57,10 @@ _SHOWN = 80
 
 
 def check_attribute(name: str, value: bytes | msgspec.Raw) -> None:
-    """Check an attribute other than `data`; `value` is its JSON text.
+    """Check an attribute other than `data` from outside Trelay; `value` is its JSON text.
 
     Raises:
-        Malformed: names the attribute, what was found and what is expected.
+        Malformed: names the attribute, what was found and what is expected; or it is reserved for Trelay.
     """
     if not _NAME.fullmatch(name) and name != "data_base64":
         raise Malformed(f"attribute {name[:_SHOWN]!r}: expected at most 64 lower-case letters and digits")
@@ -74,6 +79,9 @@ def check_attribute(name: str, value: bytes | msgspec.Raw) -> None:
     if not good:
         shown = bytes(value)[:_SHOWN].decode(errors="replace")
         raise Malformed(f"attribute {name!r}: found {shown}; expected {wanted}")
+    if (name == "source" and found == OWN_SOURCE) or (name == "type" and found.startswith(OWN_TYPES)):
+        # Subscribers would take the event for one of Trelay's own.
+        raise Malformed(f"source {OWN_SOURCE!r} and types that begin with {OWN_TYPES!r} are reserved for Trelay")
 
 
 def _fits(name: str, text: str, value: bytes | msgspec.Raw) -> bool:

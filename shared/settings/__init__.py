@@ -14,6 +14,7 @@ The file's language:
 from shared.settings.document import KeyPath
 from shared.settings.fields import (
     Checked,
+    EventType,
     FileSecret,
     FollowedSecret,
     Form,
@@ -31,6 +32,7 @@ from shared.settings.schema import json_schema
 __all__ = [
     "SECTIONS",
     "Checked",
+    "EventType",
     "FileSecret",
     "Finding",
     "FollowedSecret",

@@ -137,6 +137,11 @@ Name = Annotated[
 ]
 """What the operator calls a thing, where the name becomes part of ids, keys and metrics."""
 
+EventType = Annotated[
+    str, Form(r"^(?!trelay\.)[\s\S]*$", "a type that does not begin with 'trelay.', which is reserved for Trelay")
+]
+"""The CloudEvents attribute `type` of events that the operator names."""
+
 RelativePath = Annotated[Path, AfterValidator(beside_file)]
 """A path; a relative one is relative to the settings file."""
 

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Annotated, Self
 from urllib.parse import unquote
 
 import msgspec
@@ -25,15 +25,13 @@ from shared.errors import Malformed, TooLarge
 from shared.events import event, strict_json
 from shared.events.headers import Provenance
 from shared.http.origin import Cidr
-from shared.settings import Name, Options
+from shared.settings import EventType, Form, Name, Options
 
 SOURCE_NAME = "entity"
 """The source in the headers of pushed events."""
 
 _STRUCTURED = "application/cloudevents+json"
 _BATCH = "application/cloudevents-batch+json"
-_OWN_SOURCE = "/trelay"
-_OWN_TYPE = "trelay."
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 _batch = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -59,10 +57,12 @@ class EntityOptions(Options):
     batch_limit: int = Field(default=1000, ge=1, le=10_000)
     """Events in one batch: parsing more would delay the subscribers of this replica by tens of milliseconds."""
 
-    source: str = Field(default="/sources/entity", min_length=1)
+    source: Annotated[str, Form(r"^(?!/trelay$)[^\x00]+$", "a source other than '/trelay', which is Trelay's own")] = (
+        Field(default="/sources/entity", min_length=1)
+    )
     """The attribute `source` of plain JSON."""
 
-    type: str = Field(default="entity.pushed", min_length=1)
+    type: EventType = Field(default="entity.pushed", min_length=1)
     """The attribute `type` of plain JSON without `?type=`."""
 
     once: OnceOptions = OnceOptions()
@@ -246,8 +246,6 @@ def _finish(found: event.Attributes, query: Mapping[str, str], defaults: Default
         raise Malformed("attribute 'channel': missing; expected in the event or as '?channel='")
     if "cursor" in found:
         raise Malformed("attribute 'cursor': reserved for the relay")
-    if event.text_of(found, "source") == _OWN_SOURCE or (event.text_of(found, "type") or "").startswith(_OWN_TYPE):
-        raise Malformed(f"source {_OWN_SOURCE!r} and types that begin with {_OWN_TYPE!r} are reserved for the relay")
     identity = (event.text_of(found, "id") or "", event.text_of(found, "source") or "")
     return PushedEvent(*identity, event.channel(channel), event.encode(found))
 

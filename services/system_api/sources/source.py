@@ -32,7 +32,7 @@ from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.retry import RetryOptions
 from shared.runtime.trace import current_span
-from shared.settings import Checked, Options
+from shared.settings import Checked, EventType, Options
 
 Checkpoint = Mapping[str, bytes]
 """A saved position: small JSON values by part. `""` is the part of the source itself. A source of many files has one
@@ -46,8 +46,8 @@ ChannelName = Annotated[Channel, Checked(checked, CHANNEL_PATTERN, CHANNEL_LIMIT
 class SourceOptions(Options):
     """The settings that every kind of source has."""
 
-    type: str = Field(min_length=1, max_length=200)
-    """The CloudEvents `type` of its events, such as `order.updated`."""
+    type: EventType = Field(min_length=1, max_length=200)
+    """The CloudEvents `type` of its events, such as `order.updated`. Those that begin with `trelay.` are reserved."""
 
     channel: ChannelName | None = None
     """The channel of its events, which then go directly to subscribers. Without a channel they go through the pipelines

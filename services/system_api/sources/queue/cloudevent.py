@@ -18,8 +18,6 @@ _PREFIXES = ("ce_", "ce-", "cloudEvents:", "cloudEvents_")
 """Of the headers in binary mode: Kafka's, that of NATS and HTTP, and the two of AMQP."""
 _REQUIRED = ("specversion", "id", "source", "type")
 _NOT_IN_HEADERS = {"data", "data_base64", "datacontenttype"}
-_OWN_SOURCE = "/trelay"
-_OWN_TYPE = "trelay."
 _OURS = ("channel", "cursor")
 """Attributes that Trelay decides on."""
 
@@ -88,8 +86,6 @@ def _finished(found: event.Attributes) -> event.Attributes:
         name: raw for name, raw in found.items() if name not in _OURS and (name == "data" or bytes(raw) != b"null")
     }
     event.validate(found)
-    if event.text_of(found, "source") == _OWN_SOURCE or (event.text_of(found, "type") or "").startswith(_OWN_TYPE):
-        raise Malformed(f"source {_OWN_SOURCE!r} and types that begin with {_OWN_TYPE!r} are reserved for Trelay")
     return found
 
 

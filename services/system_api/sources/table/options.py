@@ -25,7 +25,7 @@ from services.system_api.sources.table.sql import identifiers
 from services.system_api.sources.table.time_scale import TimeUnit
 from shared.database.options import DatabaseOptions, DatabaseTlsOptions
 from shared.errors import SettingsError
-from shared.settings import FollowedSecret, Form, beside_file
+from shared.settings import EventType, FollowedSecret, Form, beside_file
 
 _SHARE_OF_POLL = 0.8
 
@@ -124,7 +124,7 @@ class TableSourceOptions(SourceOptions):
     diff_limit: int = Field(default=100_000, ge=1, le=1_000_000)
     """`mode: diff`: maximum number of rows of the table. About 500 bytes of memory are needed for each."""
 
-    deleted_type: str | None = Field(default=None, min_length=1, max_length=200)
+    deleted_type: EventType | None = Field(default=None, min_length=1, max_length=200)
     """`mode: diff` and `replication`: the CloudEvents `type` of the event of a deleted row; by default `type` followed
     by `.deleted`."""
 

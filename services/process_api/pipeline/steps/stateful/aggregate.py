@@ -17,7 +17,7 @@ from services.process_api.pipeline.steps.step import Example
 from services.process_api.state.keys import EVENT_TIMER, TIME_BYTES, WALL_TIMER, time_key, time_of
 from services.process_api.state.step_state import StepState
 from shared.errors import Malformed
-from shared.settings import Name
+from shared.settings import EventType, Name
 
 _MOST_SESSIONS = 1000
 """Sessions of one group that are open at once: `lateness` may hold so many gaps."""
@@ -48,7 +48,7 @@ class Aggregate(TimedOptions):
     """Seconds after which a window that has changed gives a result before it ends, with `final: false`. Without it, a
     window gives one result, when it ends."""
 
-    type: str = Field(default="aggregate", min_length=1, max_length=200)
+    type: EventType = Field(default="aggregate", min_length=1, max_length=200)
     """The `type` of the results."""
 
 

@@ -17,7 +17,7 @@ from services.process_api.state.step_state import StepState
 from shared.events.event import json_string
 from shared.events.headers import Provenance
 from shared.runtime.clock import rfc3339
-from shared.settings import Options
+from shared.settings import EventType, Options
 
 _MS = 1000
 _SETTLED = 5 * _MS
@@ -40,7 +40,7 @@ class Schedule(Options):
     """How many heartbeats a quiet subject has, one after each `quiet`; null: without end. After the last one it is
     forgotten until its next event."""
 
-    type: str = Field(default="heartbeat", min_length=1, max_length=200)
+    type: EventType = Field(default="heartbeat", min_length=1, max_length=200)
     """The attribute `type` of heartbeats; steps behind recognise them by it."""
 
 

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from services.system_api.sources.source import SourceOptions
 from shared.expression.settings import ValueExpressionText
 from shared.http.client.options import HttpUrl, RequestOptions
-from shared.settings import Form, Options
+from shared.settings import EventType, Form, Options
 
 TimeFormat = Literal["rfc3339", "unix", "unix_ms", "date"]
 """How a time is written in a query: `2026-03-01T12:00:00Z`, seconds or milliseconds since 1970, or `2026-03-01`."""
@@ -134,7 +134,7 @@ class BySnapshotOptions(Options):
     """By comparison with the last poll."""
     deletes: bool = True
     """Whether a record that is no longer listed becomes an event. Turn it off for a list of the newest records."""
-    deleted_type: str | None = Field(default=None, min_length=1, max_length=200)
+    deleted_type: EventType | None = Field(default=None, min_length=1, max_length=200)
     """The CloudEvents `type` of that event; by default `type` followed by `.deleted`. Its data is `{"id": …}`."""
     confirm_deletes: int = Field(default=2, ge=1, le=100)
     """Polls in succession that must not list a record before it counts as deleted."""

@@ -9,12 +9,13 @@ from services.system_api.sources.http.streaming.options import StreamOptions, We
 from services.system_api.sources.source import EventBuilder, Loss
 from shared.errors import Malformed
 from shared.events import event, strict_json
+from shared.events.attributes import OWN_SOURCE, OWN_TYPES
 from shared.events.dead_letter import KEPT_BYTES, Reject
 from shared.expression.document import JsonDocument
 from shared.expression.expression import Expression
 
 _SHOWN = 500
-_OWN_SOURCE, _GAP = "/trelay", "trelay.gap"
+_GAP = f"{OWN_TYPES}gap"
 
 
 class MessageItems:
@@ -48,7 +49,7 @@ class MessageItems:
             return None
         try:
             found = event.decode(message.body)
-            if (event.text_of(found, "source"), event.text_of(found, "type")) != (_OWN_SOURCE, _GAP):
+            if (event.text_of(found, "source"), event.text_of(found, "type")) != (OWN_SOURCE, _GAP):
                 return None
             return Loss(
                 f"the upstream reports a gap: {bytes(found.get('data', b'null'))[:500].decode(errors='replace')}"
@@ -71,8 +72,8 @@ class MessageItems:
             strict_json.check(body, strict_json.EVENT_LEVELS)
             found = event.decode(msgspec.json.format(body, indent=-1))
             found.pop("cursor", None)
-            own = event.text_of(found, "source") == _OWN_SOURCE
-            if own and (event.text_of(found, "type") or "").startswith("trelay."):
+            own = event.text_of(found, "source") == OWN_SOURCE
+            if own and (event.text_of(found, "type") or "").startswith(OWN_TYPES):
                 return Item(0, 0, last=True)
             if self._options.channel is not None:
                 found.pop("channel", None)

@@ -202,8 +202,8 @@ def test_an_invalid_body_is_refused(body: bytes, why: str) -> None:
     ("changed", "why"),
     [
         ({"cursor": "x"}, "'cursor': reserved for the relay"),
-        ({"source": "/trelay"}, "reserved for the relay"),
-        ({"type": "trelay.gap"}, "reserved for the relay"),
+        ({"source": "/trelay"}, "reserved for Trelay"),
+        ({"type": "trelay.gap"}, "reserved for Trelay"),
         ({"channel": "not a channel"}, "channel"),
         ({"channel": 7}, "'channel'"),
         ({"traceparent": "x"}, "traceparent"),
