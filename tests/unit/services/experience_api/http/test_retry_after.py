@@ -1,18 +1,21 @@
 import random
+import statistics
 
 import pytest
 
 from services.experience_api.http.retry_after import RetryAfter
-from services.experience_api.refusals import BUSY, DRAINING, TOO_MANY_ATTEMPTS, UNAVAILABLE, Refused
+from services.experience_api.refusals import BUSY, DRAINING, TOO_MANY_ATTEMPTS, UNAVAILABLE, Refusal, Refused
 from tests.unit.services.experience_api.clocks import StillClock
 
+CROWD = 5_000
 
-def waits(retry_after: RetryAfter, count: int = 200) -> list[float]:
-    found = [retry_after.spread(Refused(UNAVAILABLE, retry_after=1.0)).retry_after for _ in range(count)]
+
+def waits(retry_after: RetryAfter, count: int = CROWD, refusal: Refusal = UNAVAILABLE) -> list[float]:
+    found = [retry_after.spread(Refused(refusal, retry_after=1.0)).retry_after for _ in range(count)]
     return [wait for wait in found if wait is not None]
 
 
-def test_the_time_to_wait_grows_with_the_outage_and_differs_for_each() -> None:
+def test_the_time_that_a_crowd_waits_grows_with_the_outage_and_differs_for_each() -> None:
     clock = StillClock()
     retry_after = RetryAfter(clock, random.Random(1))
     longest = []
@@ -26,6 +29,47 @@ def test_the_time_to_wait_grows_with_the_outage_and_differs_for_each() -> None:
     assert 15.0 < longest[1] <= 21.0
     assert 25.0 < longest[2] <= 31.0
     assert longest[3] <= 31.0
+
+
+@pytest.mark.parametrize("outage", [5.0, 20.0, 600.0])
+def test_a_few_clients_need_not_wait_longer(outage: float) -> None:
+    clock = StillClock()
+    retry_after = RetryAfter(clock, random.Random(1))
+    for _ in range(int(outage)):
+        assert max(waits(retry_after, 50)) <= 2.0
+        clock.pass_time(1)
+
+
+def test_those_who_are_too_many_wait_for_as_long_as_they_need_to_come_back_one_after_the_other() -> None:
+    clock = StillClock()
+    retry_after = RetryAfter(clock, random.Random(1))
+    waits(retry_after, 1)
+    clock.pass_time(25)
+    found = waits(retry_after, 800)
+    assert 2.0 < statistics.fmean(found) - 1.0 < 3.0  # to 8 s at the end, and half of it as a mean
+    assert 7.0 < max(found) <= 9.0
+    clock.pass_time(5)
+    assert 2.0 < max(waits(retry_after, 100)) <= 5.0  # 3 s of them are left
+    clock.pass_time(30)
+    assert max(waits(retry_after, 100)) <= 2.0
+
+
+def test_a_crowd_is_not_remembered_for_longer_than_it_is_told_to_wait() -> None:
+    clock = StillClock()
+    retry_after = RetryAfter(clock, random.Random(1))
+    for _ in range(60):
+        waits(retry_after)
+        clock.pass_time(1)
+    clock.pass_time(29)
+    assert max(waits(retry_after, 50)) <= 2.0
+
+
+def test_how_many_a_busy_service_can_serve_is_not_known() -> None:
+    clock = StillClock()
+    retry_after = RetryAfter(clock, random.Random(1))
+    waits(retry_after, 50, BUSY)
+    clock.pass_time(20)
+    assert 15.0 < max(waits(retry_after, 50, BUSY)) <= 21.0
 
 
 def test_a_request_that_is_served_ends_the_outage() -> None:
