@@ -14,41 +14,45 @@ from shared.runtime.run import fill_standard_streams
 
 OK, FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 
-_COMMANDS = {
-    "run": ("running", "run_everything"),
-    "check": ("check.commands", "check"),
-    "schema": ("check.commands", "schema"),
-    "config": ("config.commands", "config_group"),
-    "eval": ("pipelines.evaluation", "evaluate"),
-    "test": ("pipelines.testing", "test"),
-    "preview": ("pipelines.previewing", "preview"),
-    "migrate": ("migrating", "migrate_database"),
-    "clients": ("clients", "clients"),
-    "connections": ("connections", "connections"),
-    "status": ("status.commands", "show_status"),
-    "sources": ("sources.commands", "sources"),
-    "pipelines": ("pipelines.operating", "pipelines"),
-    "dead-letters": ("dead_letters.commands", "dead_letters"),
-    "slots": ("slots", "slots"),
-    "subscribe": ("subscribing", "subscribe_and_print"),
-    "probe": ("probing", "probe"),
-    "explain": ("explaining", "explain"),
+COMMANDS = {
+    "run": ("running", "run_everything", "Run everything on this machine, until Ctrl-C."),
+    "check": ("check.commands", "check", "Check settings files."),
+    "schema": ("check.commands", "schema", "Print the JSON Schema of the settings file, for editors."),
+    "config": ("config.commands", "config_group", "Show settings, where each comes from, and all defaults."),
+    "eval": ("pipelines.evaluation", "evaluate", "Try an expression or a pipeline on sample events."),
+    "test": ("pipelines.testing", "test", "Run the examples kept beside the pipelines."),
+    "preview": ("pipelines.previewing", "preview", "See what a pipeline would publish, on real events."),
+    "migrate": ("migrating", "migrate_database", "Migrate the tables of the database to the newest revision."),
+    "clients": ("clients", "clients", "Add, list, change, rotate, disable and remove clients."),
+    "connections": ("connections", "connections", "Show which consumers are connected, on all replicas."),
+    "status": ("status.commands", "show_status", "Show the whole deployment on one screen."),
+    "sources": ("sources.commands", "sources", "List, pause, resume, poll and rewind sources."),
+    "pipelines": ("pipelines.operating", "pipelines", "List, pause, resume and rewind pipelines."),
+    "dead-letters": ("dead_letters.commands", "dead_letters", "Count, list, show, replay and drop dead letters."),
+    "slots": ("slots", "slots", "Show, create and drop replication slots of sources."),
+    "subscribe": ("subscribing", "subscribe_and_print", "Subscribe, and print each event as one line of JSON."),
+    "probe": ("probing", "probe", "Send an event through the whole path, and wait for it."),
+    "explain": ("explaining", "explain", "Explain why a client did or did not get an event."),
 }
-"""By command: its module, and its name there."""
+"""By command: its module, its name there, and its line in the list of commands."""
 
 
 class _LazyGroup(click.Group):
-    """Imports a subcommand when it is used, so that `subscribe` does not wait for the imports of the services."""
+    """Imports a subcommand when it is used, so that nothing else waits for the imports of the services."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- as click calls it
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- the same
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, name = _COMMANDS[cmd_name]
+        module, name, _ = COMMANDS[cmd_name]
         command: click.Command = getattr(import_module(f"services.cli.{module}"), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- the same
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
 
 
 _EPILOG = """\b

@@ -11,6 +11,7 @@ The file's language:
 - Scalars are read by the YAML 1.2 core schema: `no` is text, `010` is ten. A key that is written twice is an error.
 """
 
+from shared.settings.descriptions import WithDescriptions, descriptions
 from shared.settings.document import KeyPath
 from shared.settings.fields import (
     Checked,
@@ -43,7 +44,9 @@ __all__ = [
     "Options",
     "RelativePath",
     "Secret",
+    "WithDescriptions",
     "beside_file",
+    "descriptions",
     "file_read",
     "json_schema",
     "load",

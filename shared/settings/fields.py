@@ -29,11 +29,9 @@ FORM_MISMATCH: Final = "form_mismatch"
 
 
 class Options(BaseModel):
-    """The settings of one part: immutable, without unknown keys, with docstrings as the descriptions in editors."""
+    """The settings of one part: immutable, without unknown keys; the docstrings of its fields describe them."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

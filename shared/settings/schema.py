@@ -5,7 +5,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
+from shared.settings.descriptions import WithDescriptions
 from shared.settings.document import KeyPath
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -23,7 +25,7 @@ def json_schema(model: type[BaseModel]) -> dict[str, Any]:
     `load` refuses everything that the schema refuses. `load` alone checks rules about several keys, and rules that no
     pattern expresses. A value that is not free text may also be `${NAME}`, and a section may be empty.
     """
-    schema = model.model_json_schema(mode="validation")
+    schema = model.model_json_schema(mode="validation", schema_generator=WithDescriptions)
     for kind in _kinds(schema):
         alternative = schema["$defs"][kind.rpartition("/")[2]]
         alternative["required"] = sorted({"kind", *alternative.get("required", ())})
@@ -72,24 +74,26 @@ def _inside_with_references(keyword: str, item: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _of(model: type[BaseModel]) -> Mapping[str, Any]:
-    """Return the schema of a model, made once: it takes 0.1 s for all settings."""
-    return model.model_json_schema(mode="validation")
+def _of(model: type[BaseModel], *, described: bool) -> Mapping[str, Any]:
+    """Return the schema of a model, made once: it takes 0.1 s for all settings, and 1 s with their descriptions."""
+    generator = WithDescriptions if described else GenerateJsonSchema
+    return model.model_json_schema(mode="validation", schema_generator=generator)
 
 
 class Keys:
     """Looks up what a model knows about a path: its keys, types, description, and whether it is a secret."""
 
-    def __init__(self, model: type[BaseModel]) -> None:
-        self._schema = _of(model)
+    def __init__(self, model: type[BaseModel], *, described: bool = False) -> None:
+        self._model = model
+        self._schema = _of(model, described=described)
 
     def at(self, path: KeyPath, value: Any) -> list[str]:
         """Return the known keys at `path` of a file that holds `value`; none if any key is permitted."""
-        return sorted({key for node in self._nodes(path, value) for key in node.get("properties", ())})
+        return sorted({key for node in self.nodes(path, value) for key in node.get("properties", ())})
 
     def about(self, path: KeyPath, value: Any) -> tuple[str, Any]:
         """Return the description and the default of the setting at `path`; an empty text and None without them."""
-        nodes = self._nodes(path, value)
+        nodes = Keys(self._model, described=True).nodes(path, value)
         description = next((str(node["description"]) for node in nodes if "description" in node), "")
         return description, next((node["default"] for node in nodes if "default" in node), None)
 
@@ -98,15 +102,16 @@ class Keys:
         return any(
             node.get("writeOnly") or node.get("format") == "password"
             for length in range(len(path) + 1)
-            for node in self._nodes(path[:length], value)
+            for node in self.nodes(path[:length], value)
         )
 
     def types(self, path: KeyPath, value: Any) -> set[str]:
         """Return the JSON types that a value at `path` may have; none if any is permitted or nothing is known."""
-        found = [node for node in self._nodes(path, value) if not node.keys() & {"$ref", "anyOf", "oneOf", "allOf"}]
+        found = [node for node in self.nodes(path, value) if not node.keys() & {"$ref", "anyOf", "oneOf", "allOf"}]
         return {node["type"] for node in found} if all("type" in node for node in found) else set()
 
-    def _nodes(self, path: KeyPath, value: Any) -> list[Mapping[str, Any]]:
+    def nodes(self, path: KeyPath, value: Any) -> list[Mapping[str, Any]]:
+        """Return the schemas that apply at `path` of a file that holds `value`."""
         nodes = list(self._choices(self._schema, value))
         for part in path:
             value = _inside(value, part)

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, to_jsonable_python
 
 from services.cli.config.origins import scalar
+from shared.settings import descriptions
 
 _WIDTH = 100
 _HEAD = """\
@@ -23,6 +24,7 @@ def lines(model: type[BaseModel]) -> Iterator[str]:
     yield from _HEAD.splitlines()
     for name, field in model.model_fields.items():
         yield ""
+        yield from _described(model, name, "")
         yield from _field(name, field, field.get_default(call_default_factory=True), "")
 
 
@@ -30,11 +32,11 @@ def _fields(model: type[BaseModel], value: BaseModel | None, indent: str) -> Ite
     """Yield the settings of a part; without a value of it, those of its class."""
     for name, field in model.model_fields.items():
         default = field.get_default(call_default_factory=True) if value is None else getattr(value, name)
+        yield from _described(model, name, indent)
         yield from _field(field.alias or name, field, default, indent)
 
 
 def _field(name: str, field: FieldInfo, value: Any, indent: str) -> Iterator[str]:
-    yield from _described(field.description, indent)
     off = indent if "#" in indent else f"{indent}#"
     if isinstance(value, BaseModel):
         inner = list(_fields(type(value), value, f"{indent}  "))
@@ -59,7 +61,7 @@ def _model(annotation: Any) -> type[BaseModel] | None:
     return found[0] if len(found) == 1 else None
 
 
-def _described(description: str | None, indent: str) -> Iterator[str]:
-    plain = re.sub(r"\s+", " ", description or "").strip()
+def _described(model: type[BaseModel], name: str, indent: str) -> Iterator[str]:
+    plain = re.sub(r"\s+", " ", descriptions(model).get(name, "")).strip()
     mark = f"{indent}# "
     yield from (f"{mark}{line}" for line in textwrap.wrap(plain, _WIDTH - len(mark), break_on_hyphens=False))

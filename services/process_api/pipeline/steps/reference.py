@@ -12,7 +12,7 @@ import yaml
 
 from services.process_api.pipeline.steps.registry import STEPS
 from services.process_api.pipeline.steps.step import Example, StepOptions
-from shared.settings import Options
+from shared.settings import Options, descriptions
 
 
 def reference() -> str:
@@ -33,7 +33,7 @@ def _settings(options: type[Options], prefix: str = "") -> Iterator[tuple[str, s
     """Return each setting and its description, those of nested options included."""
     for name, field in options.model_fields.items():
         path = f"{prefix}{field.alias or name}"
-        yield path, _one_line(field.description)
+        yield path, _one_line(descriptions(options).get(name))
         for nested in _nested(field.annotation):
             yield from _settings(nested, f"{path}.")
 

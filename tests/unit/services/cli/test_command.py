@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from services.cli import main
+from services.cli.command import COMMANDS
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["subscribe", "-h"], ["clients", "add", "--help"]])
@@ -14,13 +15,19 @@ def test_help_teaches_by_examples(arguments: list[str], capsys: pytest.CaptureFi
     assert "Example" in said
 
 
-def test_every_command_has_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     main(["--help"])
     listed = capsys.readouterr().out.partition("Commands:\n")[2].partition("\n\n")[0]
-    for line in listed.splitlines():
-        name, _, sentence = line.strip().partition(" ")
-        assert sentence.strip(), name
+    assert dict(line.split(maxsplit=1) for line in listed.splitlines()) == {
+        name: line for name, (_, _, line) in COMMANDS.items()
+    }
+    for name in COMMANDS:
         assert main([name, "--help"]) == 0
+
+
+def test_help_imports_no_service() -> None:
+    code = "import sys; from services.cli import main; main(['--help']); sys.exit('aiohttp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
 
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from services.experience_api.settings import ExperienceOptions, ExperienceSettings
 from shared.errors import SettingsError
-from shared.settings import parse
+from shared.settings import WithDescriptions, parse
 
 
 def read(text: str, **env: str) -> ExperienceSettings:
@@ -26,7 +26,7 @@ def test_a_partial_section_keeps_the_other_defaults() -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    parts = ExperienceOptions.model_json_schema()
+    parts = ExperienceOptions.model_json_schema(schema_generator=WithDescriptions)
     for name, part in {"experience": parts, **parts["$defs"]}.items():
         assert part["description"], name
         for setting, schema in part["properties"].items():
