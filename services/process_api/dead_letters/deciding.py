@@ -32,6 +32,9 @@ _SECONDS = 5.0
 _PAUSE = 0.3
 """Seconds to wait at least after another replica has taken over; so both get on in turns."""
 
+_EXPIRIES = 20
+"""How often a request deletes a thousand decisions at most in one partition."""
+
 Decided = Callable[[int], None]
 """Called with how many letters were decided on in a transaction that is committed."""
 
@@ -88,8 +91,7 @@ class Decider:
         for attempt in range(1, 1_000_000):
             try:
                 async with bus.writer(_writer_of(number)) as writer:
-                    index = await self._log.refresh(bus)
-                    await self._expire(writer, index, bounds)
+                    index = await self._expire(bus, writer, operation, bounds)
                     return await self._scan(bus, operation, bounds, index, deadline, _Commits(writer, decided))
             except TooLarge:
                 continue
@@ -124,7 +126,7 @@ class Decider:
                         await turns.breathe()
                     await self._commit(operation, batch, commits)
                     if self._clock.monotonic() >= deadline:
-                        if not letters:
+                        if not letters and not operation.advanced:
                             raise Unavailable(bus.problem or f"{self._topics.dead_letter} cannot be read now")
                         return False
         return True
@@ -143,11 +145,23 @@ class Decider:
                 raise
         operation.advance(batch)
 
-    async def _expire(self, writer: Writer, index: DecisionIndex, bounds: Bounds) -> None:
-        """Delete decisions on letters that retention has deleted."""
+    async def _expire(self, bus: Bus, writer: Writer, operation: Operation, bounds: Bounds) -> DecisionIndex:
+        """Return the decisions, without those on letters that retention has deleted: as many as one request makes."""
         earliest = [Place(number, first) for number, (first, _) in bounds.items()]
-        if expired := index.expired(earliest):
+        index = await self._decisions(bus, operation)
+        for _ in range(_EXPIRIES):
+            if not (expired := index.expired(earliest)):
+                break
             await writer.commit(Transaction({self._topics.decisions: expired}))
+            index = await self._decisions(bus, operation)
+        return index
+
+    async def _decisions(self, bus: Bus, operation: Operation) -> DecisionIndex:
+        index = await self._log.refresh(bus)
+        if index.epoch != operation.epoch:
+            # The places and bounds of the request are those of another topic, and so would be its decisions.
+            raise Unavailable(f"{self._topics.dead_letter} was created anew meanwhile")
+        return index
 
 
 def _writer_of(partition: int) -> str:

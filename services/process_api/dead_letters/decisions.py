@@ -5,6 +5,7 @@ letter whose decision is there was replayed, and one without a decision was not.
 """
 
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
@@ -53,16 +54,33 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
 _decode = msgspec.json.Decoder(Decision).decode
 
 
+class _Chunk:
+    """The numbers of the decisions on `_CHUNK` letters."""
+
+    __slots__ = ("decided", "numbers")
+
+    def __init__(self) -> None:
+        self.numbers = array("I", bytes(4 * _CHUNK))
+        self.decided = 0
+        """How many of them are not 0."""
+
+
 class DecisionIndex:
-    """The decisions on the letters of one topic, by place."""
+    """The decisions on the letters of one topic, by place. What is deleted takes no memory."""
 
     def __init__(self, epoch: str) -> None:
         """`epoch` is the id of the dead-letter topic."""
         self.epoch = epoch
-        self._chunks: dict[Place, array[int]] = {}
-        self._known: list[Decision] = []
+        self._chunks: dict[Place, _Chunk] = {}
+        self._known: dict[int, tuple[Decision, bytes]] = {}
+        """By number, from 1: the decisions, with their bytes."""
         self._numbers: dict[bytes, int] = {}
-        """By the bytes of a decision: its number, from 1."""
+        """By the bytes of a decision: its number."""
+        self._uses: Counter[int] = Counter()
+        """By number: of how many letters it is the decision."""
+        self._next = 1
+        self._foreign: set[Place] = set()
+        """Places of letters of an earlier topic, on which there are decisions; some of them where there are many."""
 
     def take(self, records: Sequence[Record]) -> None:
         """Add the decisions of records, in their order. Records that are none are left out."""
@@ -72,12 +90,16 @@ class DecisionIndex:
                 self._set(place, self._number(record.value))
             except (Malformed, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
+            if record.value is None or self.of(place) is not None:
+                self._foreign.discard(place)
+            elif len(self._foreign) < _TOMBSTONES:
+                self._foreign.add(place)
 
     def of(self, place: Place) -> Decision | None:
         """Return the decision on a letter; None while it is open."""
         chunk = self._chunks.get(_chunk(place))
-        number = 0 if chunk is None else chunk[place.offset % _CHUNK]
-        return self._known[number - 1] if number else None
+        number = 0 if chunk is None else chunk.numbers[place.offset % _CHUNK]
+        return self._known[number][0] if number else None
 
     def status(self, place: Place) -> Status:
         """Return what became of a letter."""
@@ -85,18 +107,18 @@ class DecisionIndex:
         return Status.OPEN if decision is None else decision.status
 
     def expired(self, earliest: Iterable[Place]) -> list[Outgoing]:
-        """Return the records that delete decisions on letters before these places; each time not too many."""
-        found: list[Outgoing] = []
+        """Return the records that delete decisions on letters before these places; each time not too many.
+
+        Decisions on letters of an earlier topic are among them, for the partitions of these places.
+        """
         limits = dict(earliest)
-        for begin, chunk in list(self._chunks.items()):
-            count = min(_CHUNK, limits.get(begin.partition, 0) - begin.offset)
-            if count == _CHUNK and not any(chunk):
-                del self._chunks[begin]
-            for index in range(count):
-                if chunk[index]:
-                    found.append(Outgoing(str(Place(begin.partition, begin.offset + index)).encode(), None))
-                    if len(found) == _TOMBSTONES:
-                        return found
+        found = [_deleted(place) for place in sorted(self._foreign) if place.partition in limits]
+        for begin, chunk in self._chunks.items():
+            for index in range(min(_CHUNK, limits.get(begin.partition, 0) - begin.offset)):
+                if len(found) >= _TOMBSTONES:
+                    return found
+                if chunk.numbers[index]:
+                    found.append(_deleted(Place(begin.partition, begin.offset + index)))
         return found
 
     def _number(self, value: bytes | None) -> int:
@@ -108,17 +130,39 @@ class DecisionIndex:
             decision = _decode(value)
             if decision.epoch != self.epoch:
                 return 0
-            self._known.append(decision)
-            number = self._numbers[value] = len(self._known)
+            number, self._next = self._next, self._next + 1
+            self._known[number] = decision, value
+            self._numbers[value] = number
         return number
 
     def _set(self, place: Place, number: int) -> None:
-        chunk = self._chunks.get(_chunk(place))
+        begin = _chunk(place)
+        chunk = self._chunks.get(begin)
         if chunk is None:
             if not number:
                 return
-            chunk = self._chunks[_chunk(place)] = array("I", bytes(4 * _CHUNK))
-        chunk[place.offset % _CHUNK] = number
+            chunk = self._chunks[begin] = _Chunk()
+        index = place.offset % _CHUNK
+        before, chunk.numbers[index] = chunk.numbers[index], number
+        chunk.decided += bool(number) - bool(before)
+        if number:
+            self._uses[number] += 1
+        if before:
+            self._drop(before)
+        if not chunk.decided:
+            del self._chunks[begin]
+
+    def _drop(self, number: int) -> None:
+        """Note that a letter has this decision no more; forget one that no letter has."""
+        self._uses[number] -= 1
+        if not self._uses[number]:
+            del self._uses[number]
+            _, value = self._known.pop(number)
+            del self._numbers[value]
+
+
+def _deleted(place: Place) -> Outgoing:
+    return Outgoing(str(place).encode(), None)
 
 
 def _chunk(place: Place) -> Place:

@@ -44,16 +44,26 @@ class Groups:
         """Count a letter."""
         self.total += 1
         cause = Cause(letter.stage, letter.source, letter.pipeline_name, _NUMBER.sub("*", letter.error)[:_ERROR])
+        self._add(cause, _Group(1, letter.timestamp, letter.timestamp, str(letter.place)))
+
+    def merge(self, later: "Groups") -> None:
+        """Count the letters of others, which came later."""
+        self.total += later.total
+        self.ungrouped += later.ungrouped
+        for cause, group in later._groups.items():  # noqa: SLF001 -- of the same class
+            self._add(cause, group)
+
+    def _add(self, cause: Cause, later: _Group) -> None:
         group = self._groups.get(cause)
         if group is not None:
-            group.count += 1
-            group.oldest = min(group.oldest, letter.timestamp)
-            group.newest = max(group.newest, letter.timestamp)
-            group.example = str(letter.place)
+            group.count += later.count
+            group.oldest = min(group.oldest, later.oldest)
+            group.newest = max(group.newest, later.newest)
+            group.example = later.example
         elif len(self._groups) < _MOST_GROUPS:
-            self._groups[cause] = _Group(1, letter.timestamp, letter.timestamp, str(letter.place))
+            self._groups[cause] = later
         else:
-            self.ungrouped += 1
+            self.ungrouped += later.count
 
     def shown(self) -> dict[str, Any]:
         """Return the groups as JSON, the largest first."""

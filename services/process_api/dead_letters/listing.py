@@ -47,8 +47,15 @@ class Lister:
         """
         deadline = self._clock.monotonic() + _SECONDS
         found: list[dict[str, Any]] = []
-        for window in windows(bounds, _WINDOW, at, newest_first=request.newest_first):
-            places, shown = await self._window(bus, request, index, window, deadline)
+        for number, window in enumerate(windows(bounds, _WINDOW, at, newest_first=request.newest_first)):
+            try:
+                places, shown = await self._window(bus, request, index, window, deadline)
+            except Unavailable:
+                if not number:
+                    raise
+                # A bus that is slow: what was read before is worth an answer.
+                edge = window.end if request.newest_first else window.first
+                return Page(found, Place(window.partition, edge))
             left = request.limit - len(found)
             found += shown[:left]
             if len(shown) >= left:
@@ -68,10 +75,17 @@ class Lister:
         """
         deadline = self._clock.monotonic() + _SECONDS
         groups = Groups()
-        for window in windows(bounds, _WINDOW, at):
-            async with aclosing(self._matching(bus, request, index, window, deadline)) as letters:
-                async for letter in letters:
-                    groups.add(letter)
+        for number, window in enumerate(windows(bounds, _WINDOW, at)):
+            found = Groups()  # a window that is read in part is left to the next request
+            try:
+                async with aclosing(self._matching(bus, request, index, window, deadline)) as letters:
+                    async for letter in letters:
+                        found.add(letter)
+            except Unavailable:
+                if not number:
+                    raise
+                return groups, Place(window.partition, window.first)  # as above
+            groups.merge(found)
             if self._clock.monotonic() >= deadline:
                 return groups, Place(window.partition, window.end)
         return groups, None

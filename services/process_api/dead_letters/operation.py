@@ -79,6 +79,16 @@ class Operation:
         """Each letter up to this place gets a transaction of its own, because the bus refused one as too large."""
         self._too_large: set[Place] = set()
 
+    @property
+    def epoch(self) -> str:
+        """The id of the dead-letter topic whose letters it is about."""
+        return self._decision.epoch
+
+    @property
+    def advanced(self) -> bool:
+        """Whether it is further than at its beginning: then it has something to answer."""
+        return self.at != self._began_at
+
     def note_too_large(self, batch: "Batch") -> None:
         """Note that the bus refused the transaction of a batch."""
         if batch.tally.decided == 1 and batch.last is not None:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from shared.bus.memory import MemoryBus
 from shared.bus.protocol import TakeRecords, TopicPartition, Transaction, Writer, size_of
 from shared.errors import Fenced, ProblemError, TooLarge, Unavailable
 from shared.runtime.clock import SystemClock
-from tests.unit.services.process_api.dead_letters.lettering import Desk, bad_line, reject
+from tests.unit.services.process_api.dead_letters.lettering import TOPICS, Desk, bad_line, reject
 
 LETTERS = 40
 
@@ -245,3 +245,22 @@ async def test_many_letters_are_replayed_in_several_transactions_and_requests() 
         found = await desk.replay(all=True, cursor=found["cursor"])
         count += found["replayed"]
     assert (count, desk.numbers()) == (1300, list(range(1300)))
+
+
+async def test_a_dry_run_answers_what_it_has_seen_before_a_bus_became_slow() -> None:
+    """The end is known, and the last letters do not come."""
+
+    class Short(MemoryBus):
+        async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
+            found = await super().bounds(topic)
+            if topic == TOPICS.dead_letter:
+                return {number: (first, end + 3) for number, (first, end) in found.items()}
+            return found
+
+    desk = Desk(Short(), clock=FastClock())
+    await desk.write(*(reject(number) for number in range(4)))
+    found = await desk.replay(all=True, dry_run=True)
+    assert found["replayed"] == 4
+    assert found["cursor"] is not None
+    with pytest.raises(Unavailable):
+        await desk.replay(all=True, dry_run=True, cursor=found["cursor"])

@@ -55,3 +55,35 @@ def test_decisions_on_letters_that_are_gone_are_deleted_not_too_many_at_once() -
     assert found == {str(place).encode() for place in gone}
     assert all(index.of(place) is not None for place in set(places) - gone)
     assert index.expired([]) == []
+
+
+def test_decisions_that_are_deleted_take_no_memory() -> None:
+    """Each of many letters had a decision of its own, in the order of any days."""
+    index, rng = DecisionIndex("e"), random.Random(5)
+    places = rng.sample([Place(rng.randrange(2), offset) for offset in range(20_000)], 500)
+    for number, place in enumerate(places):
+        taken(index, decision(f"first {number}").record(place), decision(str(number)).record(place))
+    assert len(index._known) == len(index._numbers) == len(index._uses) == 500
+    assert [index.of(place) for place in places] == [decision(str(number)) for number in range(500)]
+    taken(index, *(Outgoing(str(place).encode(), None) for place in places))
+    assert not index._known
+    assert not index._numbers
+    assert not index._uses
+    assert not index._chunks
+
+
+def test_decisions_on_letters_of_an_earlier_topic_are_deleted() -> None:
+    index = DecisionIndex("e")
+    taken(index, *(decision(epoch="earlier").record(Place(number % 2, number)) for number in range(6)))
+    taken(index, decision().record(Place(0, 0)), Outgoing(b"0-2", None))
+    found = index.expired([Place(0, 0)])
+    assert found == [Outgoing(b"0-4", None)], "those of the other partition are for its own writer"
+    taken(index, *found)
+    assert index.expired([Place(0, 0)]) == []
+    assert index.of(Place(0, 0)) == decision()
+
+
+def test_not_too_many_places_of_an_earlier_topic_are_kept() -> None:
+    index = DecisionIndex("e")
+    taken(index, *(decision(epoch="earlier").record(Place(0, number)) for number in range(2500)))
+    assert len(index.expired([Place(0, 0)])) == 1000

@@ -1,7 +1,9 @@
 """Letters are listed in both directions, by page, and a request ends after some seconds."""
 
 import asyncio
+import contextlib
 import random
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
@@ -11,6 +13,7 @@ from services.process_api.dead_letters.listing import Lister
 from services.process_api.dead_letters.places import Place
 from services.process_api.dead_letters.requests import ListRequest
 from shared.bus.memory import MemoryBus
+from shared.bus.protocol import Reader
 from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
 from tests.unit.services.process_api.dead_letters.lettering import TOPICS, Desk, reject
@@ -73,6 +76,52 @@ async def test_counts_continue_after_some_seconds(monkeypatch: pytest.MonkeyPatc
             break
         cursor = {"cursor": found["cursor"]}
     assert (sum(totals), len(totals) > 1) == (9, True)
+
+
+class _SlowBus(MemoryBus):
+    """Reads nothing before an offset, as where a broker is slow."""
+
+    def __init__(self, silent_before: int) -> None:
+        super().__init__()
+        self._silent_before = silent_before
+
+    @contextlib.asynccontextmanager
+    async def reader(self, topic: str, positions: Mapping[int, int]) -> AsyncIterator[Reader]:
+        silent = topic == TOPICS.dead_letter and any(offset < self._silent_before for offset in positions.values())
+        async with super().reader("none" if silent else topic, positions) as reader:
+            yield reader
+
+
+@pytest.mark.parametrize(
+    ("order", "ids", "at"),
+    [
+        ("oldest", ["0-0", "0-1", "0-2", "0-3"], Place(0, 4)),
+        ("newest", ["0-4", "0-3", "0-2", "0-1"], Place(0, 1)),
+    ],
+)
+async def test_what_was_read_before_a_bus_became_slow_is_answered(
+    order: str, ids: list[str], at: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_WINDOW", 2)
+    desk = Desk(_SlowBus(1) if order == "newest" else None)
+    await desk.write(*(reject(number) for number in range(5)))
+    bounds = {0: (0, 9 if order == "oldest" else 5)}  # the end is known, and the last letters do not come
+    lister, index = Lister(TOPICS.dead_letter, Hurried(0.05)), DecisionIndex("")
+    page = await lister.page(desk.bus, ListRequest.parse({"order": order}), index, bounds, None)
+    assert ([each["id"] for each in page.letters], page.at) == (ids, at)
+    with pytest.raises(Unavailable):
+        await lister.page(desk.bus, ListRequest.parse({"order": order}), index, bounds, page.at)
+
+
+async def test_what_was_counted_before_a_bus_became_slow_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "_WINDOW", 2)
+    desk, request = Desk(), ListRequest.parse({}, counts=True)
+    await desk.write(*(reject(number) for number in range(5)))
+    lister, index, beyond = Lister(TOPICS.dead_letter, Hurried(0.05)), DecisionIndex(""), {0: (0, 9)}
+    groups, at = await lister.count(desk.bus, request, index, beyond, None)
+    assert (groups.total, at) == (4, Place(0, 4)), "the next request counts the window that was read in part"
+    with pytest.raises(Unavailable):
+        await lister.count(desk.bus, request, index, beyond, at)
 
 
 async def test_a_bus_that_does_not_answer_is_said() -> None:
