@@ -18,6 +18,9 @@ from services.system_api.sources.file.documents.records import Stream, Unreadabl
 from shared.errors import TrelayError
 from shared.runtime.extras import extra
 
+_CHUNK = 65_536
+"""Compressed bytes that are read at once."""
+
 
 class Compression(StrEnum):
     """How a file is compressed."""
@@ -98,7 +101,7 @@ def _decompressed(file: BinaryIO, compression: Compression) -> Stream:
         case Compression.GZIP:
             return _Guarded(gzip.GzipFile(fileobj=file, mode="rb"), "gzip")
         case Compression.BZIP2:
-            return _Guarded(bz2.BZ2File(file), "bzip2")
+            return _Guarded(_Bzip2(file), "bzip2")
         case Compression.ZSTD:
             with extra("files", "compression: zstd"):
                 import pyarrow as pa  # noqa: PLC0415 -- an optional package
@@ -107,6 +110,29 @@ def _decompressed(file: BinaryIO, compression: Compression) -> Stream:
             return _Guarded(pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"), "zstd")
         case _:
             return file
+
+
+class _Bzip2:
+    """Decompresses streams one after another. `bz2.BZ2File` takes a broken one behind the first for the end."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decompressor = bz2.BZ2Decompressor()
+
+    def read(self, size: int) -> bytes:
+        while True:
+            current, data = self._decompressor, b""
+            if current.eof:
+                data = current.unused_data or self._file.read(_CHUNK)
+                if not data:
+                    return b""
+                self._decompressor = current = bz2.BZ2Decompressor()
+            elif current.needs_input:
+                data = self._file.read(_CHUNK)
+                if not data:
+                    raise EOFError("the file ends within a stream")
+            if found := current.decompress(data, size):
+                return found
 
 
 class _Guarded:

@@ -69,6 +69,18 @@ def test_broken_data_is_an_error(compression: Compression, break_: Callable[[byt
         everything(content(break_(COMPRESSORS[compression](TEXT)), compression).open(0))
 
 
+@pytest.mark.parametrize("compression", [Compression.GZIP, Compression.BZIP2, Compression.ZSTD])
+@pytest.mark.parametrize("rest", [b"no such data", b"\0" * 20 + b"B", None])
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+def test_what_follows_a_stream_is_not_ignored(compression: Compression, rest: bytes | None, size: int) -> None:
+    """A stream that is broken from its first byte on is no end of the content."""
+    compressed = COMPRESSORS[compression](b"hello")
+    stream = content(compressed + (compressed[:9] if rest is None else rest), compression).open(0)
+    pieces: list[bytes] = []
+    with pytest.raises(UnreadableDocument, match="broken"):
+        pieces.extend(iter(lambda: stream.read(size), b""))
+
+
 @pytest.mark.parametrize("compression", [Compression.GZIP, Compression.BZIP2, Compression.ZIP])
 def test_altered_data_is_an_error(compression: Compression) -> None:
     data = bytearray(COMPRESSORS[compression](TEXT))
