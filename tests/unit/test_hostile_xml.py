@@ -47,6 +47,24 @@ def test_entities_are_refused(entrance: str, hostile: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("element", ["<b>x&eacute;y</b>", "<b c='>x&eacute;y'>1</b>"])
+def test_an_entity_that_is_not_defined_does_not_vanish(entrance: str, element: str) -> None:
+    """The parser takes it for one that a DTD elsewhere defines."""
+    text = f'<!DOCTYPE a SYSTEM "a.dtd"><a>{element}</a>'
+    try:
+        (record,) = ENTRANCES[entrance](text)
+    except (Malformed, UnreadableDocument):
+        return
+    assert "&eacute;" in (record.error or "")
+
+
+@pytest.mark.parametrize("entrance", ["file source", "step convert"])
+def test_what_looks_like_an_entity_is_none(entrance: str) -> None:
+    text = '<!DOCTYPE a SYSTEM "a.dtd"><a><b c="&amp;&#65;"><!-- <b c="&x;"> --><![CDATA[<b c="&x;">]]></b></a>'
+    assert "&x;" in repr(ENTRANCES[entrance](text))
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
 def test_a_document_type_elsewhere_is_not_fetched(entrance: str, tmp_path: Path) -> None:
     (tmp_path / "a.dtd").write_text(f'<!ELEMENT a ANY><!ATTLIST a x CDATA "{SECRET}">')
     text = f'<!DOCTYPE a SYSTEM "file://{tmp_path}/a.dtd"><a><b>1</b></a>'

@@ -6,6 +6,7 @@ elements by their names, text beside them as `#text`. Elements of one name becom
 
 import csv
 import io
+import re
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,9 @@ from shared.runtime.extras import extra
 _DEEPEST = 200
 _TEXT = "#text"
 _BYTE_ORDER_MARK = "\ufeff"
+_TAG = re.compile(r"""<[^!?](?:[^"'>]++|"[^"]*"|'[^']*')*+>""")
+_NO_MARKUP = re.compile(r"<!\[CDATA\[.*?\]\]>|<!--.*?-->", re.DOTALL)
+_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);|#)([^;<&]{1,200});")
 
 
 def from_xml(text: str) -> dict[str, Any]:
@@ -33,6 +37,8 @@ def from_xml(text: str) -> dict[str, Any]:
         raise Malformed(f"the XML declares entities, which are not expanded: {exc}") from exc
     except (ET.ParseError, ValueError) as exc:
         raise Malformed(f"not well-formed XML: {exc}") from exc
+    if "<!DOCTYPE" in text and (entity := _entity_in_attributes(text)) is not None:
+        raise Malformed(f"the XML has the entity &{entity[:80]};, which it does not define")
     return {_name(root.tag): _value(root, 0)}
 
 
@@ -101,6 +107,12 @@ def _field(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return "" if value is None else str(value)
+
+
+def _entity_in_attributes(text: str) -> str | None:
+    """Return an entity in an attribute. A DTD elsewhere may define it, so the parser drops it without an error."""
+    found = (_ENTITY.search(tag[0]) for tag in _TAG.finditer(_NO_MARKUP.sub("", text)))
+    return next((each[1] for each in found if each is not None), None)
 
 
 def _name(tag: str) -> str:

@@ -1,10 +1,12 @@
 """Reads the records of an XML document while it is parsed: the elements at a path. Entities and DTDs are not expanded.
 
 An element becomes a string if it has neither attributes nor elements in it, else an object: attributes as `@name`,
-elements by their names, and text beside them as `#text`. Elements of one name become an array. Namespaces are left out.
+elements by their names, and text beside them as `#text`. Namespaces are left out; elements of one name become an array,
+and so do attributes.
 """
 
 import functools
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 from xml.etree.ElementTree import ParseError
@@ -24,6 +26,8 @@ from shared.events.dead_letter import KEPT_BYTES
 
 _CHUNK = 65_536
 _TEXT = "#text"
+_TAG = re.compile(r"""<(?:[^"'>]++|"[^"]*"|'[^']*')*+>""")
+_ENTITY = re.compile(r"&(?!(?:amp|lt|gt|quot|apos);|#)([^;<&]{1,200});")
 _DEEPEST = 500
 """Levels of elements in a record: more would be too many for a JSON reader."""
 
@@ -47,6 +51,9 @@ def read_xml(
     parser.parser.StartElementHandler = target.start
     parser.parser.EndElementHandler = target.end
     parser.parser.CharacterDataHandler = target.data
+    # Where a document names a DTD, which is not read, entities that it does not define are no errors of the parser.
+    parser.parser.SkippedEntityHandler = target.skipped_entity
+    parser.parser.StartDoctypeDeclHandler = target.document_type
     try:
         while data := stream.read(_CHUNK):
             parser.feed(data)
@@ -118,6 +125,9 @@ class _Target:
         self._start = (0, 0)
         self._error: str | None = None
         self._found: list[FoundRecord] = []
+        self._has_document_type = False
+        self._undefined: str | None = None
+        """An entity of the record that is not known."""
 
     def take(self) -> list[FoundRecord]:
         found, self._found = self._found, []
@@ -141,7 +151,7 @@ class _Target:
             self._best = max(self._best, self._matched)
             if self._matched == len(self._path):
                 self._start = (self._parser.CurrentLineNumber, self._parser.CurrentByteIndex)
-                self._size, self._error = 0, None
+                self._size, self._error, self._undefined = 0, None, None
                 self._enter(name, attributes)
 
     def end(self, _tag: str) -> None:
@@ -164,14 +174,33 @@ class _Target:
             if self._error is None:
                 self._open[-1].text += text
 
+    def skipped_entity(self, name: str, is_parameter: bool) -> None:  # noqa: FBT001 -- the parser calls it
+        """Take a reference to an entity that is not known in a text."""
+        if not is_parameter and self._open:
+            self._undefined = self._undefined or name
+
+    def document_type(self, *_declared: object) -> None:
+        """Take a document type declaration."""
+        self._has_document_type = True
+
+    def _check_attributes(self) -> None:
+        """Look for entities in the attributes of the start tag: the parser drops those that it does not know."""
+        tag: bytes = self._parser.GetInputContext()
+        encoding = {b"<\0": "utf-16-le", b"\0<": "utf-16-be"}.get(tag[:2], "latin-1")
+        found = _TAG.match(tag.decode(encoding, errors="replace"))
+        if found is not None and (entity := _ENTITY.search(found[0])):
+            self._undefined = entity[1]
+
     def _enter(self, name: str, attributes: list[str]) -> None:
         self._count(len(name) + sum(map(len, attributes)))
+        if attributes and self._has_document_type and self._undefined is None:
+            self._check_attributes()
         if len(self._open) > _DEEPEST:
             self._error = self._error or f"found more than {_DEEPEST} nested elements"
         element = _Element(name)
         if attributes and self._error is None:
-            pairs = zip(attributes[::2], attributes[1::2], strict=True)
-            element.children = {f"@{_local(key)}": value for key, value in pairs}
+            for key, value in zip(attributes[::2], attributes[1::2], strict=True):
+                element.add(f"@{_local(key)}", value, as_list=False)
         self._open.append(element)
 
     def _count(self, size: int) -> None:
@@ -188,6 +217,10 @@ class _Target:
             data = encode_values(value)
         except Malformed as exc:
             return FoundRecord(b"", place, str(exc), self._size)
+        if self._error is None and self._undefined is not None:
+            return FoundRecord(
+                data, place, f"found the entity &{self._undefined[:80]};, which the document does not define"
+            )
         if self._error is not None:
             return FoundRecord(data[:KEPT_BYTES], place, self._error, max(self._size, len(data)))
         return FoundRecord(data, place)

@@ -29,6 +29,7 @@ def found(
         ("<order/>", {}),
         ("<order>text</order>", {"#text": "text"}),
         ("<order id='1' x:y='2' xmlns:x='u'/>", {"@id": "1", "@y": "2"}),
+        ("<order id='1' x:id='2' xmlns:x='u'/>", {"@id": ["1", "2"]}),
         ("<order><a>1</a><b/></order>", {"a": "1", "b": ""}),
         ("<order><a>1</a><a>2</a><a>3</a></order>", {"a": ["1", "2", "3"]}),
         ("<order> <a> 1 </a>\n</order>", {"a": " 1 "}),
@@ -94,6 +95,31 @@ def test_a_document_that_cannot_be_read_is_an_error_behind_what_can(content: byt
         taken.extend(read_xml(io.BytesIO(content), PATH, 100, ()))
     assert error in str(caught.value)
     assert len([record for record in taken if record is not None]) == before
+
+
+DTD = '<!DOCTYPE orders PUBLIC "-//Shop//DTD Orders//EN" "orders.dtd">'
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize(
+    ("element", "kept"),
+    [
+        ("<order>x&eacute;y</order>", {"#text": "xy"}),
+        ("<order><a>1</a><b>&eacute;</b></order>", {"a": "1", "b": ""}),
+        ("<order a='>x&eacute;y'>1</order>", {"@a": ">xy", "#text": "1"}),
+        ('<order><a b="1" c="&eacute;"/><d>1</d></order>', {"a": {"@b": "1", "@c": ""}, "d": "1"}),
+    ],
+)
+def test_an_entity_of_a_dtd_elsewhere_makes_its_record_an_error(element: str, kept: Any, encoding: str) -> None:
+    """The parser drops such entities without an error, because the DTD might define them."""
+    good = "<order a='\u2606a;&amp;&#65;&quot;'>&lt;</order>"
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    content = f"{mark}{DTD}<orders x='&eacute;'>{good}{element}{good}&eacute;</orders>".encode(encoding)
+    before, record, behind = found(content, size=7)
+    assert record.error == "found the entity &eacute;, which the document does not define"
+    assert json.loads(record.data) == kept
+    assert before.error is behind.error is None
+    assert json.loads(behind.data) == {"@a": '\u2606a;&A"', "#text": "<"}
 
 
 def test_a_record_above_the_limit_is_an_error_with_its_beginning() -> None:
