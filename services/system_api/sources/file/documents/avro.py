@@ -3,6 +3,8 @@
 Times have `Z`, local ones no offset. Decimals keep all their digits; bytes are in base64.
 """
 
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, BinaryIO, cast
 
 import fastavro
@@ -12,9 +14,40 @@ from services.system_api.sources.file.documents.records import (
     Records,
     Stream,
     UnreadableDocument,
+    UnreadableValue,
     encode_values,
 )
 from shared.errors import Malformed
+
+_Convert = Callable[..., Any]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _converting(kind: str, convert: _Convert) -> _Convert:
+    """Return what converts the values of a logical type, of which one that Python does not have is no error."""
+
+    def converted(written: Any, *schemas: Any) -> Any:
+        try:
+            return convert(written, *schemas)
+        except Exception as exc:  # noqa: BLE001 -- each type has its own
+            return UnreadableValue(f"found {str(written)[:80]}; expected a value of the type {kind} ({exc})", written)
+
+    return converted
+
+
+def _nanoseconds(written: int, *_schemas: Any) -> str:
+    seconds, fraction = divmod(written, 10**9)
+    return f"{(_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat()}.{fraction:09}Z"
+
+
+def _local_nanoseconds(written: int, *_schemas: Any) -> str:
+    return _nanoseconds(written).removesuffix("Z")
+
+
+_readers: dict[str, _Convert] = fastavro.read.LOGICAL_READERS
+# Of Avro 1.12, which fastavro leaves numbers.
+_readers |= {"long-timestamp-nanos": _nanoseconds, "long-local-timestamp-nanos": _local_nanoseconds}
+_readers |= {name: _converting(name.partition("-")[2], convert) for name, convert in _readers.items()}
 
 
 class _Exact:
@@ -44,7 +77,7 @@ def read_avro(stream: Stream, start: int) -> Records:
     """
     number = 0
     try:
-        blocks = fastavro.block_reader(cast("BinaryIO", _Exact(stream)))
+        blocks = fastavro.block_reader(cast("BinaryIO", _Exact(stream)), handle_unicode_errors="surrogateescape")
         for index, block in enumerate(blocks):
             yield None
             if number + block.num_records <= start:

@@ -4,13 +4,14 @@ Times are text: with `Z` where the column has a time zone, without an offset whe
 keep all their digits; bytes are in base64.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from services.system_api.sources.file.documents.arrow_values import values_of
 from services.system_api.sources.file.documents.records import (
     FoundRecord,
     Records,
@@ -31,7 +32,7 @@ def read_parquet(file: BinaryIO, start: int) -> Records:
     """Return the rows of a file. The data of those before number `start` is empty: they were published before.
 
     Raises (while iterating):
-        UnreadableDocument: it is no Parquet file, or broken.
+        UnreadableDocument: it is no Parquet file, broken, or has two columns of one name.
     """
     try:
         yield from _rows(file, start)
@@ -45,6 +46,9 @@ def read_parquet(file: BinaryIO, start: int) -> Records:
 
 def _rows(file: BinaryIO, start: int) -> Records:
     with pq.ParquetFile(pa.PythonFile(file, mode="r"), buffer_size=_BUFFER, pre_buffer=False) as found:
+        names = Counter(found.schema_arrow.names)
+        if twice := next((name for name, count in names.items() if count > 1), None):
+            raise UnreadableDocument(f"found column {twice!r} twice; expected distinct names")
         number = 0
         for group in range(found.num_row_groups):
             metadata = found.metadata.row_group(group)
@@ -71,36 +75,7 @@ def _found(row: dict[str, Any], group: int) -> FoundRecord:
 
 def _values(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Yield the rows of a batch as values that are JSON."""
-    columns = [_items(_column(column)) for column in batch.columns]
+    columns = [values_of(column) for column in batch.columns]
     names = batch.schema.names
     for values in zip(*columns, strict=True):
         yield dict(zip(names, values, strict=True))
-
-
-def _items(column: pa.Array) -> list[Any]:
-    """Return the values of a column; maps are objects, unless a name occurs twice."""
-    try:
-        items: list[Any] = column.to_pylist(maps_as_pydicts="strict")
-    except KeyError:
-        items = column.to_pylist()
-    return items
-
-
-def _column(column: pa.Array) -> pa.Array:
-    """Return a column whose times are text: Python has no nanoseconds, and none without a time zone is a time."""
-    type_ = column.type
-    if pa.types.is_timestamp(type_):
-        # In a column with a time zone, values are UTC.
-        written = pc.strftime(column.cast(pa.timestamp(type_.unit)), format="%Y-%m-%dT%H:%M:%S")
-        return pc.binary_join_element_wise(written, "Z", "") if type_.tz else written
-    if pa.types.is_struct(type_):
-        fields = [_column(field) for field in column.flatten()]
-        return pa.StructArray.from_arrays(
-            fields, names=[type_.field(number).name for number in range(type_.num_fields)], mask=column.is_null()
-        )
-    if pa.types.is_list(type_) or pa.types.is_large_list(type_):
-        kind = pa.ListArray if pa.types.is_list(type_) else pa.LargeListArray
-        return kind.from_arrays(
-            column.offsets, _column(column.values), mask=column.is_null() if column.null_count else None
-        )
-    return column

@@ -11,7 +11,33 @@ from shared.errors import Malformed, TrelayError
 
 logger = logging.getLogger(__name__)
 
-_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+class UnreadableValue:
+    """A value for which Python has nothing: its record is an error, and not its document."""
+
+    __slots__ = ("_written", "reason")
+
+    def __init__(self, reason: str, written: object) -> None:
+        """`written` is the value as it is in the document."""
+        self.reason = reason
+        self._written = written
+
+    def __repr__(self) -> str:
+        """Return what is kept of it."""
+        return repr(self._written)
+
+
+class _Unreadable(Exception):
+    """There is an `UnreadableValue`."""
+
+
+def _refuse(value: object) -> object:
+    if isinstance(value, UnreadableValue):
+        raise _Unreadable
+    raise TypeError(f"found a value of the type {type(value).__name__}")
+
+
+_encode = msgspec.json.Encoder(decimal_format="number", enc_hook=_refuse).encode
 
 
 class FoundRecord(NamedTuple):
@@ -72,21 +98,27 @@ def encode_values(values: Any) -> bytes:
     """
     try:
         data = _encode(values)
+    except _Unreadable:
+        data = b"null"
+    except UnicodeEncodeError as exc:
+        raise Malformed("not JSON: found text that UTF-8 cannot encode") from exc
     except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as exc:
         raise Malformed(f"not JSON: {exc}") from exc
     # msgspec writes null for a float that is not a number.
-    if b"null" in data and (place := _not_finite(values, "")) is not None:
-        raise Malformed(f"{place[0]}: found {place[1]}; expected a finite number")
+    if b"null" in data and (found := _unreadable(values, "")) is not None:
+        raise Malformed(found)
     return data
 
 
-def _not_finite(value: Any, place: str) -> tuple[str, float] | None:
-    """Return the place and the value of the first float that is not finite."""
+def _unreadable(value: Any, place: str) -> str | None:
+    """Return the place of the first value that JSON cannot have, and what is wrong with it."""
     if isinstance(value, float):
-        return None if math.isfinite(value) else (place, value)
+        return None if math.isfinite(value) else f"{place}: found {value}; expected a finite number"
+    if isinstance(value, UnreadableValue):
+        return f"{place}: {value.reason}"
     items: Any = ()
     if isinstance(value, dict):
         items = ((f"{place}.{name}" if place else str(name), item) for name, item in value.items())
     elif isinstance(value, list | tuple):
         items = ((f"{place}[{number}]", item) for number, item in enumerate(value))
-    return next((found for where, item in items if (found := _not_finite(item, where)) is not None), None)
+    return next((found for where, item in items if (found := _unreadable(item, where)) is not None), None)

@@ -39,6 +39,9 @@ def found(content: bytes, start: int = 0, size: int = 1 << 20) -> list[FoundReco
         ({"type": "long", "logicalType": "timestamp-millis"}, datetime(2026, 1, 31, tzinfo=UTC),
          '"2026-01-31T00:00:00Z"'),
         ({"type": "long", "logicalType": "local-timestamp-micros"}, datetime(2026, 1, 31), '"2026-01-31T00:00:00"'),  # noqa: DTZ001
+        ({"type": "long", "logicalType": "timestamp-nanos"}, 1_700_000_000_123_456_789,
+         '"2023-11-14T22:13:20.123456789Z"'),
+        ({"type": "long", "logicalType": "local-timestamp-nanos"}, -1, '"1969-12-31T23:59:59.999999999"'),
         ({"type": "string", "logicalType": "uuid"}, UUID(int=5), '"00000000-0000-0000-0000-000000000005"'),
         ({"type": "map", "values": "int"}, {"k": 1}, '{"k":1}'),
         ({"type": "array", "items": "string"}, ["a"], '["a"]'),
@@ -54,6 +57,40 @@ def test_a_value_is_json(type_: Any, value: Any, json_text: str) -> None:
 def test_a_number_that_is_not_finite_is_an_error_of_its_record() -> None:
     records = found(written("double", 1.5, float("nan"), 2.5))
     assert [record.error for record in records] == [None, "v: found nan; expected a finite number", None]
+
+
+@pytest.mark.parametrize(
+    ("type_", "values", "error"),
+    [
+        (
+            {"type": "long", "logicalType": "timestamp-millis"},
+            (0, 2**63 - 1, 1),
+            "found 9223372036854775807; expected a",
+        ),
+        ({"type": "int", "logicalType": "date"}, (0, 2**31 - 1, 1), "of the type date ("),
+        ({"type": "long", "logicalType": "time-micros"}, (0, 2**62, 1), "of the type time-micros ("),
+        (
+            {"type": "string", "logicalType": "uuid"},
+            (str(UUID(int=1)), "none", str(UUID(int=2))),
+            "found none; expected",
+        ),
+    ],
+)
+def test_a_value_that_has_no_meaning_is_an_error_of_its_record(type_: Any, values: Any, error: str) -> None:
+    schema = {"type": "array", "items": type_}
+    records = found(written(schema, *([value] for value in values)))
+    assert [record.error is None for record in records] == [True, False, True]
+    assert (records[1].error or "").startswith("v[0]: ")
+    assert error in (records[1].error or "")
+    assert records[1].data == repr({"v": [values[1]]}).encode()
+
+
+def test_a_text_that_is_not_utf8_is_an_error_of_its_record() -> None:
+    file = io.BytesIO()
+    schema = {"type": "record", "name": "Row", "fields": [{"name": "v", "type": "string"}]}
+    fastavro.writer(file, schema, [{"v": "first"}, {"v": "other"}, {"v": "third"}])
+    records = found(file.getvalue().replace(b"other", b"ot\xffer"))
+    assert [record.error for record in records] == [None, "not JSON: found text that UTF-8 cannot encode", None]
 
 
 @pytest.mark.parametrize("start", [0, 1, 50, 99, 100, 120])

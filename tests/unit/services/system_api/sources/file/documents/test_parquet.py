@@ -50,11 +50,51 @@ def found(content: bytes, start: int = 0) -> list[FoundRecord]:
         (pa.map_(pa.string(), pa.int8()), [("k", 1)], '{"k":1}'),
         (pa.map_(pa.string(), pa.int8()), [("k", 1), ("k", 2)], '[["k",1],["k",2]]'),
         (pa.dictionary(pa.int8(), pa.string()), "x", '"x"'),
+        (pa.date32(), 2_932_897, '"10000-01-01"'),
+        (pa.date64(), date(2026, 1, 31), '"2026-01-31"'),
+        (pa.time64("ns"), 3_723_000_000_000, '"01:02:03"'),
+        (pa.time64("ns"), 3_723_000_000_001, '"01:02:03.000000001"'),
+        (pa.duration("ns"), 5_500_000_000, '"PT5.5S"'),
+        (pa.duration("ns"), -86_401_000_000_001, '"-P1DT1.000000001S"'),
+        (pa.duration("ns"), 1, '"PT0.000000001S"'),
+        (pa.timestamp("ms"), 2**63 - 1, '"292278994-08-17T07:12:55.807"'),
+        (pa.timestamp("us", tz="UTC"), -(2**63), '"-290308-12-21T19:59:05.224192Z"'),
+        (pa.map_(pa.string(), pa.timestamp("ns")), [("k", 1)], '{"k":"1970-01-01T00:00:00.000000001"}'),
+        (pa.map_(pa.timestamp("s"), pa.int8()), [(0, 1)], '{"1970-01-01T00:00:00.000":1}'),
+        (pa.list_(pa.timestamp("ns"), 2), [1, None], '["1970-01-01T00:00:00.000000001",null]'),
+        (pa.list_(pa.map_(pa.string(), pa.time64("ns"))), [[("k", 1)], None], '[{"k":"00:00:00.000000001"},null]'),
+        (pa.struct([("a", pa.list_(pa.duration("ns")))]), {"a": [1]}, '{"a":["PT0.000000001S"]}'),
     ],
 )  # fmt: skip
 def test_a_value_is_json_and_null_is_null(type_: pa.DataType, value: Any, json_text: str) -> None:
     records = found(written(pa.table({"v": pa.array([value, None], type_)})))
     assert [record.data.decode() for record in records] == [f'{{"v":{json_text}}}', '{"v":null}']
+
+
+def test_a_map_with_a_name_twice_changes_no_other_row() -> None:
+    column = pa.array([[("a", 1), ("a", 2)], [("b", 1)]], pa.map_(pa.string(), pa.int64()))
+    assert [record.data for record in found(written(pa.table({"v": column})))] == [
+        b'{"v":[["a",1],["a",2]]}', b'{"v":{"b":1}}'
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_text_that_is_not_utf8_is_an_error_of_its_row(nested: bool) -> None:
+    texts = pa.Array.from_buffers(pa.string(), 3, pa.array([b"a", b"\xff", b"c"]).buffers())
+    column = pa.StructArray.from_arrays([texts], names=["t"]) if nested else texts
+    records = found(written(pa.table({"v": column, "w": [1, 2, 3]})))
+    assert [record.error for record in records] == [None, "v: found text that is not UTF-8", None]
+    assert b"'w': 2" in records[1].data
+    assert nested or b"\\xff" in records[1].data
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["v", "v"])
+    with pytest.raises(UnreadableDocument, match="found column 'v' twice"):
+        found(written(table))
+    fields = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["f", "f"])
+    (record,) = found(written(pa.table({"v": fields})))
+    assert (record.error or "").startswith("v: found a value of the type struct<f: int64, f: int64> that cannot be")
 
 
 def test_numbers_that_are_not_finite_are_errors_of_their_rows() -> None:
