@@ -1,12 +1,12 @@
 """Reads the rows of one sheet of a workbook: Excel (.xlsx, .xlsm, .xlsb, .xls) or OpenDocument (.ods).
 
-Numbers without a fraction are integers, times are text without an offset, empty cells are null. The library reads a
-whole sheet at once, so that the size of a workbook is limited.
+Numbers without a fraction are integers, times are text without an offset, empty cells are null; errors make their rows
+errors. The library reads a whole sheet at once, so that the size of a workbook is limited.
 """
 
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time
 from typing import Any, BinaryIO
 
@@ -23,6 +23,7 @@ from python_calamine import (
 )
 
 from services.system_api.sources.file.documents.archive import is_archive, opened_archive
+from services.system_api.sources.file.documents.excel_faults import Faults, faults_of
 from services.system_api.sources.file.documents.records import (
     FoundRecord,
     Records,
@@ -46,7 +47,7 @@ def read_excel(file: BinaryIO, sheet: str | None, skip_rows: int) -> Records:
         UnreadableDocument: it is no workbook, is too large, has no such sheet, or names a column twice.
         OSError: it cannot be read now.
     """
-    _check_size(file)
+    packed = _checked(file)
     try:
         workbook = CalamineWorkbook.from_filelike(file)
         found = _sheet(workbook, sheet)
@@ -54,17 +55,19 @@ def read_excel(file: BinaryIO, sheet: str | None, skip_rows: int) -> Records:
         raise UnreadableDocument("the workbook is encrypted") from exc
     except (CalamineError, XmlError, ZipError, ValueError) as exc:
         raise UnreadableDocument(f"not a workbook that can be read: {exc}") from exc
-    yield from _rows(found, skip_rows)
+    yield from _rows(found, skip_rows, faults_of(file, found.name) if packed else {})
 
 
-def _check_size(file: BinaryIO) -> None:
+def _checked(file: BinaryIO) -> bool:
+    """Check the size of a workbook; return whether it is a ZIP archive."""
     size = file.seek(0, os.SEEK_END)
-    if is_archive(file):
+    if packed := is_archive(file):
         with opened_archive(file) as archive:
             size = sum(info.file_size for info in archive.infolist())
     file.seek(0)
     if size > LARGEST:
         raise UnreadableDocument(f"found a workbook of {size} bytes unpacked, the limit is {LARGEST}; save it as CSV")
+    return packed
 
 
 def _sheet(workbook: CalamineWorkbook, name: str | None) -> CalamineSheet:
@@ -85,8 +88,9 @@ def _sheet(workbook: CalamineWorkbook, name: str | None) -> CalamineSheet:
         raise UnreadableDocument(f"found no sheet {name!r}; found {names}") from exc
 
 
-def _rows(sheet: CalamineSheet, skip_rows: int) -> Records:
+def _rows(sheet: CalamineSheet, skip_rows: int, faults: Faults) -> Records:
     rows = enumerate(sheet.iter_rows(), 1)
+    first = 0 if sheet.start is None else sheet.start[1]
     behind = itertools.islice(rows, skip_rows, None)
     number, header = next(((number, cells) for number, cells in behind if not _is_empty(cells)), (skip_rows + 1, []))
     names = [_text(value) for value in header]
@@ -97,21 +101,29 @@ def _rows(sheet: CalamineSheet, skip_rows: int) -> Records:
             f"row {number}: found no names of columns; set excel.skip_rows to the rows before them"
         )
     for number, cells in rows:
-        yield None if _is_empty(cells) else _found(names, cells, number)
+        found = faults.get(number, {})
+        yield None if _is_empty(cells) and not found else _found(names, cells, number, first, found)
 
 
 def _is_empty(cells: Sequence[Any]) -> bool:
     return all(cell == "" for cell in cells)
 
 
-def _found(names: Sequence[str], cells: Sequence[Any], number: int) -> FoundRecord:
+def _found(
+    names: Sequence[str], cells: Sequence[Any], number: int, first: int, faults: Mapping[int, str]
+) -> FoundRecord:
+    """Return the record of a row; `first` is the number of the sheet's first column."""
     values, place = {}, f"row {number}"
     for index, (name, cell) in enumerate(zip(names, cells, strict=True)):
         if name:
             values[name] = _value(cell)
         elif cell != "":
-            error = f"column {_letters(index)} has no name, and found {str(cell)[:80]!r} in it"
+            error = f"column {_letters(first + index)} has no name, and found {str(cell)[:80]!r} in it"
             return FoundRecord(repr(list(cells)).encode(errors="replace"), place, error)
+    for index, fault in faults.items():
+        column = names[index - first] if first <= index < first + len(names) else ""
+        error = f"column {column or _letters(index)!r}: {fault}"
+        return FoundRecord(repr(values).encode(errors="replace"), place, error)
     try:
         return FoundRecord(encode_values(values), place)
     except Malformed as exc:
