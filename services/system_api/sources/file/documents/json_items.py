@@ -3,6 +3,7 @@
 It checks only as much as it needs to find where a record ends; each record is checked as a whole afterwards.
 """
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 
@@ -157,8 +158,16 @@ class _Reader:
         return found == closer
 
     def _name(self) -> str:
-        written = b"".join(self._pieces(b'"'))[1:-1]
-        return written.decode(errors="replace")
+        """Consume the name of a member. One that is longer than a record may be is not kept: no path has it."""
+        written = bytearray()
+        for piece in self._pieces(b'"'):
+            if len(written) <= self._limit:
+                written += piece
+        try:
+            name: str = json.loads(written)
+        except ValueError:
+            return ""
+        return name
 
     def _record(self, first: bytes) -> Records:
         """Yield one value as a record."""

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -144,3 +145,29 @@ def test_what_is_skipped_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len([None for record in read_json(io.BytesIO(content), ["items"], 100) if record is None]) > 10
     with pytest.raises(UnreadableDocument, match="found a value of more than 100 bytes"):
         found(b"[" + b"1" * 10_000 + b"]", limit=100)
+
+
+def test_the_name_of_a_member_may_be_written_with_escapes() -> None:
+    assert values(b'{"d\\u00e4t\\u0061":[1],"d":2}', "däta", size=1) == [1]
+    assert values(b'{"\\x":[0],"\\ud800":[0],"a":[1]}', "a") == [1]
+
+
+def test_a_long_name_is_passed_by_in_bounded_memory() -> None:
+    class Endless(io.BytesIO):
+        """So many bytes of a name, and then the rest of the document."""
+
+        left = 64 * 1_048_576
+
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.left <= 0:
+                return super().read(size)
+            self.left -= 262_144
+            return b'{"' + b"x" * 262_142 if self.left == 63.75 * 1_048_576 else b"x" * 262_144
+
+    records = read_json(Endless(b'":1,"a":[2]}'), ("a",), 1000)
+    tracemalloc.start()
+    try:
+        assert [record.data for record in records if record is not None] == [b"2"]
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1_048_576
+    finally:
+        tracemalloc.stop()
