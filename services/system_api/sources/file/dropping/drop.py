@@ -281,5 +281,6 @@ class DropSource(RecountedFiles):
         return self._catalogue.files[file_id].done
 
     def _forget(self, file_id: str) -> None:
+        self._uncommitted.pop(file_id, None)
         self._finalizer.forget(file_id)
         self._open_files.forget(file_id)

@@ -1,6 +1,8 @@
 """The files of a remote source: which were read, and which of those that a listing shows are to be read. No I/O."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import msgspec
@@ -63,6 +65,8 @@ class Ledger:
         self.files = files
         self.changed: list[tuple[RemoteProgress, RemoteFile]] = []
         """Files that changed after they were read, since this was cleared last."""
+        self.forgotten: list[str] = []
+        """Ids of files that were forgotten, since this was cleared last."""
         self.unstable: dict[str, tuple[str, float]] = {}
         """Paths that are not complete, each with its version and since when it has it."""
         self.missing: dict[str, float] = {}
@@ -73,28 +77,31 @@ class Ledger:
         self._moved: dict[str, bytes | None] = {}
         self._ids = {progress.path: file_id for file_id, progress in files.items()}
 
-    def note_listing(self, listed: Sequence[RemoteFile], ready: Mapping[str, bool], now: float) -> Sequence[str]:
-        """Compare a listing with what is known; return the ids of the files to be read, the oldest first.
+    def note(self, file: RemoteFile, ready: Mapping[str, bool], now: float) -> str | None:
+        """Compare a file of a listing with what is known; return its id if it is to be read.
 
         `ready` tells of paths whether something else marks them as complete; it is missing where nothing does.
         """
         if self._start.applies and not self.count.started:
-            self._pass_over([file for file in listed if ready.get(file.path, True)])
-        found = []
-        for file in listed:
-            file_id = self._ids.get(file.path)
-            if file_id is not None and self.files[file_id].version != file.version:
-                self.changed.append((self.files[file_id], file))
-                self.forget(file_id)
-                file_id = None
-            if file_id is None and self._is_complete(file, ready, now):
-                file_id = self._add(file)
-            if file_id is not None:
-                self.missing.pop(file_id, None)
-                if not self.files[file_id].done:
-                    found.append(file_id)
-        self._note_missing({file.path for file in listed}, now)
-        return found
+            self._pass_over(file, ready)
+        file_id = self._ids.get(file.path)
+        if file_id is not None and self.files[file_id].version != file.version:
+            self.changed.append((self.files[file_id], file))
+            self.forget(file_id)
+            file_id = None
+        if file_id is None and self._is_complete(file, ready, now):
+            file_id = self._add(file)
+        if file_id is None:
+            return None
+        self.missing.pop(file_id, None)
+        return None if self.files[file_id].done else file_id
+
+    def end_listing(self, paths: AbstractSet[str], now: float) -> None:
+        """Note that each file of a listing was compared: those have these paths."""
+        if self._start.applies and not self.count.started:
+            self.count = msgspec.structs.replace(self.count, started=True)
+            self._moved[""] = msgspec.json.encode(self.count)
+        self._note_missing(paths, now)
 
     def next_complete(self, now: float) -> float | None:
         """Return when the next file that was listed may have been unchanged for long enough; None if none will be."""
@@ -112,6 +119,7 @@ class Ledger:
         known = self.files.pop(file_id)
         del self._ids[known.path]
         self.missing.pop(file_id, None)
+        self.forgotten.append(file_id)
         self._moved[file_id] = None
 
     def take_checkpoint(self) -> dict[str, bytes | None]:
@@ -147,18 +155,16 @@ class Ledger:
         )
         return file_id
 
-    def _pass_over(self, listed: Sequence[RemoteFile]) -> None:
-        for file in listed:
-            if self._start.excludes(file.mtime):
-                self._add(file, passed_over=True)
-        self.count = msgspec.structs.replace(self.count, started=True)
-        self._moved[""] = msgspec.json.encode(self.count)
+    def _pass_over(self, file: RemoteFile, ready: Mapping[str, bool]) -> None:
+        if file.path not in self._ids and ready.get(file.path, True) and self._start.excludes(file.mtime):
+            self._add(file, passed_over=True)
 
-    def _note_missing(self, listed: set[str], now: float) -> None:
+    def _note_missing(self, listed: AbstractSet[str], now: float) -> None:
         for path in self.unstable.keys() - listed:
             del self.unstable[path]
         for path in self._ids.keys() - listed:
             self.missing.setdefault(self._ids[path], now)
-        for file_id, since in sorted(self.missing.items(), key=lambda each: number_of(each[0])):
-            if now - since > self._keep:
-                self.forget(file_id)
+        # They are in the order of their times.
+        expired = list(itertools.takewhile(lambda each: now - self.missing[each] > self._keep, self.missing))
+        for file_id in sorted(expired, key=number_of):
+            self.forget(file_id)

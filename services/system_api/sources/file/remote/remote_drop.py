@@ -9,6 +9,7 @@ from its beginning, record by record, up to the position that was saved.
 
 import asyncio
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -21,6 +22,7 @@ from services.system_api.sources.file.formats import DocumentMaker
 from services.system_api.sources.file.options import FileSourceOptions, Ready
 from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.file.reading.file_problems import shown
+from services.system_api.sources.file.reading.folder_view import yielding
 from services.system_api.sources.file.reading.recounting import RecountedFiles
 from services.system_api.sources.file.remote.finishing import RemoteFinisher
 from services.system_api.sources.file.remote.ledger import Ledger, RemoteProgress
@@ -132,22 +134,30 @@ class RemoteDrop(RecountedFiles):
 
     async def _list(self, batch: Batch) -> None:
         now = self._clock.monotonic()
-        listed = await self._thread.run(self._store.list_files)
-        known = set(self._ledger.files)
-        self._jobs = list(reversed(self._ledger.note_listing(listed.files, self._ready(listed), now)))
-        for file_id in known - self._ledger.files.keys():
+        listed, ready, paths = await self._thread.run(self._listed)
+        noted = [self._ledger.note(file, ready, now) async for file in yielding(listed.files)]
+        self._ledger.end_listing(paths, now)
+        for file_id in self._ledger.forgotten:
             self._finisher.forget(file_id)
             self._unusable.pop(file_id, None)
-        self._jobs = [file_id for file_id in self._jobs if file_id not in self._unusable]
+            self._uncommitted.pop(file_id, None)
+        self._ledger.forgotten.clear()
         for before, file in self._ledger.changed:
             if before.done and before.rows:
                 text = f"{self._store.url_of(file.path)}: changed after it was read; it is read again as a new file"
                 batch.taken_early = (*batch.taken_early, text)
         self._ledger.changed.clear()
         self._finisher.retry()
-        for file_id, progress in self._ledger.files.items():
+        async for file_id, progress in yielding(list(self._ledger.files.items())):
             if progress.done and file_id not in self._uncommitted and file_id not in self._ledger.missing:
                 self._finisher.start(file_id, progress)
+        # Last: what is interrupted before this lists again.
+        self._jobs = [each for each in reversed(noted) if each is not None and each not in self._unusable]
+
+    def _listed(self) -> tuple[RemoteListing, dict[str, bool], AbstractSet[str]]:
+        """Return the files that are there, which of them are marked as complete, and their paths. Blocking."""
+        listed = self._store.list_files()
+        return listed, self._ready(listed), {file.path for file in listed.files}
 
     def _ready(self, listed: RemoteListing) -> dict[str, bool]:
         if self._options.drop.ready is not Ready.DONE_FILE:

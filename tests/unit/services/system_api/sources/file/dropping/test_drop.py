@@ -52,6 +52,20 @@ async def test_after_a_crash_in_the_middle_of_a_file_it_resumes_after_the_last_c
     assert await poller.drain_reopened() == lines(*range(10, 30))
 
 
+async def test_a_file_that_changes_before_its_end_is_committed_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    write(path, 1)
+    async with dropping(tmp_path, after="delete").opened() as poller:
+        batches = [await poller.source.poll(1000)]
+        write(path, 2)
+        while len(batches[-1].records) < 2:
+            batches.append(await poller.source.poll(1000))
+        for batch in batches:
+            await poller.commit(batch)
+        assert poller.data == lines(1, 1, 2)
+        await until(lambda: not path.exists())
+
+
 async def test_a_new_file_of_the_same_name_is_a_new_file(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson"
     async with dropping(tmp_path, after="archive").opened() as poller:
