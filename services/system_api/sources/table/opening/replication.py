@@ -10,11 +10,11 @@ from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.replication.changes import Kind
 from services.system_api.sources.table.postgresql.replication.log import TableLog
 from services.system_api.sources.table.postgresql.replication.log_state import LogState, SnapshotProgress
+from services.system_api.sources.table.postgresql.replication.slot import check_place
 from services.system_api.sources.table.postgresql.replication.source import LogEvents, LogSource
 from services.system_api.sources.table.postgresql.replication.transactions import Place
 from services.system_api.sources.table.rows import RowEvents
 from services.system_api.sources.table.source import ChangeSignal
-from shared.errors import SettingsError
 
 
 async def open_replication(stack: AsyncExitStack, assembly: Assembly) -> Source:
@@ -31,12 +31,8 @@ async def open_replication(stack: AsyncExitStack, assembly: Assembly) -> Source:
     if state.place is None:
         state.place = Place(status.confirmed, 0)
         state.snapshot = SnapshotProgress() if options.initial_snapshot else None
-    elif status.confirmed > state.place.lsn:
-        raise SettingsError(
-            f"slot: slot {log.slot.name!r} is {status.confirmed - state.place.lsn} bytes of log behind the place of the"
-            " checkpoint: something else has read it, it was created again, or the source was rewound to an old"
-            " position; the changes in between are not in it: rewind the source to the beginning, for a new snapshot"
-        )
+    else:
+        check_place(log.slot, status, state.place.lsn)
     return LogSource(keeper, log, state, _events(assembly), signal, assembly.clock)
 
 

@@ -81,7 +81,7 @@ def table_errors(place: str) -> Iterator[None]:
     """Translate asyncpg's errors; see `database_errors`.
 
     Raises:
-        Unavailable: also when the table has changed since the connection was opened.
+        Unavailable: also when the table has changed since the connection was opened, or a key is not text.
     """
     with database_errors(place):
         try:
@@ -94,6 +94,12 @@ def table_errors(place: str) -> Iterator[None]:
             asyncpg.InvalidCachedStatementError,
         ) as exc:
             raise Unavailable(f"{place}: {exc.args[0]}") from exc
+        except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError) as exc:
+            # In another column, it is an error of its row; without a key there is nothing to name the row by.
+            raise Unavailable(
+                f"{place}: the key of a row has text that UTF-8 does not have ({exc.args[0]}): correct it; rows behind"
+                " it wait"
+            ) from exc
 
 
 def _same(value: tuple[int]) -> tuple[int]:

@@ -97,6 +97,27 @@ async def status_of(connection: asyncpg.Connection, slot: Slot) -> Status | None
     return Status(found["confirmed"], found["flushed"], found["lag"], found["safe_wal_size"])
 
 
+def check_place(slot: Slot, status: Status, lsn: int) -> None:
+    """Check that the log has everything that follows a place: the one up to which it was read.
+
+    Raises:
+        SettingsError: it has not: changes are missing, or would be missed.
+    """
+    if status.confirmed > lsn:
+        raise SettingsError(
+            f"slot: slot {slot.name!r} is {status.confirmed - lsn} bytes of log behind the place of the"
+            " checkpoint: something else has read it, it was created again, or the source was rewound to an old"
+            " position; the changes in between are not in it: rewind the source to the beginning, for a new snapshot"
+        )
+    if status.flushed < lsn:
+        # What is written next would have lower places than what was read, and be taken for it.
+        raise SettingsError(
+            f"slot: the log of the server ends {lsn - status.flushed} bytes before the place of the checkpoint: the"
+            " server lacks transactions that were published, as after a failover to a standby that was behind, or from"
+            " a backup; rewind the source to the beginning, for a new snapshot"
+        )
+
+
 async def check_published(connection: asyncpg.Connection, slot: Slot, table: str, oid: int) -> None:
     """Check that the publication has all changes of the table.
 

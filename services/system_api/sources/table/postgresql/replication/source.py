@@ -17,7 +17,7 @@ from services.system_api.sources.table.postgresql.replication.changes import Cha
 from services.system_api.sources.table.postgresql.replication.log import Read, TableLog
 from services.system_api.sources.table.postgresql.replication.log_state import LogState, SnapshotProgress
 from services.system_api.sources.table.postgresql.replication.rendering import Renderer
-from services.system_api.sources.table.postgresql.replication.slot import Status
+from services.system_api.sources.table.postgresql.replication.slot import Status, check_place
 from services.system_api.sources.table.postgresql.replication.snapshot import Portion, Start, read_portion, read_start
 from services.system_api.sources.table.postgresql.replication.transactions import Place
 from services.system_api.sources.table.postgresql.statements import ReadLimits
@@ -91,6 +91,7 @@ class LogSource:
             with self._keeper.errors():
                 if self._read is None and not self._log.reading:
                     status = await self._log.look()
+                    check_place(self._log.slot, status, state.place.lsn)
                     await self._log.advance(self._committed, status)
                     if await self._snapshot(state.place, status, limit, batch):
                         return self._noted(batch, more=True)

@@ -1,10 +1,12 @@
 """Rows of PostgreSQL that cannot be events, and rows that are large: which go to the dead letter, alone and once."""
 
 import secrets
+from typing import Any
 
 import asyncpg
 import pytest
 
+from shared.errors import Unavailable
 from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected
 from tests.servers.postgres import Postgres
 
@@ -99,3 +101,31 @@ async def test_a_row_with_undecodable_text_is_rejected_alone(postgres: Postgres)
             await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
     assert poller.ids == [1, 3]
     assert poller.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"updated_at_column": "at", "key": "code"},
+        {"mode": "diff", "diff_limit": 1000, "key": "code"},
+        {"mode": "outbox", "key": "code"},
+    ],
+)
+async def test_a_key_that_is_not_text_stops_the_source_with_a_reason(
+    postgres: Postgres, options: dict[str, Any]
+) -> None:
+    name = f"ascii_{secrets.token_hex(4)}"
+    async with connected(postgres.dsn("postgres")) as server:
+        await server.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            async with connected(postgres.dsn(name)) as upstream:
+                await upstream.execute("CREATE TABLE orders (code text PRIMARY KEY, at timestamptz DEFAULT now())")
+                await upstream.execute("INSERT INTO orders (code) VALUES ('a'), (E'b\\xff'), ('c')")
+            poller = TablePoller(postgres.dsn(name), **options)
+            async with poller.opened() as source:
+                with pytest.raises(Unavailable, match=r"the key of a row has text that UTF-8 does not have .*0xff"):
+                    await poller.drain(source)
+        finally:
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -3,6 +3,7 @@
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from shared.errors import SettingsError
@@ -63,6 +64,40 @@ async def test_log_that_is_missing_is_an_error_and_is_never_skipped(
     poller.saved[""] = poller.saved[""].replace(b'"system":"', b'"system":"1')
     with pytest.raises(SettingsError, match="another server or database"):
         await settled(poller)
+
+
+async def test_a_slot_that_is_created_again_between_two_polls_is_an_error(
+    logical_database: str, log: asyncpg.Connection
+) -> None:
+    await log.execute(TABLE)
+    poller = poller_of(logical_database)
+    slot = poller.options.slot
+    await settled(poller)
+    async with poller.opened() as source:
+        await source.poll(10)
+        await log.execute("INSERT INTO orders VALUES (1, 'a')")
+        await log.execute("SELECT pg_drop_replication_slot($1)", slot)
+        await log.execute("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", slot)
+        with pytest.raises(SettingsError, match="bytes of log behind the place of the checkpoint"):
+            await source.poll(10)
+
+
+async def test_a_server_that_lacks_what_was_published_is_an_error(
+    logical_database: str, log: asyncpg.Connection
+) -> None:
+    """As after a failover to a standby that was behind: what is written there has lower places in the log."""
+    await log.execute(TABLE)
+    poller = poller_of(logical_database)
+    await settled(poller)
+    saved = msgspec.json.decode(poller.saved[""])
+    ahead = saved | {"lsn": saved["lsn"] + 2**30}
+    poller.saved[""] = msgspec.json.encode(ahead)
+    await log.execute("INSERT INTO orders VALUES (1, 'a')")
+    with pytest.raises(SettingsError, match="bytes before the place of the checkpoint: the server lacks transactions"):
+        await settled(poller)
+    poller.saved.clear()
+    await settled(poller)
+    assert poller.ids == [1], "a rewind to the beginning is a new snapshot"
 
 
 @pytest.mark.parametrize(
