@@ -12,17 +12,16 @@ and its connection closed (`_cancel`); each request carries the leader epoch, wh
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from shared.bus.kafka.client.cluster import Cluster, TopicMetadata
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, OFFSET_OUT_OF_RANGE, StaleMetadata, error_for_code
 from shared.bus.kafka.decoding import CompletedFetch, KafkaRecord
 from shared.bus.kafka.hanging_transactions import HangingTransactions
-from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH, FetchPosition, diverging_offset, fetch
+from shared.bus.kafka.wire.fetch import UNKNOWN_EPOCH, FetchedPartition, FetchPosition, fetch
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import Tasks
 
@@ -220,28 +219,25 @@ class Fetcher:
             return None
         if response.error_code != NONE:
             return error_for_code(response.error_code, f"read {self._topic}")
-        return self._store(request.positions, response.topics)
+        return self._store(request.positions, response.partitions)
 
-    def _store(self, positions: Mapping[int, FetchPosition], topics: Iterable[Any]) -> TrelayError | None:
+    def _store(self, positions: Mapping[int, FetchPosition], fetched: Sequence[FetchedPartition]) -> TrelayError | None:
         """Store the content of a response; return what went wrong with a part of it."""
         failure: TrelayError | None = None
         now = self._cluster.clock.monotonic()
-        for _, partitions, _ in topics:
-            for partition, code, high_watermark, last_stable, _, aborted, _, content, tags in partitions:
-                requested = positions[partition].offset
-                if self.positions[partition] != requested or partition in self.fetched:
-                    continue
-                diverging = diverging_offset(tags)
-                if code == OFFSET_OUT_OF_RANGE or diverging is not None:
-                    self.lost[partition] = LostPosition(requested, diverging)
-                    continue
-                if code != NONE:
-                    failure = error_for_code(code, f"read {self._topic}/{partition}")
-                    continue
-                self._report_hanging(partition, self._hanging.check(partition, last_stable, high_watermark, now))
-                if content:
-                    starts = [(producer, first) for producer, first, _ in aborted or ()]
-                    self.fetched[partition] = CompletedFetch(self._topic, partition, requested, content, starts)
+        for partition, code, high_watermark, last_stable, aborted, content, diverging in fetched:
+            requested = positions[partition].offset
+            if self.positions[partition] != requested or partition in self.fetched:
+                continue
+            if code == OFFSET_OUT_OF_RANGE or diverging is not None:
+                self.lost[partition] = LostPosition(requested, diverging)
+                continue
+            if code != NONE:
+                failure = error_for_code(code, f"read {self._topic}/{partition}")
+                continue
+            self._report_hanging(partition, self._hanging.check(partition, last_stable, high_watermark, now))
+            if content:
+                self.fetched[partition] = CompletedFetch(self._topic, partition, requested, content, aborted)
         if self.fetched or self.lost:
             self.updated.set()
         return failure

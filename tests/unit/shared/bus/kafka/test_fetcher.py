@@ -5,7 +5,6 @@ import struct
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -15,10 +14,11 @@ from shared.bus.kafka.batches import Encoder, ProducerIdAndEpoch
 from shared.bus.kafka.client.cluster import Cluster, TopicMetadata
 from shared.bus.kafka.client.connections import Broker
 from shared.bus.kafka.fetcher import Fetcher
-from shared.bus.kafka.wire.fetch import FetchPosition
+from shared.bus.kafka.wire.fetch import FetchedPartition, FetchPosition, FetchResponse
 from shared.bus.protocol import Outgoing
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
+from tests.unit.shared.bus.kafka.wire.fetch_schemas import SchemaRequest
 
 OLD, NEW = Broker("old", 1), Broker("new", 2)
 NONE, OUT_OF_RANGE, FENCED_LEADER_EPOCH = 0, 1, 74
@@ -34,11 +34,8 @@ def batch(first: int, count: int, epoch: int) -> bytes:
     return bytes(content)
 
 
-def response(
-    content: bytes = b"", code: int = NONE, partition: int = 0, tags: Mapping[int, bytes] | None = None
-) -> Any:
-    partitions = [(partition, code, 100, 100, 0, None, -1, content, dict(tags or {}))]
-    return SimpleNamespace(error_code=NONE, topics=[("t", partitions, {})])
+def response(content: bytes = b"", code: int = NONE, partition: int = 0, diverging: int | None = None) -> FetchResponse:
+    return FetchResponse(NONE, [FetchedPartition(partition, code, 100, 100, (), content, diverging)])
 
 
 @dataclass
@@ -78,7 +75,7 @@ class Brokers:
     # What it uses of `BrokerConnections`. As in reality, a response may arrive although its connection was dropped.
 
     async def send(self, broker: Broker, request: Any) -> Any:
-        form = request.prepare({1: (4, 17)})
+        form = SchemaRequest.decode(request.prepare({1: (4, 17)}).encode())
         [(_, partitions, _)] = form.topics
         requested = {number: FetchPosition(offset, epoch, last) for number, epoch, offset, last, *_ in partitions}
         self._open[broker] = asyncio.get_running_loop().create_future()
@@ -220,7 +217,7 @@ async def test_each_request_has_the_epochs_of_the_leader_and_of_the_batch_read_l
 async def test_a_diverging_log_is_a_lost_position() -> None:
     brokers = Brokers()
     async with running(brokers, {0: 30}) as fetcher:
-        brokers.answer(OLD, response(tags={0: struct.pack(">iqB", 4, 25, 0)}))
+        brokers.answer(OLD, response(diverging=25))
         async with asyncio.timeout(60):
             await fetcher.updated.wait()
         assert [(lost.offset, lost.diverging_offset) for lost in fetcher.lost.values()] == [(30, 25)]
