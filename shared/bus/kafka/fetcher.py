@@ -2,7 +2,8 @@
 
 Each broker that leads some of the partitions has one request open, for all of them. It gets the next request when all
 that the last response brought was taken. So a reader that pauses holds one response of each broker, and no partition is
-missing from a request that the broker keeps open until records arrive.
+missing from a request that the broker keeps open until records arrive. One task for each broker sends its requests, one
+after the other; `run` starts these tasks, and only wakes when leaders change or a request fails.
 
 A response counts only while its request is the current one of its broker, and only for partitions that are still read
 from the offset in the request. When a leader moves while it is paused, it answers at last from a log that the cluster
@@ -14,7 +15,7 @@ and its connection closed (`_cancel`); each request carries the leader epoch, wh
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.bus.kafka.client.cluster import Cluster, TopicMetadata
 from shared.bus.kafka.client.connections import Broker
@@ -52,10 +53,13 @@ class LostPosition:
 
 
 @dataclass(eq=False, slots=True)
-class _Request:
-    """The open request of one broker."""
+class _Requests:
+    """The requests to one broker, of which one is open at a time."""
 
-    positions: Mapping[int, FetchPosition]
+    positions: Mapping[int, FetchPosition] = field(default_factory=dict)
+    """Of the open request; none while there is none."""
+    sent_at: float = 0.0
+    """When the open request was sent, in seconds of the event loop."""
     task: asyncio.Task[None] | None = None
 
 
@@ -82,7 +86,12 @@ class Fetcher:
         self._topic = topic
         self._tasks = tasks
         self._connections = cluster.connections()
-        self._requests: dict[Broker, _Request] = {}
+        self._requests: dict[Broker, _Requests] = {}
+        self._metadata = TopicMetadata(topic, "", {})
+        self._taken = asyncio.Event()
+        """Set when all that was fetched of a partition was taken."""
+        self._asked_at = 0.0
+        """When other brokers were last asked for the leaders, in seconds of the event loop."""
         self.epochs = dict(epochs or {})
         """By partition: the leader epoch of the last batch taken."""
         self._max_bytes = max_bytes
@@ -93,12 +102,12 @@ class Fetcher:
         self._hanging = HangingTransactions(topic, cluster.transaction_timeout)
 
     async def run(self) -> None:
-        """Keep requests open, without end."""
+        """Keep a task for the requests to each leader, without end."""
         with self._cluster.watch_leaders(self._topic, self._wakeup):
             while True:
                 self._wakeup.clear()
                 try:
-                    self._send_fetches(await self._cluster.topic(self._topic))
+                    self._start_requests(await self._cluster.topic(self._topic))
                 except Unavailable as exc:
                     await self._back_off(exc)
                 else:
@@ -107,6 +116,7 @@ class Fetcher:
     def take(self, limit: int) -> list[KafkaRecord]:
         """Return records that were fetched and not taken yet, at most `limit`."""
         taken: list[KafkaRecord] = []
+        before = len(self.fetched)
         for partition in list(self.fetched):
             completed = self.fetched[partition]
             try:
@@ -122,7 +132,8 @@ class Fetcher:
                 self.epochs[partition] = completed.epoch
             if len(taken) >= limit:
                 break
-        self._wakeup.set()
+        if len(self.fetched) < before:
+            self._taken.set()
         return taken
 
     def seek(self, partition: int, offset: int) -> None:
@@ -133,8 +144,10 @@ class Fetcher:
             self.positions[partition] = offset
             self.epochs.pop(partition, None)
             # A request for the old position would stay open until records arrive there.
-            for broker in list(self._requests):
-                self._cancel(broker)
+            for broker, requests in list(self._requests.items()):
+                if requests.positions:
+                    self._cancel(broker)
+        self._taken.set()
         self._wakeup.set()
 
     async def close(self) -> None:
@@ -143,70 +156,84 @@ class Fetcher:
             self._report_hanging(partition, None)
         await self._connections.close()
 
-    def _send_fetches(self, topic: TopicMetadata) -> None:
-        by_leader: dict[Broker, list[int]] = {}
+    def _start_requests(self, topic: TopicMetadata) -> None:
+        """Start a task for each leader that has none; cancel the requests for partitions that have another leader."""
+        self._metadata = topic
+        for broker, requests in list(self._requests.items()):
+            if any(topic.leaders.get(partition) not in {None, broker} for partition in requests.positions):
+                self._cancel(broker)
         leaderless = []
         for partition in self.positions:
             leader = topic.leaders.get(partition)
             if leader is None:
                 leaderless.append(partition)
-            elif partition not in self.lost:
-                by_leader.setdefault(leader, []).append(partition)
-        for broker, request in list(self._requests.items()):
-            if any(topic.leaders.get(partition) not in {None, broker} for partition in request.positions):
-                self._cancel(broker)
-        for leader, partitions in by_leader.items():
-            if leader not in self._requests and not any(partition in self.fetched for partition in partitions):
-                positions = {
-                    partition: FetchPosition(
-                        self.positions[partition],
-                        topic.leader_epochs.get(partition, UNKNOWN_EPOCH),
-                        self.epochs.get(partition, UNKNOWN_EPOCH),
-                    )
-                    for partition in partitions
-                }
-                request = self._requests[leader] = _Request(positions)
-                request.task = self._tasks.start(f"fetch {self._topic}", self._fetch(leader, request))
+            elif partition not in self.lost and leader not in self._requests:
+                requests = self._requests[leader] = _Requests()
+                requests.task = self._tasks.start(f"fetch {self._topic}", self._fetch(leader, requests))
         if leaderless:
             raise StaleMetadata(f"read {self._topic}: no leader for partitions {leaderless}")
 
     def _cancel(self, broker: Broker) -> None:
-        """Cancel the request to a broker; a response that still arrives is discarded."""
-        request = self._requests.pop(broker)
-        if request.task is not None:
-            request.task.cancel()
+        """Cancel the requests to a broker; a response that still arrives is discarded."""
+        requests = self._requests.pop(broker)
+        if requests.task is not None:
+            requests.task.cancel()
         self._connections.drop(broker)
 
     async def _wait(self) -> None:
-        """Wait until a request may be due; while a broker does not answer, ask the others for the leaders."""
-        if not self._requests:
-            await self._wakeup.wait()
-            return
+        """Wait until a task may be due; while a broker does not answer, ask the others for the leaders."""
+        loop = asyncio.get_running_loop()
+        open_since = min((each.sent_at for each in self._requests.values() if each.positions), default=loop.time())
         with suppress(Unavailable):
             try:
-                async with asyncio.timeout(_OVERDUE_AFTER):
+                async with asyncio.timeout_at(max(open_since, self._asked_at) + _OVERDUE_AFTER):
                     await self._wakeup.wait()
             except TimeoutError:
-                await self._cluster.refresh([self._topic])
+                if any(each.positions and each.sent_at <= open_since for each in self._requests.values()):
+                    self._asked_at = loop.time()
+                    await self._cluster.refresh([self._topic])
 
-    async def _fetch(self, leader: Broker, request: _Request) -> None:
+    async def _fetch(self, leader: Broker, requests: _Requests) -> None:
+        """Send requests to a leader, one after the other, until one fails or it leads nothing that is read."""
         try:
-            failure = await self._send(leader, request)
-            if failure is None:
+            while positions := await self._next_positions(leader):
+                requests.positions = positions
+                requests.sent_at = asyncio.get_running_loop().time()
+                failure = await self._send(leader, requests)
+                if failure is not None:
+                    await self._back_off(failure)
+                    return
                 self._pause = 0.0
                 self._cluster.problems.pop(self._part, None)
-            else:
-                await self._back_off(failure)
+                if self._requests.get(leader) is not requests:
+                    return
+                requests.positions = {}
         finally:
-            if self._requests.get(leader) is request:
+            if self._requests.get(leader) is requests:
                 del self._requests[leader]
             self._wakeup.set()
 
-    async def _send(self, leader: Broker, request: _Request) -> TrelayError | None:
+    async def _next_positions(self, leader: Broker) -> Mapping[int, FetchPosition]:
+        """Wait until all that a leader has returned was taken, and return where to read on in its partitions."""
+        while True:
+            leaders, epochs = self._metadata.leaders, self._metadata.leader_epochs
+            led = [number for number in self.positions if leaders.get(number) == leader and number not in self.lost]
+            if self.fetched.keys().isdisjoint(led):
+                unknown = UNKNOWN_EPOCH
+                return {
+                    number: FetchPosition(
+                        self.positions[number], epochs.get(number, unknown), self.epochs.get(number, unknown)
+                    )
+                    for number in led
+                }
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def _send(self, leader: Broker, requests: _Requests) -> TrelayError | None:
         """Store what a leader returns; return what went wrong."""
         form = fetch(
             self._topic,
-            request.positions.items(),
+            requests.positions.items(),
             wait=_LONG_POLL,
             max_bytes=self._max_bytes,
             partition_max_bytes=min(_PARTITION_MAX_BYTES, self._max_bytes),
@@ -215,11 +242,11 @@ class Fetcher:
             response = await self._connections.send(leader, form)
         except LOST_CONNECTION as exc:
             return StaleMetadata(f"read {self._topic} from {leader.host}:{leader.port}: {exc}")
-        if self._requests.get(leader) is not request:
+        if self._requests.get(leader) is not requests:
             return None
         if response.error_code != NONE:
             return error_for_code(response.error_code, f"read {self._topic}")
-        return self._store(request.positions, response.partitions)
+        return self._store(requests.positions, response.partitions)
 
     def _store(self, positions: Mapping[int, FetchPosition], fetched: Sequence[FetchedPartition]) -> TrelayError | None:
         """Store the content of a response; return what went wrong with a part of it."""
