@@ -58,7 +58,7 @@ def test_a_crowd_is_not_remembered_for_longer_than_it_is_told_to_wait() -> None:
     clock = StillClock()
     retry_after = RetryAfter(clock, random.Random(1))
     for _ in range(60):
-        waits(retry_after)
+        waits(retry_after, 200)
         clock.pass_time(1)
     clock.pass_time(29)
     assert max(waits(retry_after, 50)) <= 2.0
