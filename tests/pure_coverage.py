@@ -45,7 +45,11 @@ def main() -> int:
         sys.exit(f"found no module that begins with {' or '.join(wanted)}; expected one of {', '.join(modules())}")
     chosen = dict.fromkeys(str(test) for file in measured for test in tests(file))
     measuring = coverage.Coverage(
-        branch=True, data_file=None, include=[str(ROOT / file) for file in measured], config_file=False
+        branch=True,
+        data_file=None,
+        include=[str(ROOT / file) for file in measured],
+        config_file=False,
+        concurrency=["greenlet", "thread"],  # greenlet: what `shared.suspension.greenlets` suspends
     )
     for unreachable in (r"case _:\n\s+assert_never\(.*\)", r"if __name__ == .__main__.:"):
         measuring.exclude(unreachable)

@@ -4,6 +4,9 @@ Most expressions cannot: their result is about as large as the event, and they t
 function such as `$pad(s, n)` with `n` from the data, or by a function of their own, are evaluated apart (`needed`): it
 costs about 50 µs an event. So are those that may multiply their input by itself, on large events alone
 (`needed_where_large`). The process has a limit of memory and of time; when it reaches one, it is replaced.
+
+Where the caller can be suspended (`shared.suspension.greenlets`), other tasks of the event loop run while an evaluation
+takes long, and at most `_AT_ONCE` processes evaluate at once.
 """
 
 import json
@@ -14,12 +17,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from shared.errors import Malformed, Unavailable
 from shared.expression import wire
 from shared.expression.wire import Kind
+from shared.suspension import greenlets as suspension
 
 MEMORY = 256 * 1024**2
 """Bytes that one evaluation may need."""
@@ -45,6 +50,12 @@ _SMALL = 2048
 """Bytes of which even the square fits into the memory."""
 
 _CHUNK = 1 << 20
+
+_AT_ONCE = 2
+"""Evaluations at once, each with `MEMORY` of its own: one that takes seconds leaves the other process to the rest."""
+
+_QUICK_SECONDS = 0.005
+"""Nearly all evaluations are done by then: to wait for them by the event loop would take longer."""
 
 
 def needed(expression: str) -> bool:
@@ -107,7 +118,8 @@ class _Process:
         return self._exchange(wire.request(given), self.seconds)
 
     def _exchange(self, message: bytes, seconds: float) -> tuple[Kind, bytes]:
-        deadline = time.monotonic() + seconds
+        began = time.monotonic()
+        deadline, pause_at = began + seconds, began + _QUICK_SECONDS if suspension.can_suspend() else None
         left = memoryview(message)
         received = bytearray()
         poll = select.poll()
@@ -115,10 +127,12 @@ class _Process:
         if left:
             poll.register(self._requests, select.POLLOUT)
         while (found := wire.parse_response(received)) is None:
-            wait = deadline - time.monotonic()
-            if wait <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 raise Timeout
-            for end, _ in poll.poll(wait * 1000):
+            if pause_at is not None and now >= pause_at:
+                self._pause(deadline - now, writes=bool(left))
+            for end, _ in poll.poll(((deadline if pause_at is None else max(now, pause_at)) - now) * 1000):
                 if end == self._responses:
                     piece = os.read(end, _CHUNK)
                     if not piece:
@@ -132,6 +146,13 @@ class _Process:
                 if not left:
                     poll.unregister(end)
         return found
+
+    def _pause(self, seconds: float, *, writes: bool) -> None:
+        """Let other tasks run until the process has read or written, for so many seconds at most."""
+        # Not above: the process that evaluates imports this module, and needs no event loop.
+        from shared.suspension.pausing import ready  # noqa: PLC0415
+
+        suspension.wait(ready(self._responses, self._requests if writes else None, seconds))
 
     def end(self) -> int:
         """Kill the process; return how it ended."""
@@ -155,9 +176,10 @@ def _spawned(requests: int, responses: int, others: Sequence[int]) -> int:
 
 
 class _Evaluators(threading.local):
-    """The process of each thread, started when it is needed."""
+    """The processes of each thread, started when they are needed."""
 
-    process: _Process | None = None
+    def __init__(self) -> None:
+        self.idle: list[_Process] = []
 
 
 _evaluators = _Evaluators()
@@ -172,10 +194,11 @@ def evaluate(expression: str, data: bytes | None, event: dict[str, Any] | None) 
         Unavailable: no process can be started now.
     """
     given = wire.Request(expression.encode(), data, None if event is None else json.dumps(event).encode())
-    try:
-        kind, content = _asked(given)
-    except EOFError:
-        kind, content = _again(given)  # something else may have killed the process
+    with _slot():
+        try:
+            kind, content = _asked(given)
+        except EOFError:
+            kind, content = _again(given)  # something else may have killed the process
     if kind is Kind.TIMED_OUT:
         raise Timeout(content.decode())
     if kind is Kind.FAILED:
@@ -183,17 +206,34 @@ def evaluate(expression: str, data: bytes | None, event: dict[str, Any] | None) 
     return content if kind is Kind.VALUE else None
 
 
-def _asked(given: wire.Request) -> tuple[Kind, bytes]:
-    """Ask the process of this thread; end it where it does not respond as it should."""
-    process = _evaluators.process = _evaluators.process or _started()
+@contextmanager
+def _slot() -> Iterator[None]:
+    """Wait until fewer than `_AT_ONCE` processes evaluate; where that would block, use a further one."""
+    if not suspension.can_suspend():
+        yield
+        return
+    from shared.suspension.pausing import slots  # noqa: PLC0415 -- as above
+
+    free = slots(_AT_ONCE)
+    suspension.wait(free.acquire())
     try:
-        return process.ask(given)
+        yield
+    finally:
+        free.release()
+
+
+def _asked(given: wire.Request) -> tuple[Kind, bytes]:
+    """Ask a process of this thread; end it where it does not respond as it should."""
+    process = _evaluators.idle.pop() if _evaluators.idle else _started()
+    try:
+        found = process.ask(given)
     except BaseException as exc:  # after an interruption, the next response would be that of this request
-        _evaluators.process = None
         ended = process.end()
         if not isinstance(exc, EOFError):
             raise
         raise EOFError(ended) from exc
+    _evaluators.idle.append(process)
+    return found
 
 
 def _started() -> _Process:
@@ -214,6 +254,7 @@ def _started() -> _Process:
 
 
 def _again(given: wire.Request) -> tuple[Kind, bytes]:
+    close()  # what has killed one may have killed the others
     try:
         return _asked(given)
     except EOFError as exc:
@@ -224,7 +265,6 @@ def _again(given: wire.Request) -> tuple[Kind, bytes]:
 
 
 def close() -> None:
-    """End the process of this thread."""
-    process, _evaluators.process = _evaluators.process, None
-    if process is not None:
-        process.end()
+    """End the processes of this thread that evaluate nothing."""
+    while _evaluators.idle:
+        _evaluators.idle.pop().end()

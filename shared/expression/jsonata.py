@@ -13,6 +13,7 @@ import jsonatapy
 from shared.errors import Malformed
 from shared.expression import apart as evaluations
 from shared.expression.exact import inexact
+from shared.suspension import greenlets as suspension
 
 TIME_LIMIT_MS = 3000
 """An event takes microseconds. The limit is so long that a paused process does not reach it twice."""
@@ -89,6 +90,7 @@ class Jsonata:
             found = self._again(root, bindings)
         if found is not None and self._computes and "null" in found:
             self._check_finite(root, bindings)
+        suspension.breathe()  # many large events may be evaluated in a row
         return None if found is None else found.encode()
 
     def _check_finite(self, root: str | None, bindings: dict[str, Any] | None) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from shared.suspension.greenlets import can_suspend, suspendable
+
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
@@ -141,11 +143,12 @@ async def cancelled(
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     """Run work concurrently and return the results in order; raise the first error after all of it has ended.
 
-    A result may be an error that was returned, not raised.
+    A result may be an error that was returned, not raised. The work is `suspendable` where the caller is.
     """
     if len(work) == 1:
         return [await work[0]]
-    tasks = [started("together", each) for each in work]
+    suspends = can_suspend()
+    tasks = [started("together", suspendable(each) if suspends else each) for each in work]
     await asyncio.gather(*tasks, return_exceptions=True)
     return [task.result() for task in tasks]
 

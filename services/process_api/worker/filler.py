@@ -21,6 +21,7 @@ from shared.bus.protocol import RECORD_LIMIT, Reader, Record, TopicPartition
 from shared.errors import PositionLost
 from shared.runtime.clock import Clock
 from shared.settings import Options
+from shared.suspension.greenlets import resumed, suspendable
 
 
 class TransactionOptions(Options):
@@ -99,7 +100,7 @@ class Filler:
         # After the wait, in which the pipelines may be replaced.
         selection = self._selection()
         with selection.used():
-            return await self._filled(selection, records, limit)
+            return await suspendable(self._filled(selection, records, limit))
 
     async def _filled(self, selection: Selection, records: Sequence[Record], limit: int) -> tuple[Batch, float]:
         """Return a batch of these pipelines that begins with these records."""
@@ -202,12 +203,14 @@ class Filler:
     async def _run_in_slices(self, batch: Batch, records: Sequence[Record], began: float) -> None:
         start, before = 0, self._clock.monotonic()
         while start < len(records):
-            some = records[start : start + self._pace.slice]
+            some, number = records[start : start + self._pace.slice], resumed()
             start += batch.add(some, None if batch.count else self._report.step_timer)
             now = self._clock.monotonic()
-            slow = self._pace.note(now - before)
+            # Where an evaluation apart took long, other tasks ran meanwhile.
+            took = now - before if resumed() == number else 0.0
+            slow = self._pace.note(took)
             if len(some) == 1:
-                self._poison.note_slow(some[0], now - before)
+                self._poison.note_slow(some[0], took)
             if now - self._yielded_at > YIELD_AFTER:
                 await self._clock.sleep(SLEEP_AFTER_SLOW if slow else 0)
                 self._yielded_at = now = self._clock.monotonic()

@@ -1,6 +1,7 @@
 """Lets other tasks run between the events of a batch: the bus's heartbeats, and the other partitions."""
 
 from shared.runtime.clock import Clock
+from shared.suspension.greenlets import resumed
 
 YIELD_AFTER = 0.01
 """Seconds after which other tasks run, the bus's heartbeats among them."""
@@ -18,12 +19,16 @@ class Turns:
         self._clock = clock
         self._last = self._yielded_at = clock.monotonic()
         self._took = 0.0
+        self._resumed = resumed()
         self.longest = 0.0
         """The longest time in seconds that one event took of the event loop, as far as known."""
 
     def due(self) -> bool:
         """Note that an event is done; return whether other tasks have to run now: then await `rest`."""
         now = self._clock.monotonic()
+        if (number := resumed()) != self._resumed:
+            # The event waited for an evaluation apart, or for its turn: other tasks ran meanwhile.
+            self._resumed, self._last, self._yielded_at = number, now, now
         took = self._took = now - self._last
         self.longest = max(self.longest, took)
         self._last = now

@@ -1,5 +1,6 @@
 """Expressions that are evaluated in a process of their own."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from shared.errors import Malformed, Unavailable
 from shared.expression import apart
 from shared.expression.jsonata import EvaluationTimeout, Jsonata
 from shared.expression.wire import Kind
+from shared.runtime.tasks import cancelled, started
+from shared.suspension.greenlets import suspendable
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +82,7 @@ async def test_a_result_that_multiplies_its_input_concerns_its_event_alone(
     large = json.dumps({**members, "lines": [1] * 20_000}).encode()  # 2 GB
     multiplying = Jsonata(expression)
     found = multiplying.evaluate(small, {"subject": "7"})
-    assert apart._evaluators.process is None, "small ones are evaluated here"
+    assert not apart._evaluators.idle, "small ones are evaluated here"
     with pytest.raises(Malformed, match=r"more than 256 MiB of memory|no result within"):
         multiplying.evaluate(large, event)
     assert multiplying.evaluate(small, {"subject": "7"}) == found
@@ -113,8 +116,7 @@ async def test_an_evaluation_that_does_not_end_is_ended(monkeypatch: pytest.Monk
         endless.evaluate(b"{}", None)
     pad = Jsonata("$pad(s, 2)")
     pad.evaluate(b'{"s":"b"}', None)
-    process = apart._evaluators.process
-    assert process is not None
+    (process,) = apart._evaluators.idle
     os.kill(process.pid, signal.SIGSTOP)
     process.seconds = 0.05
     with pytest.raises(EvaluationTimeout):
@@ -144,7 +146,7 @@ async def test_an_interruption_while_a_process_starts_ends_it(monkeypatch: pytes
     with pytest.raises(KeyboardInterrupt):
         Jsonata("$pad(s, 2)").evaluate(b'{"s":"b"}', None)
     assert len(ended) == 1
-    assert apart._evaluators.process is None
+    assert not apart._evaluators.idle
 
 
 async def test_large_values_pass() -> None:
@@ -156,8 +158,7 @@ async def test_large_values_pass() -> None:
 async def test_a_process_that_is_killed_is_replaced() -> None:
     pad = Jsonata("$pad('a', 2)")
     pad.evaluate(b"{}", None)
-    process = apart._evaluators.process
-    assert process is not None
+    (process,) = apart._evaluators.idle
     os.kill(process.pid, signal.SIGKILL)
     assert pad.evaluate(b"{}", None) == b'"a "'
 
@@ -184,3 +185,84 @@ async def test_where_no_process_can_be_started_the_event_waits(monkeypatch: pyte
             pad.evaluate(b'{"a":"b"}', None)
     assert _descriptors() == before
     assert pad.evaluate(b'{"a":"b"}', None) == b'"b "'
+
+
+PAD = b'{"s":"b"}'
+
+
+async def evaluated(expression: Jsonata, data: bytes = PAD) -> bytes | None:
+    return expression.evaluate(data, None)
+
+
+async def paused(pad: Jsonata) -> apart._Process:
+    """Return the only process, which is stopped: an evaluation takes as long as a test needs."""
+    pad.evaluate(PAD, None)
+    (process,) = apart._evaluators.idle
+    process.seconds = 240.0
+    os.kill(process.pid, signal.SIGSTOP)
+    return process
+
+
+async def ticks() -> None:
+    """Let other tasks run, as those that send heartbeats, until what takes long has left the loop to them."""
+    async with asyncio.timeout(60):
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("size", [1, 1_000_000])
+async def test_other_tasks_run_while_an_evaluation_takes_long(size: int) -> None:
+    """A large input fills the pipe, and is written on while others run."""
+    pad = Jsonata("$pad(s, 2)")
+    process = await paused(pad)
+    text = "x" * size
+    task = started("evaluation", suspendable(evaluated(pad, json.dumps({"s": text}).encode())))
+    await ticks()
+    assert not task.done()
+    os.kill(process.pid, signal.SIGCONT)
+    assert await task == json.dumps(text.ljust(2)).encode()
+    assert apart._evaluators.idle == [process]
+
+
+async def test_an_evaluation_waits_where_enough_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_AT_ONCE", 1)
+    pad = Jsonata("$pad(s, 2)")
+    process = await paused(pad)
+    tasks = [started("evaluation", suspendable(evaluated(pad))) for _ in range(3)]
+    await ticks()
+    assert not any(task.done() for task in tasks)
+    os.kill(process.pid, signal.SIGCONT)
+    assert await asyncio.gather(*tasks) == [b'"b "'] * 3
+    assert apart._evaluators.idle == [process], "no other process was started"
+
+
+async def test_an_evaluation_that_is_cancelled_ends_its_process() -> None:
+    pad = Jsonata("$pad(s, 2)")
+    process = await paused(pad)
+    task = started("evaluation", suspendable(evaluated(pad)))
+    await ticks()
+    await cancelled(task)
+    assert task.cancelled()
+    assert not apart._evaluators.idle
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+    assert await suspendable(evaluated(pad)) == b'"b "'
+
+
+async def test_the_time_limit_holds_while_other_tasks_run() -> None:
+    pad = Jsonata("$pad(s, 2)")
+    process = await paused(pad)
+    process.seconds = 0.05
+    with pytest.raises(EvaluationTimeout):
+        await suspendable(evaluated(pad))
+
+
+async def test_whatever_has_killed_all_processes_concerns_no_event() -> None:
+    pad = Jsonata("$pad(s, 2)")
+    await paused(pad)
+    held = apart._evaluators.idle.pop()
+    pad.evaluate(PAD, None)
+    apart._evaluators.idle.append(held)
+    for process in apart._evaluators.idle:
+        os.kill(process.pid, signal.SIGKILL)
+    assert pad.evaluate(PAD, None) == b'"b "'

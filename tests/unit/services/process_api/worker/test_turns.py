@@ -1,8 +1,11 @@
 """The turns of other tasks."""
 
+import asyncio
+
 import pytest
 
 from services.process_api.worker.turns import SLEEP_AFTER_SLOW, Turns
+from shared.suspension.greenlets import suspendable, wait
 from tests.unit.services.process_api.worker.test_filler import TickingClock
 
 
@@ -37,3 +40,18 @@ async def test_what_is_due_is_found_without_waiting() -> None:
     await turns.rest()
     assert not turns.due()
     assert (turns.longest, clock.rests) == (0.02, [0])
+
+
+async def test_the_time_of_an_evaluation_in_which_other_tasks_ran_is_not_counted() -> None:
+    async def evaluated() -> None:
+        clock = TickingClock(0)
+        turns = Turns(clock)
+        clock.advance(100)
+        wait(asyncio.sleep(0))
+        assert not turns.due()
+        assert turns.longest == 0
+        clock.advance(0.02)
+        assert turns.due()
+        assert turns.longest == pytest.approx(0.02)
+
+    await suspendable(evaluated())
