@@ -39,6 +39,7 @@ from services.experience_api.stream.delivery import Delivery
 from services.experience_api.streaming import Streaming, new_id
 from services.experience_api.wire.cursor import Vector
 from shared.bus.protocol import Bus
+from shared.composition.clocks import ClockComparison
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.database.migrations import migrate
@@ -47,6 +48,8 @@ from shared.http.health import NotYet
 from shared.http.origin import Networks
 from shared.http.server import REQUEST_LINE_BYTES, Listening, application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
+from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.reference_clock import ReferenceClock
 from shared.runtime.tasks import Tasks, cancel_requested
 
 _KEY_CONNECTIONS = 2
@@ -76,6 +79,8 @@ async def build_experience_api(
         SettingsError: the listener, the alerts or the folder of signing keys cannot be used as the settings say.
     """
     migrates = engine is None and registry is None
+    machine = given.get("clock", SYSTEM_CLOCK)
+    given["clock"] = clock = ReferenceClock(machine)
     async with AsyncExitStack() as stack:
         parts = await stack.enter_async_context(opened_parts("experience_api", settings, **given))
         if registry is None:
@@ -83,18 +88,20 @@ async def build_experience_api(
             registry = await stack.enter_async_context(opened)
         if leases is None:
             leases = await stack.enter_async_context(PostgresLeaseStore.opened(settings.database))
-        signing = await Signing.loaded(settings.experience.tokens, parts.clock)
+        # How long a key is known is measured by one clock, whatever the time is.
+        signing = await Signing.loaded(settings.experience.tokens, machine)
         if keys is None:
             pool = ConnectionPool.opened(settings.database, size=_KEY_CONNECTIONS, purpose="idempotency keys")
             keys = PostgresKeyStore(await stack.enter_async_context(pool))
-        service = _Service(settings, parts, registry, leases, signing, keys, migrates=migrates)
+        clocks = ClockComparison(clock, registry.time, parts.alerts, parts.health.registry, parts.node)
+        service = _Service(settings, parts, registry, leases, signing, keys, clocks, migrates=migrates)
         yield await stack.enter_async_context(service.running())
 
 
 class _Service:
     """Composes the parts of the service."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what it is made of, each opened apart
         self,
         settings: ExperienceSettings,
         parts: Parts,
@@ -102,6 +109,7 @@ class _Service:
         leases: LeaseStore,
         signing: Signing,
         keys: KeyStore,
+        clocks: ClockComparison,
         *,
         migrates: bool,
     ) -> None:
@@ -112,6 +120,7 @@ class _Service:
         self._registry = registry
         self._leases = leases
         self._keys = keys
+        self._clocks = clocks
         self._migrates = migrates
         self._signing = signing
         self._metrics = ExperienceMetrics(parts.health.registry)
@@ -182,6 +191,7 @@ class _Service:
             )
             await stack.enter_async_context(connections.open())
             tasks.keep("stream", parts.bus.keep(lambda bus: self._run_stream(bus, connections, node, latest)))
+            tasks.keep("compare clocks", self._clocks.run())
             tasks.keep("sessions", self._run_sessions(verifier, connections, node))
             if options.presence.enabled:
                 publishing = Presence(
@@ -260,6 +270,7 @@ class _Service:
         clock = self._parts.clock
         report = self._parts.report(REGISTRY)
         tokens = await load_tokens(self._signing, self._registry, self._prepare, report, clock)
+        _ = await self._clocks.compare()  # before the first connection, which may ask for a part of the history
         overlap = self._options.tokens.registration_overlap
         self._registration.set(
             Registration(self._registration_admission, verifier, self._registry, tokens, clock, overlap)

@@ -8,16 +8,23 @@ from services.experience_api.metrics import DeliveryCollector, ExperienceMetrics
 from services.process_api.worker.metrics import ProcessMetrics
 from services.system_api.sources.http.webhook.metrics import WebhookMetrics
 from services.system_api.supervisor.metrics import SystemMetrics
+from shared.alerts import RecordingAlerts
 from shared.alerts.mailer import MailerMetrics, NotifierMetrics
 from shared.bus.protocol import Outgoing
+from shared.composition.clocks import ClockComparison
 from shared.composition.settings_metrics import show_settings_file
 from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.reference_clock import ReferenceClock
 from shared.runtime.reloading import SettingsFile
 from shared.settings import Options
 from shared.telemetry.hops import Hop, hop_seconds
 
 Samples = dict[str, list[dict[str, str]]]
+
+
+async def _now() -> float:
+    return 0.0
 
 
 @cache
@@ -34,6 +41,7 @@ def samples() -> Samples:
     WebhookMetrics(registry, ["orders"])
     MailerMetrics(registry)
     NotifierMetrics(registry).of("slack")
+    ClockComparison(ReferenceClock(SYSTEM_CLOCK), _now, RecordingAlerts(), registry, "one")
     process = ProcessMetrics(registry, [], SYSTEM_CLOCK)
     for metric in (process.taken, process.published, process.rejected):
         metric.labels("orders")

@@ -15,6 +15,7 @@ from services.experience_api.auth.verifier import Verifier
 from services.experience_api.refusals import LOOPBACK_ONLY, WRONG_CREDENTIALS, Refused
 from services.experience_api.registry.clients import Client
 from services.experience_api.registry.protocol import Consumers
+from services.experience_api.registry.tokens import TokenClaims
 from shared.http.origin import Origin
 from shared.runtime.clock import Clock
 from shared.runtime.logs import LineLimit
@@ -63,9 +64,18 @@ class Registration:
         """
         async with self._authenticated(headers, origin) as client:
             issued = self._tokens.issue(client.client_id, self._clock.time())
-            await self._consumers.register(issued.claims, self._overlap)
+            await self._store(issued.claims, client, headers, origin)
         logger.info("consumer registered", extra={"client_id": client.client_id})
         return Registered(client.client_id, issued.token)
+
+    async def _store(self, claims: TokenClaims, client: Client, headers: MultiMapping[str], origin: Origin) -> None:
+        """Store a token, with a client as it was when its secret was compared."""
+        try:
+            await self._consumers.register(claims, self._overlap, secret_hash=client.secret_hash)
+        except Refused:
+            # The secret may have been replaced meanwhile, and still be valid for an overlap.
+            client = await self._verifier.verify(read_client(headers), origin.budget_key)
+            await self._consumers.register(claims, self._overlap, secret_hash=client.secret_hash)
 
     async def unregister(self, headers: MultiMapping[str], origin: Origin) -> None:
         """Invalidate the client's token and end its connection. A client without one is no error.

@@ -108,6 +108,8 @@ class Ticket:
     claims: TokenClaims
     """The token that it was issued for."""
     ticket_hash: bytes
+    expires: float
+    """When it expires, in seconds since 1970, by the clock of the registry."""
 
 
 def _new_id() -> str:
@@ -159,7 +161,10 @@ class Tokens:
         return TokenClaims(subject, _hash(token_id))
 
     def issue_ticket(self, claims: TokenClaims, page: str, now: float) -> str:
-        """Issue a ticket for a token. `page` is the origin of the pages that may use it; empty for any."""
+        """Issue a ticket for a token. `page` is the origin of the pages that may use it; empty for any.
+
+        `now` is in seconds since 1970 by the clock of the registry, which all replicas share: another one may read it.
+        """
         more: dict[str, str | int] = {"aud": _TICKET, "iat": int(now), "origin": page}
         more |= {
             "exp": int(now) + TICKET_SECONDS,
@@ -170,16 +175,19 @@ class Tokens:
         }
         return self._sign(self._keyring.signing(now), more)
 
-    def read_ticket(self, ticket: str, page: str, now: float) -> Ticket:
+    def read_ticket(self, ticket: str, page: str) -> Ticket:
         """Return what a ticket stands for. `page` is the origin of the page that presents it; empty if there is none.
 
+        Whether it has expired, the registry decides.
+
         Raises:
-            Refused: `TICKET_REFUSED`: not signed here, altered, expired, or for pages of another origin.
+            Refused: `TICKET_REFUSED`: not signed here, altered, or for pages of another origin.
         """
         found = self._decoded(ticket, TICKET_REFUSED, audience=_TICKET)
-        if found.get("exp", 0) <= now or found.get("origin") not in {"", page}:
-            raise Refused(TICKET_REFUSED, "the ticket has expired, or is for pages of another origin")
-        return Ticket(TokenClaims(found["sub"], bytes.fromhex(found["token"])), _hash(found["jti"]))
+        if found.get("origin") not in {"", page}:
+            raise Refused(TICKET_REFUSED, "the ticket is for pages of another origin")
+        claims = TokenClaims(found["sub"], bytes.fromhex(found["token"]))
+        return Ticket(claims, _hash(found["jti"]), float(found.get("exp", 0)))
 
     def _decoded(self, token: str, refusal: Refusal, audience: str | None = None) -> dict[str, Any]:
         """Return the claims of a token that was signed here."""
@@ -193,7 +201,7 @@ class Tokens:
                 algorithms=[_ALGORITHM],
                 issuer=self._issuer,
                 audience=audience,
-                # `iat` is informational: the clock of another replica may be ahead. `read_ticket` compares `exp`.
+                # `iat` is informational: the clock of another replica may be ahead. The registry compares `exp`.
                 options={"require": ["iss", "sub", "iat", "jti"], "verify_iat": False, "verify_exp": False},
             )
         except jwt.InvalidTokenError as exc:

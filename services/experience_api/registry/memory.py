@@ -20,9 +20,9 @@ _DAY = 86_400.0
 class MemoryRegistry(MemoryClients):
     """A `Registry` of one process. Nothing here awaits, so every operation is atomic."""
 
-    async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
+    async def register(self, claims: TokenClaims, overlap: float = 0.0, *, secret_hash: str | None = None) -> None:
         client = self._clients.get(claims.client_id)
-        if client is None or client.disabled:
+        if client is None or client.disabled or secret_hash not in {None, client.secret_hash}:
             raise Refused(refusals.WRONG_CREDENTIALS)
         now, before = self._clock.monotonic(), self._consumers.get(claims.client_id)
         consumer = self._consumers[claims.client_id] = Registered(claims.token_hash, now, self._clock.now())
@@ -50,8 +50,11 @@ class MemoryRegistry(MemoryClients):
         await self._revoke_claim(client_id, LossReason.REMOVED)
         return self._consumers.pop(client_id, None) is not None
 
-    async def use_ticket(self, ticket_hash: bytes) -> bool:
-        if ticket_hash in self._used_tickets:
+    async def time(self) -> float:
+        return self._clock.time()
+
+    async def use_ticket(self, ticket_hash: bytes, expires: float) -> bool:
+        if ticket_hash in self._used_tickets or expires <= self._clock.time():
             return False
         self._used_tickets.add(ticket_hash)
         return True

@@ -55,7 +55,7 @@ class PostgresRegistry(StoredClients):
             if engine is None:
                 await own.dispose()
 
-    async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
+    async def register(self, claims: TokenClaims, overlap: float = 0.0, *, secret_hash: str | None = None) -> None:
         values: dict[str, Any] = {
             "token_hash": claims.token_hash,
             "registered_at": func.now(),
@@ -63,8 +63,10 @@ class PostgresRegistry(StoredClients):
             "previous_token_hash": None,
             "previous_until": None,
         }
-        # Only an enabled client: it may have been disabled while its secret was compared.
+        # It may have been disabled, or have got another secret, while its secret was compared.
         enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
+        if secret_hash is not None:
+            enabled = enabled.where(clients.c.secret_hash == secret_hash)
         with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 previous = await lock_consumer(connection, claims.client_id)
@@ -111,9 +113,14 @@ class PostgresRegistry(StoredClients):
                 deleted = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
                 return deleted.rowcount > 0
 
-    async def use_ticket(self, ticket_hash: bytes) -> bool:
+    async def time(self) -> float:
         async with self._pool.use() as connection:
-            return await connection.fetchrow(statements.USE_TICKET, ticket_hash) is not None
+            seconds: float = await connection.fetchval(statements.TIME)
+        return seconds
+
+    async def use_ticket(self, ticket_hash: bytes, expires: float) -> bool:
+        async with self._pool.use() as connection:
+            return await connection.fetchrow(statements.USE_TICKET, ticket_hash, expires) is not None
 
     async def signing_key(self, fresh: SigningKey) -> SigningKey:
         # The oldest key stays: two replicas that start together must both get the same one.

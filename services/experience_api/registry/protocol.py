@@ -112,13 +112,14 @@ class Clients(Protocol):
 class Consumers(Protocol):
     """Registered clients."""
 
-    async def register(self, claims: TokenClaims, overlap: float = 0.0) -> None:
+    async def register(self, claims: TokenClaims, overlap: float = 0.0, *, secret_hash: str | None = None) -> None:
         """Make this the client's only token. A connection with an older one ends with `REPLACED`.
 
         With an `overlap`, the token before this one remains valid for so many seconds, and its connection as well.
+        `secret_hash` is the one that the client had when its secret was compared.
 
         Raises:
-            Refused: `WRONG_CREDENTIALS`: the client was removed or disabled meanwhile.
+            Refused: `WRONG_CREDENTIALS`: the client was removed or disabled meanwhile, or its secret was replaced.
         """
         ...
 
@@ -141,10 +142,17 @@ class Consumers(Protocol):
 
 
 class Tickets(Protocol):
-    """Tickets that were used. Each can be used once, on whichever replica."""
+    """Tickets that were used. Each can be used once, on whichever replica, and by the clock of the registry."""
 
-    async def use_ticket(self, ticket_hash: bytes) -> bool:
-        """Note that a ticket is used; return False if it was used within the last minutes."""
+    async def time(self) -> float:
+        """Return the time in seconds since 1970."""
+        ...
+
+    async def use_ticket(self, ticket_hash: bytes, expires: float) -> bool:
+        """Note that a ticket is used; return False if it was used before, or has expired.
+
+        `expires` is in seconds since 1970.
+        """
         ...
 
 

@@ -71,8 +71,10 @@ LEFT JOIN trelay.consumers
 LEFT JOIN trelay.clients ON clients.client_id = asked.client_id
 """
 
-# Older than any clock of a replica is wrong by: until then a ticket has expired, whichever replica looks. A few at a
-# time, and none that another use deletes, so that no use waits.
+# $1 hash of the ticket, $2 when it expires.
+#
+# Ten minutes: replicas of the previous release issue tickets by their own clocks, which may be ahead. A few at a time,
+# and none that another use deletes, so that no use waits.
 USE_TICKET = """
 WITH expired AS (
     DELETE FROM trelay.used_tickets WHERE ticket_hash = ANY(ARRAY(
@@ -80,8 +82,13 @@ WITH expired AS (
         ORDER BY used_at LIMIT 100 FOR UPDATE SKIP LOCKED
     ))
 )
-INSERT INTO trelay.used_tickets (ticket_hash) VALUES ($1) ON CONFLICT DO NOTHING RETURNING ticket_hash
+INSERT INTO trelay.used_tickets (ticket_hash)
+SELECT $1 WHERE clock_timestamp() < to_timestamp($2::double precision)
+ON CONFLICT DO NOTHING
+RETURNING ticket_hash
 """
+
+TIME = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 # $1 client, $2 connection, $3 to $5 code, reason and duration of its ending, null if it has none.
 RELEASE = """

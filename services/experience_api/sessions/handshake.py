@@ -13,7 +13,7 @@ from multidict import MultiMapping
 
 from services.experience_api.auth.admission import Admission
 from services.experience_api.auth.credentials import SUBPROTOCOL, offered_protocols, read_token
-from services.experience_api.auth.tokens import Tokens
+from services.experience_api.auth.tokens import Ticket, Tokens
 from services.experience_api.hub.audience import ChannelNotPermitted, Subscriber, narrow
 from services.experience_api.refusals import (
     BUSY,
@@ -95,8 +95,9 @@ class Handshake:
             claims = self._tokens.read(carried.token, carried.client_id)
             attempt.proven(_lane(claims), self._clock.monotonic())
             await self._connections.check(claims)
+            now = await self._tickets.time()
             attempt.succeeded(self._clock.monotonic())
-        return self._tokens.issue_ticket(claims, page, self._clock.time())
+        return self._tokens.issue_ticket(claims, page, now)
 
     async def subscribe(
         self,
@@ -124,17 +125,17 @@ class Handshake:
             attempt.succeeded(self._clock.monotonic())
         return found
 
-    def _read(self, headers: MultiMapping[str], query: MultiMapping[str]) -> tuple[TokenClaims, bytes | None]:
-        """Return what the request proves to be, and the hash of its ticket if it has one."""
+    def _read(self, headers: MultiMapping[str], query: MultiMapping[str]) -> tuple[TokenClaims, Ticket | None]:
+        """Return what the request proves to be, and its ticket if it has one."""
         if "ticket" in query:
-            found = self._tokens.read_ticket(query["ticket"], headers.get("Origin", ""), self._clock.time())
-            return found.claims, found.ticket_hash
+            found = self._tokens.read_ticket(query["ticket"], headers.get("Origin", ""))
+            return found.claims, found
         carried = read_token(headers)
         return self._tokens.read(carried.token, carried.client_id), None
 
-    async def _use(self, ticket: bytes | None) -> None:
-        if ticket is not None and not await self._tickets.use_ticket(ticket):
-            raise Refused(TICKET_REFUSED, "the ticket was used before")
+    async def _use(self, ticket: Ticket | None) -> None:
+        if ticket is not None and not await self._tickets.use_ticket(ticket.ticket_hash, ticket.expires):
+            raise Refused(TICKET_REFUSED, "the ticket has expired, or was used before")
 
     async def _slot(
         self, stack: AsyncExitStack, opening: AbstractAsyncContextManager[ConnectionSlot]

@@ -36,10 +36,17 @@ async def refused_token(registry: Registry, node: Node, token: str = "first") ->
 
 class TicketsContract(RegistryFixtures):
     async def test_a_ticket_can_be_used_once(self, registry: Registry) -> None:
-        used = await asyncio.gather(*(registry.use_ticket(b"one") for _ in range(5)))
+        expires = await registry.time() + 600
+        used = await asyncio.gather(*(registry.use_ticket(b"one", expires) for _ in range(5)))
         assert sorted(used) == [False, False, False, False, True]
-        assert await registry.use_ticket(b"two")
-        assert not await registry.use_ticket(b"two")
+        assert await registry.use_ticket(b"two", expires)
+        assert not await registry.use_ticket(b"two", expires)
+
+    async def test_an_expired_ticket_cannot_be_used(self, registry: Registry) -> None:
+        now = await registry.time()
+        assert not await registry.use_ticket(b"one", now)
+        assert not await registry.use_ticket(b"two", 0.0)
+        assert await registry.use_ticket(b"one", now + 600)
 
 
 class ConsumersContract(RegistryFixtures):
@@ -52,6 +59,20 @@ class ConsumersContract(RegistryFixtures):
         with pytest.raises(Refused) as refused:
             await registry.register(claims("unknown"))
         assert refused.value.refusal is WRONG_CREDENTIALS
+
+    async def test_a_client_whose_secret_was_replaced_meanwhile_cannot_register(
+        self, registry: Registry, node: Node
+    ) -> None:
+        found = await registry.find("demo")
+        assert found is not None
+        await registry.register(claims(), secret_hash=found.secret_hash)
+        assert await registry.rotate("demo", "another", OVERLAP)
+        with pytest.raises(Refused) as refused:
+            await registry.register(claims(token="second"), secret_hash=found.secret_hash)
+        assert refused.value.refusal is WRONG_CREDENTIALS
+        assert await refused_token(registry, node, "second")
+        await registry.register(claims(token="third"), secret_hash="another")
+        await claimed(registry, node, token="third")
 
     async def test_a_new_registration_replaces_the_token(self, registry: Registry, node: Node) -> None:
         await registry.register(claims())

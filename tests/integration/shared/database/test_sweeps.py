@@ -20,6 +20,9 @@ SELECT 1, number::text::bytea, number, CASE WHEN number % 1000 > 0 THEN 'x'::byt
 FROM generate_series(1, $1) AS number
 """
 
+_LATER = 4e9
+"""Seconds since 1970 at which no ticket has expired yet."""
+
 
 @pytest.fixture
 async def sql(migrated_database: DatabaseOptions) -> AsyncIterator[asyncpg.Connection]:
@@ -29,18 +32,18 @@ async def sql(migrated_database: DatabaseOptions) -> AsyncIterator[asyncpg.Conne
 
 
 @pytest.mark.parametrize(
-    ("fill", "sweep", "argument", "index"),
+    ("fill", "sweep", "arguments", "index"),
     [
-        (_TICKETS, USE_TICKET, b"ticket", "used_tickets_used_at_idx"),
-        (_KEYS, _DELETE_TOMBSTONES, 0, "bus_latest_written_ms_idx"),
+        (_TICKETS, USE_TICKET, (b"ticket", _LATER), "used_tickets_used_at_idx"),
+        (_KEYS, _DELETE_TOMBSTONES, (0,), "bus_latest_written_ms_idx"),
     ],
 )
 async def test_a_sweep_reads_no_whole_table(
-    sql: asyncpg.Connection, fill: str, sweep: str, argument: object, index: str
+    sql: asyncpg.Connection, fill: str, sweep: str, arguments: tuple[object, ...], index: str
 ) -> None:
     await sql.execute(fill, 20_000)
     await sql.execute("ANALYZE trelay.used_tickets, trelay.bus_latest")
-    plan = "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN {sweep}", argument))
+    plan = "\n".join(row[0] for row in await sql.fetch(f"EXPLAIN {sweep}", *arguments))
     assert index in plan, plan
     assert "Seq Scan" not in plan, plan
 
@@ -58,10 +61,10 @@ async def test_each_use_of_a_ticket_deletes_some_that_have_expired_and_waits_for
             left = []
             for number in range(3):
                 async with asyncio.timeout(60):
-                    assert await sql.fetchval(USE_TICKET, b"ticket %d" % number) is not None
+                    assert await sql.fetchval(USE_TICKET, b"ticket %d" % number, _LATER) is not None
                 left.append(await sql.fetchval("SELECT count(*) FROM trelay.used_tickets"))
             assert left == [651, 603, 604]
-        assert await sql.fetchval(USE_TICKET, b"one more") is not None
+        assert await sql.fetchval(USE_TICKET, b"one more", _LATER) is not None
         assert await sql.fetchval("SELECT count(*) FROM trelay.used_tickets") == 604
     finally:
         await other.close()

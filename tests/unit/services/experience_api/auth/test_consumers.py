@@ -3,6 +3,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
+from secrets import token_bytes
 
 import pytest
 from multidict import CIMultiDict
@@ -10,7 +11,7 @@ from multidict import CIMultiDict
 from services.experience_api.auth.admission import Admission, AdmissionOptions
 from services.experience_api.auth.clients import add_client
 from services.experience_api.auth.consumers import Registration
-from services.experience_api.auth.secrets import generate
+from services.experience_api.auth.secrets import generate, hash_secret
 from services.experience_api.auth.tokens import Tokens
 from services.experience_api.auth.verifier import Verifier, VerifyOptions
 from services.experience_api.refusals import (
@@ -88,6 +89,38 @@ async def test_each_registration_issues_a_new_token_and_invalidates_the_previous
     new = TOKENS.read((await registration.register(DEMO, LOCAL)).token)
     assert not await may_connect(registry, old)
     assert await may_connect(registry, new)
+
+
+class Replacing(MemoryRegistry):
+    """Replaces the secret of `demo` while a registration compares it."""
+
+    replacement: tuple[str, float] | None = None
+
+    async def find(self, client_id: str) -> Client | None:
+        found = await super().find(client_id)
+        if self.replacement is not None:
+            secret, overlap = self.replacement
+            self.replacement = None
+            assert await self.rotate("demo", hash_secret(secret, token_bytes), overlap)
+        return found
+
+
+async def test_a_secret_that_is_replaced_while_it_is_compared_registers_for_its_overlap_only() -> None:
+    leases = MemoryLeaseStore()
+    await leases.acquire("node/one", "one", 600)
+    registry = Replacing(leases)
+    await add_client(registry, "demo", secret="demo")
+    with Verifier.opened(registry, VerifyOptions()) as verifier:
+        registration = Registration(Admission(AdmissionOptions()), verifier, registry, TOKENS, SYSTEM_CLOCK)
+        good = TOKENS.read((await registration.register(DEMO, LOCAL)).token)
+        registry.replacement = ("another", 3600.0)
+        good = TOKENS.read((await registration.register(DEMO, LOCAL)).token)
+        assert await may_connect(registry, good)
+        registry.replacement = ("a third", 0.0)
+        with pytest.raises(Refused) as refused:
+            await registration.register(DEMO, LOCAL)
+        assert refused.value.refusal is WRONG_CREDENTIALS
+        assert await may_connect(registry, good)
 
 
 async def test_an_unregistered_consumer_cannot_connect(registry: MemoryRegistry, registration: Registration) -> None:
