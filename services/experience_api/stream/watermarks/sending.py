@@ -4,7 +4,8 @@ The process layer, and sources with a channel, write watermarks to a topic of th
 publish topic. Once this replica has read up to them, a live connection has been written every event below.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from services.experience_api.hub.connection import Connection
 from services.experience_api.stream.control_events import ControlEvents
@@ -17,6 +18,8 @@ from shared.runtime.clock import Clock
 from shared.runtime.tasks import Tasks
 
 _CHECK_INTERVAL = 1.0
+_STEP = 0.005
+"""Seconds for which watermarks are sent at a time."""
 _WAIT = 10.0
 _PAUSE = 1.0
 _RECENT = 60.0
@@ -68,7 +71,8 @@ class Watermarks:
         """Send what is due until cancelled."""
         while True:
             await self._clock.sleep(_CHECK_INTERVAL)
-            self.send_due()
+            for _ in self.send_due():
+                await asyncio.sleep(0)
 
     async def _follow(self, topic: str) -> None:
         """Follow the topic until cancelled."""
@@ -92,28 +96,32 @@ class Watermarks:
         for mark in watermarks_about(self._publish_topic, records):
             self._reached.add(mark)
 
-    def send_due(self) -> None:
-        """Send each connection the watermarks that are newer than what it has. Nothing is awaited."""
-        self._send_due(self._connections)
+    def send_due(self) -> Iterator[None]:
+        """Send each connection the watermarks that are newer than what it has.
+
+        Yields after each step, so that ten thousand connections do not keep everything else waiting.
+        """
+        # A watermark that holds now holds later as well, for what is live then.
+        marks, frames = list(self._reached.all()), _Frames()
+        ends_at = self._clock.monotonic() + _STEP
+        for connection in list(self._connections) if marks else ():
+            if self._clock.monotonic() >= ends_at:
+                yield
+                ends_at = self._clock.monotonic() + _STEP
+            if (sent := self._connections.get(connection)) is not None:
+                self._send_all(connection, sent, marks, frames)
 
     def send_to(self, connection: Connection) -> None:
         """Send a connection the watermarks that are due: it was written what came before them, and more may follow."""
         if (sent := self._connections.get(connection)) is not None:
-            self._send_due({connection: sent})
+            self._send_all(connection, sent, self._reached.all(), _Frames())
 
-    def _send_due(self, connections: Mapping[Connection, "_Sent"]) -> None:
-        if not connections:
-            return
-        marks, now = list(self._reached.all()), self._clock.monotonic()
-        frames: dict[tuple[str, tuple[str, ...]], bytes] = {}
-        for connection, sent in connections.items():
-            if now >= sent.due and self._is_live(connection):
-                for mark in marks:
-                    self._send(connection, sent, mark, frames)
+    def _send_all(self, connection: Connection, sent: "_Sent", marks: Iterable[Watermark], frames: "_Frames") -> None:
+        if self._clock.monotonic() >= sent.due and self._is_live(connection):
+            for mark in marks:
+                self._send(connection, sent, mark, frames)
 
-    def _send(
-        self, connection: Connection, sent: "_Sent", mark: Watermark, frames: dict[tuple[str, tuple[str, ...]], bytes]
-    ) -> None:
+    def _send(self, connection: Connection, sent: "_Sent", mark: Watermark, frames: "_Frames") -> None:
         """Send a watermark, unless the connection has it. `frames` has those that are encoded already."""
         interest, seconds = connection.subscriber.interest, connection.subscriber.watermarks
         if mark.as_of <= sent.as_of.get(mark.source, 0):
@@ -128,6 +136,10 @@ class Watermarks:
         if connection.outbox.offer(frame):
             sent.as_of[mark.source] = mark.as_of
             sent.due = self._clock.monotonic() + (seconds or 0)
+
+
+class _Frames(dict[tuple[str, tuple[str, ...]], bytes]):
+    """Encoded watermarks of one moment, by source and channels."""
 
 
 class _Sent:

@@ -74,7 +74,8 @@ class Replica:
 
     def sent(self, transport: FakeTransport) -> list[tuple[str, str, list[str]]]:
         """Let what is due be sent; return all that the peer was sent so far."""
-        self.watermarks.send_due()
+        for _ in self.watermarks.send_due():
+            pass
         found = [each["data"] for each in events(transport.sent) if each["type"] == "trelay.watermark"]
         return [(each["source"], each["as_of"][11:19], each["channels"]) for each in found]
 
@@ -178,3 +179,28 @@ def test_a_connection_gets_what_is_due_between_two_checks() -> None:
     assert [found["type"] for found in events(transport.sent)] == ["trelay.watermark"]
     assert other.sent == b""
     replica.watermarks.send_to(connection(FakeTransport()))  # of a subscriber that asked for none
+
+
+class TickingClock(ManualClock):
+    """Shows a millisecond more each time."""
+
+    def monotonic(self) -> float:
+        self.seconds += 0.001
+        return self.seconds
+
+
+def test_many_connections_are_sent_it_in_steps() -> None:
+    replica = Replica(clock=TickingClock())
+    connected = [replica.connect("orders.eu") for _ in range(100)]
+    replica.mark(7, 0, 0)
+    left, _ = connected[-1]
+    steps = 0
+    for _ in replica.watermarks.send_due():
+        steps += 1
+        replica.watermarks.remove(left)
+        replica.lagging.add(connected[-2][0])
+    assert 10 < steps < 100
+    got = [bool(transport.sent) for _, transport in connected]
+    assert got == [True] * 98 + [False, False]
+    replica.lagging.clear()
+    assert len(replica.sent(connected[-2][1])) == 1
