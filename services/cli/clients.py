@@ -153,7 +153,10 @@ def set_options(
     data: Path | None,
     **more: Any,
 ) -> None:
-    """Change a client. Its channels change for a living connection within two seconds, all else at the next one.
+    """Change a client. Its channels change for a living connection within two seconds.
+
+    A connection ends to be opened again if the client may or may not send from now on, or is accepted from this machine
+    only. All else changes at the next connection.
 
     \b
     Example:

@@ -165,7 +165,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ),
     ("PATCH", "/clients/{client_id}"): Operation(
         "Change a client",
-        "Its channels change for a living connection within two seconds, all else at the next one.",
+        "Its channels change for a living connection within two seconds. A connection ends with 4007 if `may_send` "
+        "changes or `loopback_only` becomes true: the next one has that permission. All else changes at the next one.",
         body={JSON: {**body_of(_SETTABLE), "minProperties": 1}},
         responses={200: ("Changed", {JSON: _CLIENT})},
         problems=(*COMMANDED, _NOT_FOUND),

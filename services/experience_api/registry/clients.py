@@ -85,6 +85,13 @@ class ClientChange:
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: value for name, value in found.items() if value is not None}
 
+    def needs_reconnection(self, *, may_send: bool, loopback_only: bool) -> bool:
+        """Return whether connections were admitted with another permission than the client has now.
+
+        Given is what it had before.
+        """
+        return self.may_send not in {None, may_send} or (self.loopback_only is True and not loopback_only)
+
 
 @dataclass(frozen=True, slots=True)
 class Connected:

@@ -80,7 +80,9 @@ class MemoryClients:
         if client is None:
             return False
         self._clients[client_id] = replace(client, **change.members)
-        if change.channels is not None:
+        if change.needs_reconnection(may_send=client.may_send, loopback_only=client.loopback_only):
+            await self._revoke_claim(client_id, LossReason.DISCONNECTED)
+        elif change.channels is not None:
             for held in self._held_of(client_id).values():
                 await self.leave(held.node.name, GrantChanged(held.connection_id, change.channels))
         return True
@@ -139,6 +141,7 @@ class MemoryClients:
         for slot, held in self._held_of(client_id).items():
             if held.token_hash != kept:
                 self._drop(client_id, slot)
+                self._consumers[client_id].last_seen = self._clock.monotonic()
                 await self._notify_holder(held, reason)
 
     async def _notify_holder(self, held: Connection, reason: LossReason) -> None:

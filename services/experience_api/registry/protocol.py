@@ -73,7 +73,10 @@ class Clients(Protocol):
         ...
 
     async def change(self, client_id: str, change: ClientChange) -> bool:
-        """Change a client. Its connection receives `GrantChanged` if its channels change; the rest holds for the next.
+        """Change a client. Its connection receives `GrantChanged` if its channels change.
+
+        It ends with `DISCONNECTED` if the client may or may not send from now on, or is accepted from this machine
+        only: its next one has that permission. The rest holds for the next one as well.
 
         Returns False if there is no such client.
         """
@@ -93,7 +96,8 @@ class Clients(Protocol):
     async def disable(self, client_id: str) -> bool:
         """Refuse a client's registrations and connections; its connection ends with `DISABLED`.
 
-        Its consumer and token are kept for when it is enabled again. Returns False if there is no such client.
+        Its consumer and token are kept for when it is enabled again, and the days that the token is valid begin now if
+        it was connected. Returns False if there is no such client.
         """
         ...
 

@@ -70,14 +70,19 @@ class StoredClients:
             values["channels"] = list(change.channels)
         if not values:
             return await self.find(client_id) is not None
-        changed = update(clients).where(clients.c.client_id == client_id).values(values)
+        known = select(clients).where(clients.c.client_id == client_id).with_for_update()
         with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 await lock_consumer(connection, client_id)
-                known = (await connection.execute(changed)).rowcount > 0
-                if change.channels is not None:
+                before = (await connection.execute(known)).mappings().first()
+                if before is None:
+                    return False
+                await connection.execute(update(clients).where(clients.c.client_id == client_id).values(values))
+                if change.needs_reconnection(may_send=before["may_send"], loopback_only=before["loopback_only"]):
+                    await revoke_claim(connection, client_id, LossReason.DISCONNECTED)
+                elif change.channels is not None:
                     await tell_connections(connection, client_id, change.channels)
-                return known
+                return True
 
     async def channels(self, client_ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
         async with self._pool.use() as connection:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,8 +39,9 @@ async def revoke_claim(
 ) -> None:
     """Delete the client's claims and notify their holders. The caller holds the consumer's lock.
 
-    Claims with the token that has the hash `kept` are kept.
+    Claims with the token that has the hash `kept` are kept. The days that the token is valid begin now.
     """
+    revoked = 0
     for table in _HELD:
         deleted = delete(table).where(table.c.client_id == client_id)
         if kept is not None:
@@ -50,6 +51,14 @@ async def revoke_claim(
             # Visible, and delivered, once the transaction has committed, and only then.
             await connection.execute(insert(connection_notices).values(node=row.node, notice=notice))
             await connection.execute(select(func.pg_notify(CHANNEL, notice)))
+            revoked += 1
+    if revoked:
+        # Not locked by the caller, it was registered a moment ago. To wait here for a claim could be a deadlock.
+        unlocked = (
+            select(consumers.c.client_id).where(consumers.c.client_id == client_id).with_for_update(skip_locked=True)
+        )
+        seen = update(consumers).where(consumers.c.client_id.in_(unlocked.scalar_subquery()))
+        await connection.execute(seen.values(last_seen_at=func.now()))
 
 
 def decoded(payloads: Sequence[str]) -> list[Notice]:

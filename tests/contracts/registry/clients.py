@@ -72,6 +72,36 @@ class ClientsContract(RegistryFixtures):
             await received.wait_for(ClaimLost(claim.connection_id, LossReason.DISABLED))
         assert await registry.held_by(node) == {}
 
+    async def test_the_token_of_a_disabled_client_is_valid_for_some_days_after_its_connection(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        await registry.register(claims())
+        await claimed(registry, node)
+        await deployment.pass_days(3 * DAYS)
+        await registry.disable("demo")
+        await deployment.pass_days(DAYS - 1)
+        await registry.enable("demo")
+        await claimed(registry, node)
+
+    @pytest.mark.parametrize(
+        "change", [ClientChange(may_send=False, channels=("a",)), ClientChange(loopback_only=True)]
+    )
+    async def test_a_connection_ends_if_a_permission_changes_that_it_was_admitted_with(
+        self, deployment: Deployment, registry: Registry, node: Node, change: ClientChange
+    ) -> None:
+        await registry.register(claims())
+        claim = await claimed(registry, node)
+        await deployment.pass_days(3 * DAYS)
+        same = ClientChange(may_send=True, loopback_only=False, max_connections=3, policy=Policy.REPLACE, note="n")
+        assert await registry.change("demo", same)
+        assert await registry.take_notices(node) == []
+        assert await registry.change("demo", change)
+        assert await registry.take_notices(node) == [ClaimLost(claim.connection_id, LossReason.DISCONNECTED)]
+        again = await claimed(registry, node)
+        assert again.may_send is not (change.may_send is False)
+        assert await registry.change("demo", replace(change, channels=None))  # nothing that it does not have already
+        assert await registry.take_notices(node) == []
+
     async def test_the_channels_of_clients_are_changed_and_found(self, registry: Registry) -> None:
         assert await registry.change("demo", ClientChange(channels=("a", "b.*")))
         assert not await registry.change("unknown", ClientChange(channels=("a",)))

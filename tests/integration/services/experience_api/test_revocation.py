@@ -1,14 +1,18 @@
 """Revocation on every replica, also where notifications of the database do not arrive."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
+import pytest
+
 from services.experience_api.admin.clients import ClientAdmin
 from services.experience_api.auth.clients import ClientExists, add_client
+from services.experience_api.registry.clients import ClientChange
 from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import OnNotice
-from tests.integration.services.experience_api.replicas import Deployment, Replica, Subscription
+from tests.integration.services.experience_api.replicas import TIMEOUT, Deployment, Replica, Subscription
 
 DEMO = {"Client-Id": "demo", "Client-Secret": "demo"}
 
@@ -59,6 +63,46 @@ async def test_a_connection_is_revoked_within_two_seconds_without_notifications(
                 assert code == code_expected
             for replica in (one, holder):
                 assert (await replica.upgrade(token)).code == refusal
+
+
+async def test_a_client_that_may_not_send_any_more_cannot_on_its_living_connection(deployment: Deployment) -> None:
+    async with deployment.replica() as one, deployment.replica() as holder:
+        await one.registry.change("demo", ClientChange(may_send=True))
+        token = await one.register()
+        async with holder.connect(token) as subscription:
+            await subscription.next()
+            await subscription.socket.send_str('{"number": 1}')
+            assert (await subscription.next())["type"] == "trelay.accepted"
+            await one.registry.change("demo", ClientChange(may_send=False))
+            assert await subscription.closed() == (4007, "disconnected by an operator; wait=1.0")
+        async with holder.connect(token) as subscription:
+            assert "largest_message" not in (await subscription.next())["data"]
+            await subscription.socket.send_str('{"number": 2}')
+            assert (await subscription.closed())[0] == 4500
+
+
+@pytest.mark.parametrize("path", ["/sse/publish?", "/events?wait=60&"])
+async def test_a_response_ends_too_when_a_permission_changes(deployment: Deployment, path: str) -> None:
+    async with deployment.replica() as one, deployment.replica() as holder:
+        token = await one.register()
+
+        bearer = {"Authorization": f"Bearer {token}"}
+        cursor = (await holder.request("GET", "/events", bearer)).json["cursor"]
+        await deployment.until_no_connection()
+
+        async def ask() -> str:
+            return (await holder.request("GET", f"{path}cursor={cursor}", bearer)).text
+
+        async with deployment.sql() as database, asyncio.timeout(TIMEOUT):
+            asking = asyncio.create_task(ask())
+            try:
+                while not await database.fetchval("SELECT count(*) FROM trelay.connections"):
+                    await asyncio.sleep(0.005)
+                await one.registry.change("demo", ClientChange(may_send=True))
+                assert "4007" in await asking
+            finally:
+                asking.cancel()
+        await deployment.until_no_connection()
 
 
 async def test_a_replaced_token_stays_good_for_the_overlap(deployment: Deployment) -> None:
