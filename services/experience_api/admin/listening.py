@@ -20,12 +20,13 @@ from services.experience_api.registry.protocol import Registry
 from services.experience_api.sessions.connections import Connections
 from services.experience_api.sessions.dependencies import Stream
 from services.experience_api.sessions.late_bound import LateBound
+from services.experience_api.sessions.requested import URL_BYTES
 from shared.bus.topics import TopicsOptions
 from shared.composition.bus import BusConnection
 from shared.http.hosts import allowed_hosts, only_from
 from shared.http.operators import Operators
 from shared.http.problem import problems
-from shared.http.server import Health, Listening, serve
+from shared.http.server import REQUEST_LINE_BYTES, Health, Listening, serve
 from shared.runtime.clock import Clock
 
 SETTING = "experience.admin.operators"
@@ -52,6 +53,7 @@ def admin_application(options: AdminOptions, parts: AdminParts) -> web.Applicati
     app = web.Application(
         middlewares=[problems, only_from(allowed_hosts(listen.host, listen.hosts))], client_max_size=listen.body_limit
     )
+    app[REQUEST_LINE_BYTES] = URL_BYTES  # for channels, and for the state of an explanation
     clients = ClientAdmin(parts.registry)
     consumers = ConsumerAdmin(parts.registry, parts.connections.details)
     AdminRoutes(clients, consumers, authorized).add_to(app)

@@ -7,7 +7,6 @@ from services.experience_api.explain.audited import Audited
 from services.experience_api.explain.evidence import Evidence
 from services.experience_api.explain.search import Found, Stage
 from services.experience_api.explain.verdict import DELIVERY, Answer, Hop
-from services.experience_api.hub.audience import interest_in
 
 _RESUME = "it comes again if the client connects with its last cursor, and that is before the event"
 
@@ -15,13 +14,26 @@ _RESUME = "it comes again if the client connects with its last cursor, and that 
 def by_audit(known: Evidence, permitted: Sequence[Found], hop: Hop) -> Hop:
     """Return what the audit says; `hop`, with the reason, if it says nothing."""
     audit = known.search.audit
-    written = [each for each in audit.written if _wanted(known, permitted, each)]
+    judged = [(each, _wanted(known, permitted, each)) for each in audit.written]
+    written = [each for each, wants in judged if wants]
     evidence: dict[str, Any] = {**hop.evidence, "audit_records": audit.records}
     if written:
         best = min(written, key=_certainty)
         return _written(best, evidence | {"audit": _view(best)})
     if hop.answer is not Answer.UNKNOWN:
         return hop
+    undecided = next((each for each, wants in judged if wants is None), None)
+    if undecided is not None:
+        text = (
+            f"connection {undecided.connection} was served beyond the event: its filters decide, and the event cannot"
+        )
+        return Hop(DELIVERY, Answer.UNKNOWN, f"{text} be read any more", hop.todo, evidence=evidence)
+    return _without_record(known, hop, evidence)
+
+
+def _without_record(known: Evidence, hop: Hop, evidence: dict[str, Any]) -> Hop:
+    """Judge an event that no range of the audit spans."""
+    audit = known.search.audit
     if Stage.AUDIT in known.search.cut:
         text = f"{hop.text}; the limit of bytes was reached before the audit was read to its end"
         return Hop(DELIVERY, hop.answer, text, "ask again with a larger `limit`", evidence=evidence)
@@ -40,13 +52,14 @@ def by_audit(known: Evidence, permitted: Sequence[Found], hop: Hop) -> Hop:
     return Hop(DELIVERY, Answer.UNKNOWN, text, hop.todo, evidence=evidence)
 
 
-def _wanted(known: Evidence, permitted: Sequence[Found], audited: Audited) -> bool:
-    """Return whether the connection subscribed to the event: a range also spans what it did not."""
-    interest = interest_in(audited.channels, audited.filters)
+def _wanted(known: Evidence, permitted: Sequence[Found], audited: Audited) -> bool | None:
+    """Return whether the connection subscribed to the event; None as in `Evidence.wanted`.
+
+    A range also spans what it did not subscribe to.
+    """
     for each in permitted:
         if (each.partition, each.offset) == (audited.partition, audited.offset):
-            frame, channel = known.frame(each), each.key.encode()
-            return interest.matches(channel) and (frame is None or interest.wants(channel, frame))
+            return known.wanted(each, audited.channels, audited.filters)
     return False
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from services.experience_api.explain.by_audit import by_audit
 from services.experience_api.explain.evidence import Evidence
 from services.experience_api.explain.search import Found
-from services.experience_api.explain.verdict import DELIVERY, Answer, Hop, time_text
+from services.experience_api.explain.verdict import DELIVERY, MORE, Answer, Hop, time_text
 from services.experience_api.hub.audience import interest_in
 from services.experience_api.registry.clients import Connected, Consumer
 from services.experience_api.registry.notices import ConnectionDetails
@@ -15,12 +15,17 @@ from services.experience_api.wire.snapshot_cursor import vector_of
 
 
 def delivered(known: Evidence, published: Sequence[Found], permitted: Sequence[Found]) -> Hop:
-    """Judge the delivery of an event, whose published records are `published`, and `permitted` to the client."""
-    if not published or not permitted:
-        return Hop(DELIVERY, Answer.SKIPPED, "not looked at: the event has not come so far")
+    """Judge the delivery of an event, whose published records are `published`, and `permitted` to the client now."""
+    skipped = Hop(DELIVERY, Answer.SKIPPED, "not looked at: the event has not come so far")
+    if not published:
+        return skipped
+    if not permitted:  # now: it may have been when the event was written to a connection
+        before = by_audit(known, published, skipped)
+        return before if before.answer is Answer.YES else skipped
     if known.consumer is None:
         todo = "let the client register with `POST /consumers`, and connect"
-        return Hop(DELIVERY, Answer.NO, "the client has not registered, so it was never connected", todo)
+        text = "the client has not registered, or its registration was revoked, so it has no connection"
+        return by_audit(known, permitted, Hop(DELIVERY, Answer.NO, text, todo))
     hop = _now(known, known.consumer, permitted)
     return hop if hop.answer is Answer.YES else by_audit(known, permitted, hop)
 
@@ -64,14 +69,18 @@ def _connected(known: Evidence, connection: Connected, permitted: Sequence[Found
         )
     evidence |= {"channels": list(details.channels), "filters": details.filters, "cursor": details.cursor}
     evidence |= {"lag": details.lag, "live": details.live, "buffered_bytes": details.buffered}
-    interest = interest_in(details.channels, details.filters)
-    wanted = [each for each in permitted if interest.matches(each.key.encode())]
-    if not wanted:
+    interest = interest_in(details.channels)
+    if not any(interest.matches(each.key.encode()) for each in permitted):
+        if known.search.more:
+            return Hop(DELIVERY, Answer.UNKNOWN, MORE, evidence=evidence)
         text = f"the connection does not subscribe to {', '.join(sorted({each.key for each in permitted}))}"
         todo = "connect with other `channels`, or change them with `POST /subscriptions`"
         return Hop(DELIVERY, Answer.NO, text, todo, evidence=evidence)
-    frames = [(each, known.frame(each)) for each in wanted]
-    passing = [each for each, frame in frames if frame is None or interest.wants(each.key.encode(), frame)]
+    wanted = [(each, known.wanted(each, details.channels, details.filters)) for each in permitted]
+    passing = [each for each, wants in wanted if wants]
+    if not passing and any(wants is None for _, wants in wanted):
+        text = "the filters of the connection decide, and the event cannot be read any more"
+        return Hop(DELIVERY, Answer.UNKNOWN, text, "compare with what the client has received", evidence=evidence)
     if not passing:
         text = "the filters of the connection leave it out"
         return Hop(DELIVERY, Answer.NO, text, "change `filters` of the connection", evidence=evidence)

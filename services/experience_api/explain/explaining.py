@@ -22,7 +22,6 @@ from shared.runtime.clock import Clock
 
 _SECONDS = 4.0
 """Seconds for which one request reads."""
-_FRAMES = 5
 _READ_TIMEOUT = 2.0
 _MS_AN_HOUR = 3_600_000
 
@@ -77,18 +76,26 @@ class Explainer:
         by_node: dict[str, list[UUID]] = {}
         for each in () if consumer is None else consumer.connections:
             by_node.setdefault(each.node, []).append(each.connection_id)
-        published = search.of(Stage.PUBLISH)[:_FRAMES]
         return Evidence(
             search,
             client_id,
             CursorCodec(await bus.epoch(topic), len(await bus.bounds(topic))),
             int(self.topics.retention_hours * _MS_AN_HOUR),
+            int(self.clock.time() * 1000),
             committed,
             await self.store.find(client_id),
             consumer,
             await self.replicas.of(by_node) if by_node else {},
-            {(each.partition, each.offset): frame for each in published if (frame := await self._frame(bus, each))},
+            await self._frames(bus, search.of(Stage.PUBLISH)),
         )
+
+    async def _frames(self, bus: Bus, published: Sequence[Found]) -> dict[tuple[int, int], bytes]:
+        """Read published records again, as many as there is time for."""
+        found, deadline = {}, self.clock.monotonic() + _SECONDS
+        for each in published:
+            if self.clock.monotonic() < deadline and (frame := await self._frame(bus, each)) is not None:
+                found[each.partition, each.offset] = frame
+        return found
 
     async def _frame(self, bus: Bus, found: Found) -> bytes | None:
         """Read one published record again, for the filters."""

@@ -6,7 +6,7 @@ Each hop answers yes, no or unknown, with what that is known by.
 from services.experience_api.explain.delivery import delivered
 from services.experience_api.explain.evidence import Evidence
 from services.experience_api.explain.search import Found, Stage
-from services.experience_api.explain.verdict import Answer, Hop, place
+from services.experience_api.explain.verdict import MORE, Answer, Hop, place
 from services.experience_api.hub.audience import interest_in
 
 INGEST, PROCESS, PUBLISH, GRANT = "ingest", "process", "publish", "grant"
@@ -42,6 +42,10 @@ def _ingested(known: Evidence) -> Hop:
         return _refused(INGEST, letters[0])
     if Stage.INGEST in search.cut or Stage.PUBLISH in search.cut:
         return Hop(INGEST, Answer.UNKNOWN, "the limit of bytes was reached before it was found", _CUT)
+    if search.since < known.now - known.retention_ms:
+        text = "no topic has the event any more: what was written before the last "
+        text += f"{known.retention_ms / 3_600_000:g} hours is not kept"
+        return Hop(INGEST, Answer.UNKNOWN, text, "look in the system that the source reads, and in the client")
     text = "no topic has the event in the range of times that was read"
     todo = (
         "check the id, and read an earlier range (`since`); otherwise the source has not read it: `trelay sources show "
@@ -120,6 +124,8 @@ def _granted(known: Evidence, published: list[Found], permitted: list[Found]) ->
         return Hop(GRANT, Answer.NO, text, todo, evidence=evidence)
     if not published:
         return Hop(GRANT, Answer.SKIPPED, _OFF, evidence=evidence)
+    if not permitted and known.search.more:
+        return Hop(GRANT, Answer.UNKNOWN, MORE, evidence=evidence)
     if not permitted:
         text = f"the client may not subscribe to {', '.join(sorted({each.key for each in published}))}"
         todo = f"`trelay clients set {client.client_id} --channels …` grants channels, which replaces those it has"

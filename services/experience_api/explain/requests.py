@@ -19,6 +19,8 @@ LIMIT_MIB, MOST_MIB = 256, 16_384
 SINCE = "1h"
 """Where the range of times begins by default."""
 _MIB = 1_048_576
+_LATEST = 253_370_764_800_000
+"""Milliseconds from 1970 to the year 9999: the last time that can be shown."""
 _SOURCE_LIMIT = 200
 
 
@@ -61,7 +63,7 @@ def read_explain(query: MultiMapping[str], now: float) -> Asked:
 def _time(query: MultiMapping[str], name: str, usual: str, now: float) -> int:
     text = query.get(name) or usual
     try:
-        return int(read_since(text, now) * 1000)
+        return min(int(read_since(text, now) * 1000), _LATEST)
     except Refused as exc:
         raise Malformed(f"query parameter {name!r}: {exc.detail.partition(': ')[2]}") from exc
 

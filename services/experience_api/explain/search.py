@@ -6,6 +6,7 @@ of a search is data: a request reads for some seconds, and the next one continue
 """
 
 import base64
+import zlib
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
@@ -24,6 +25,10 @@ _TOGETHER_MS = 60_000
 """Milliseconds within which the results of one event are published."""
 _FOUND_LIMIT = 50
 """Records of one event that are kept, of each topic."""
+_ERROR_LIMIT = 500
+"""Characters of the error of a dead letter that are kept."""
+_CURSOR_BYTES = 1_048_576
+"""The largest state that a cursor may hold."""
 
 
 class Stage(StrEnum):
@@ -89,6 +94,8 @@ class Search(msgspec.Struct):
     stage_bytes: int = 0
     cut: list[Stage] = []
     """The topics that were not read to their end."""
+    more: bool = False
+    """Whether there are more records of the event than are kept."""
     audit: Audit = msgspec.field(default_factory=Audit)
 
     @property
@@ -133,8 +140,8 @@ class Search(msgspec.Struct):
         return min(1.0, (stages.index(self.stage) + (share if self.stage is not Stage.DONE else 0)) / len(_NEXT))
 
     def save(self) -> str:
-        """Return it as the cursor of the next request."""
-        return base64.urlsafe_b64encode(msgspec.json.encode(self)).decode().rstrip("=")
+        """Return it as the cursor of the next request, short enough for a URL with many partitions and records."""
+        return base64.urlsafe_b64encode(zlib.compress(msgspec.json.encode(self), 9)).decode().rstrip("=")
 
     def _left(self) -> bool:
         return any(offset < self.ends[number] for number, offset in self.positions.items())
@@ -157,10 +164,11 @@ class Search(msgspec.Struct):
         if self.stage is Stage.PUBLISH and published and record.timestamp > published[0].at + _TOGETHER_MS:
             self.ends[record.partition] = min(self.ends[record.partition], record.offset)
             return
-        if len(self.of(self.stage)) >= _FOUND_LIMIT:
-            return
         found = self._matched(record)
         if found is None:
+            return
+        if len(self.of(self.stage)) >= _FOUND_LIMIT:
+            self.more = True
             return
         self.found.append(found)
         if self.stage is Stage.INGEST:  # each event is there once, but between the parts of its pipeline
@@ -193,7 +201,7 @@ class Search(msgspec.Struct):
             source,
             0 if provenance is None else provenance.read_ms,
             headers.get("pipeline", b"").decode(errors="replace"),
-            headers.get("error", b"").decode(errors="replace"),
+            headers.get("error", b"").decode(errors="replace")[:_ERROR_LIMIT],
         )
 
 
@@ -213,8 +221,8 @@ def read_search(cursor: str) -> Search:
     """
     expected = "query parameter 'cursor': expected that of the answer before"
     try:
-        search = _search(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, msgspec.MsgspecError) as exc:
+        search = _search(_inflated(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))))
+    except (ValueError, zlib.error, msgspec.MsgspecError) as exc:
         raise Malformed(expected) from exc
     if not search.positions.keys() == search.ends.keys() == search.first.keys():
         raise Malformed(expected)
@@ -226,6 +234,14 @@ def _unpacked(packed: bytes | None) -> Provenance | None:
         return None if packed is None else unpack_provenance(packed)
     except MalformedEvent:
         return None
+
+
+def _inflated(data: bytes) -> bytes:
+    decompressor = zlib.decompressobj()
+    found = decompressor.decompress(data, _CURSOR_BYTES)
+    if not decompressor.eof:
+        raise ValueError("cut off, or too long")
+    return found
 
 
 def _id_of(value: bytes) -> str:

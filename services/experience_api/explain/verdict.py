@@ -9,6 +9,7 @@ from typing import Any
 from services.experience_api.explain.search import Found
 
 DELIVERY = "delivery"
+MORE = "more records of the event are published than were looked at, and none of these is of the client's channels"
 
 
 class Answer(StrEnum):
@@ -43,8 +44,12 @@ class Hop:
 
 
 def conclude(hops: Sequence[Hop]) -> dict[str, Any]:
-    """Return the conclusion: of the first hop that the event did not pass, or that is not known, or of the last one."""
-    decisive = next((hop for hop in hops if hop.answer in {Answer.NO, Answer.UNKNOWN}), hops[-1])
+    """Return the conclusion: of the first hop that the event did not pass, or that is not known, or of the last one.
+
+    An event that was delivered has passed all of them, whatever holds now.
+    """
+    stopped = (hop for hop in hops if hop.answer in {Answer.NO, Answer.UNKNOWN})
+    decisive = hops[-1] if hops[-1].answer is Answer.YES else next(stopped, hops[-1])
     return {"answer": decisive.answer.value, "hop": decisive.name, "text": decisive.text, "todo": decisive.todo}
 
 

@@ -23,6 +23,20 @@ LIVING = f"""(
     WHERE leases.expires_at > now()
 )"""
 
+
+def last_held(client: str) -> str:
+    """Return the expression for when a client last had a claim that was not released; `client` is its id.
+
+    The lease of the node tells: until now while the node lives, or until it was lost.
+    """
+    return f"""(
+    SELECT max(least(leases.expires_at, now()))
+    FROM {HELD} AS held
+    JOIN trelay.leases ON leases.name = 'node/' || held.node AND leases.epoch >= held.node_epoch
+    WHERE held.client_id = {client}
+)"""
+
+
 # The consumer is locked first, then its client. A concurrent registration, removal, disabling, release or claim waits
 # here, and PostgreSQL reads a locked row again after the wait: so no claim is granted on stale data.
 #

@@ -222,6 +222,18 @@ class ConsumersContract(RegistryFixtures):
         assert [each.client_id for each in await registry.consumers(client_id="zoo")] == ["zoo"]
         assert await registry.consumers(client_id="demo") == []  # it has not registered
 
+    async def test_a_consumer_whose_replica_has_died_was_last_seen_then(
+        self, deployment: Deployment, registry: Registry, node: Node
+    ) -> None:
+        await registry.register(claims())
+        await claimed(registry, node)
+        await deployment.pass_days(3 * DAYS)
+        await dies(deployment, node)
+        await deployment.pass_days(1)
+        [found] = await registry.consumers()
+        assert found.connections == ()
+        assert abs(datetime.now(UTC) - found.last_seen_at - timedelta(days=1)) < MINUTE
+
     async def test_a_disconnected_connection_is_notified_and_its_claim_free(
         self, registry: Registry, node: Node, other: Node
     ) -> None:

@@ -56,5 +56,5 @@ def evidence(*found: Found, **more: Any) -> Evidence:
         "details": {ONE: details()},
     }
     cut = more.pop("cut", ())
-    known = Evidence(search(*(found or (INGESTED, PUBLISHED)), cut=cut), "shop", CODEC, 60 * MINUTE)
+    known = Evidence(search(*(found or (INGESTED, PUBLISHED)), cut=cut), "shop", CODEC, 60 * MINUTE, AT + MINUTE)
     return dataclasses.replace(known, **{**usual, **more})

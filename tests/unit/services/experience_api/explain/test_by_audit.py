@@ -8,8 +8,9 @@ import pytest
 from services.experience_api.explain.audited import Audit, Audited
 from services.experience_api.explain.delivery import delivered
 from services.experience_api.explain.evidence import Evidence
+from services.experience_api.explain.hops import hops
 from services.experience_api.explain.search import Stage
-from services.experience_api.explain.verdict import Hop
+from services.experience_api.explain.verdict import Hop, conclude
 from services.experience_api.registry.clients import Client
 from services.experience_api.wire.frames import event_frame
 from tests.unit.services.experience_api.explain.making import AT, MINUTE, ONE, PUBLISHED, consumer, evidence
@@ -63,6 +64,28 @@ def test_a_range_spans_what_the_connection_did_not_subscribe_to() -> None:
         assert answer(known, other).answer.value == "unknown"
     elsewhere = Audited("c-1", "n", "t", 1, 3, ["orders.*"], {}, 0, acknowledged=True)
     assert answer(GONE, elsewhere).answer.value == "unknown"
+
+
+def test_filters_cannot_be_applied_to_an_event_that_is_kept_no_longer() -> None:
+    hop = answer(GONE, audited(filters={"orders.*": "n > 1"}))
+    assert (hop.answer.value, "connection c-1 was served beyond the event" in hop.text) == ("unknown", True)
+    assert answer(GONE, audited(filters={"orders.*": "n > 1"}), audited()).answer.value == "yes"
+
+
+@pytest.mark.parametrize("client", [Client("shop", "hash", ("stock",)), None], ids=["other channels", "removed"])
+def test_what_was_delivered_stays_delivered_whatever_the_client_may_read_now(client: Client | None) -> None:
+    known = evidence(client=client, consumer=None)
+    known.search.audit = Audit("shop", "epoch", 2, [audited()], records=5)
+    assert delivered(known, [PUBLISHED], []).answer.value == "yes"
+    assert conclude(hops(known))["hop"] == "delivery"
+    known.search.audit.written = [audited(sent=False, acknowledged=False)]
+    assert delivered(known, [PUBLISHED], []).answer.value == "skipped"
+    assert conclude(hops(known))["hop"] == "grant"
+
+
+def test_a_client_whose_registration_was_revoked_may_have_got_it_before() -> None:
+    assert answer(evidence(consumer=None), audited()).answer.value == "yes"
+    assert answer(evidence(consumer=None)).answer.value == "no"
 
 
 def test_an_earlier_connection_counts_where_the_one_of_now_has_not_got_it() -> None:

@@ -58,7 +58,14 @@ def test_the_filters_of_the_connection_are_applied() -> None:
     for data, answer in ((b'{"n":1}', "no"), (b'{"n":2}', "yes")):
         known = evidence(details={ONE: made}, frames={(0, 10): frame(data)})
         assert delivery(known).answer.value == answer
-    assert delivery(evidence(details={ONE: made})).answer.value == "yes"  # the event is not kept any more
+    lost = delivery(evidence(details={ONE: made}))  # the event is not kept any more
+    assert (lost.answer.value, "the event cannot be read" in lost.text) == ("unknown", True)
+
+
+def test_of_more_records_than_were_looked_at_another_may_be_of_its_channels() -> None:
+    known = told(channels=("stock",))
+    known.search.more = True
+    assert delivery(known).answer.value == "unknown"
 
 
 def test_it_is_not_looked_at_before_the_event_is_there_and_permitted() -> None:

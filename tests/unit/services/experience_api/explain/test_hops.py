@@ -1,5 +1,7 @@
 """What each hop answers, and which one makes the conclusion."""
 
+import dataclasses
+
 import pytest
 
 from services.experience_api.explain.evidence import Evidence
@@ -7,7 +9,15 @@ from services.experience_api.explain.hops import hops
 from services.experience_api.explain.search import Stage
 from services.experience_api.explain.verdict import Answer, conclude
 from services.experience_api.registry.clients import Client
-from tests.unit.services.experience_api.explain.making import INGESTED, PUBLISHED, PUSHED, REFUSED, UNREADABLE, evidence
+from tests.unit.services.experience_api.explain.making import (
+    INGESTED,
+    PUBLISHED,
+    PUSHED,
+    REFUSED,
+    UNREADABLE,
+    consumer,
+    evidence,
+)
 
 
 def answers(known: Evidence) -> dict[str, str]:
@@ -44,7 +54,12 @@ def test_an_event_that_arrived_has_passed_every_hop() -> None:
         ),
         (evidence(UNREADABLE), "ingest", "no", "it was refused, and it is a dead letter: line 7"),
         (evidence(INGESTED, PUBLISHED, client=None), "grant", "no", "there is no client 'shop'"),
-        (evidence(client=Client("shop", "h", ("orders.*",), disabled=True)), "grant", "no", "the client is disabled"),
+        (
+            evidence(client=Client("shop", "h", ("orders.*",), disabled=True), consumer=consumer(None)),
+            "grant",
+            "no",
+            "the client is disabled",
+        ),
         (evidence(client=Client("shop", "h", ("stock",))), "grant", "no", "may not subscribe to orders.eu"),
         (evidence(consumer=None), "delivery", "no", "has not registered"),
     ],
@@ -70,6 +85,21 @@ def test_an_event_that_is_nowhere_was_not_read_or_is_older() -> None:
     assert conclusion(nothing(Stage.INGEST))[:2] == ("ingest", "unknown")
     assert conclusion(nothing(Stage.PUBLISH))[:2] == ("ingest", "unknown")
     assert answers(nothing())["process"] == answers(nothing())["delivery"] == "skipped"
+
+
+def test_an_event_may_have_been_there_before_what_is_kept() -> None:
+    known = dataclasses.replace(nothing(), retention_ms=90_000)  # the range begins two minutes before
+    assert conclusion(known) == (
+        "ingest",
+        "unknown",
+        "no topic has the event any more: what was written before the last 0.025 hours is not kept",
+    )
+
+
+def test_of_more_records_than_were_looked_at_one_may_be_permitted() -> None:
+    known = evidence(client=Client("shop", "h", ("stock",)))
+    known.search.more = True
+    assert conclusion(known)[:2] == ("grant", "unknown")
 
 
 def test_an_event_that_was_pushed_or_has_a_channel_takes_no_pipeline() -> None:

@@ -6,6 +6,7 @@ from multidict import MultiDict
 from services.experience_api.explain.audited import Audit
 from services.experience_api.explain.requests import read_explain
 from services.experience_api.explain.search import Search
+from services.experience_api.explain.verdict import time_text
 from shared.errors import Malformed
 
 NOW = 1_700_000_000.0
@@ -24,6 +25,14 @@ def test_the_range_the_source_and_the_limit_are_read() -> None:
     assert read_explain(query, NOW).search == Search(
         "7", "orders", 0, 1_699_999_880_000, 1_048_576, audit=Audit("shop")
     )
+
+
+def test_a_time_is_one_that_can_be_shown() -> None:
+    late = "9999-12-31T23:59:59-14:00"
+    search = read_explain(MultiDict(event="7", client="shop", since=late, until=late), NOW).search
+    assert time_text(search.since) == time_text(search.until) == "9999-01-01T00:00:00.000Z"
+    early = read_explain(MultiDict(event="7", client="shop", since="0001-01-01T00:00:00+14:00"), NOW).search
+    assert time_text(early.since) == "1970-01-01T00:00:00.000Z"
 
 
 def test_a_cursor_continues() -> None:

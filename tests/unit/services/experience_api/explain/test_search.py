@@ -2,6 +2,9 @@
 
 import base64
 import json
+import random
+import string
+import zlib
 from typing import Any
 
 import pytest
@@ -118,7 +121,10 @@ def test_the_bytes_that_are_read_are_bounded() -> None:
 def test_the_records_that_are_kept_are_bounded() -> None:
     search = begun(Stage.PUBLISH)
     take(search, *(record(number) for number in range(60)))
-    assert len(search.found) == 50
+    assert (len(search.found), search.more) == (50, True)
+    search = begun(Stage.PUBLISH)
+    take(search, *(record(number) for number in range(50)))
+    assert (len(search.found), search.more) == (50, False)
 
 
 def test_the_progress_grows() -> None:
@@ -136,17 +142,43 @@ def test_it_continues_from_a_cursor() -> None:
     assert read_search(search.save()) == search
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "%%", base64.b64encode(b"{}").decode()], ids=range(4))
+def test_a_cursor_fits_into_a_url_with_many_partitions_and_long_errors() -> None:
+    rng = random.Random(7)
+    search = begun(Stage.DEAD_LETTER, partitions=200)
+    search.positions = {number: rng.randrange(10**12) for number in search.positions}
+    search.ends = {number: position + rng.randrange(10**6) for number, position in search.positions.items()}
+    search.first = dict(search.positions)
+    for number in range(50):
+        error = "".join(rng.choices(string.printable, k=2000))
+        reject = Reject("orders:7", b"{}", error, "pipeline", "o", provenance=b"orders 5 orders:7").record()
+        position = search.positions[3] + number
+        take(search, MemoryRecord("t", 3, position, AT, reject.key, reject.value, reject.headers))
+    assert len(search.found) == 50
+    assert len(search.save()) < 45_000  # of 64 KiB
+    assert read_search(search.save()) == search
+    plain = begun(partitions=200)
+    assert len(plain.save()) < 2_000
+
+
+def packed(state: bytes) -> str:
+    return base64.urlsafe_b64encode(zlib.compress(state)).decode()
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "%%", packed(b"{}"), packed(b" " * 2_000_000 + b"{}"), packed(b"[]")[:8]],
+    ids=range(6),
+)
 def test_another_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(Malformed, match="'cursor'"):
         read_search(cursor)
 
 
 def test_a_cursor_that_was_altered_is_refused() -> None:
-    found = json.loads(base64.urlsafe_b64decode(begun().save() + "=="))
+    found = json.loads(zlib.decompress(base64.urlsafe_b64decode(begun().save() + "==")))
     found["positions"] = {"7": 1}
     with pytest.raises(Malformed, match="'cursor'"):
-        read_search(base64.urlsafe_b64encode(json.dumps(found).encode()).decode())
+        read_search(packed(json.dumps(found).encode()))
 
 
 def test_the_audit_is_read_for_what_is_published_until_it_was_acknowledged() -> None:
