@@ -57,7 +57,7 @@ async def revoke_claim(
         unlocked = (
             select(consumers.c.client_id).where(consumers.c.client_id == client_id).with_for_update(skip_locked=True)
         )
-        seen = update(consumers).where(consumers.c.client_id.in_(unlocked.scalar_subquery()))
+        seen = update(consumers).where(consumers.c.client_id.in_(unlocked))
         await connection.execute(seen.values(last_seen_at=func.now()))
 
 
