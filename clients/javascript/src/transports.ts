@@ -3,6 +3,7 @@
 import { waitOf, type Ending } from "./endings.js";
 import { isHeartbeat, parseEvent } from "./events.js";
 import { Queue } from "./queue.js";
+import { Elapsed } from "./watch.js";
 
 /** One attempt to connect. */
 export interface Attempt {
@@ -38,8 +39,8 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
   const protocols = attempt.token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${attempt.token}`];
   const socket = new WebSocket(url, protocols);
   const queue = new Queue<string, Ending>();
-  let opened: number | undefined;
-  const openFor = (): { openFor?: number } => (opened === undefined ? {} : { openFor: Date.now() - opened });
+  let opened: Elapsed | undefined;
+  const openFor = (): { openFor?: number } => (opened === undefined ? {} : { openFor: opened.milliseconds });
   const end = (code: number, reason: string): void => {
     const wait = waitOf(reason);
     queue.cut({ code, reason, ...openFor(), ...(wait === undefined ? {} : { wait }) });
@@ -55,7 +56,7 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
   }, OPEN_TIMEOUT);
   socket.onopen = () => {
     clearTimeout(timer);
-    opened = Date.now();
+    opened = new Elapsed();
     attempt.onAlive();
   };
   socket.onmessage = (message: MessageEvent<string>) => {
@@ -92,24 +93,24 @@ export async function* overEventStream(attempt: Attempt): AsyncGenerator<string,
   const url = new URL("sse/publish", attempt.base);
   url.search = attempt.query.toString();
   const headers = attempt.token === undefined ? {} : { Authorization: `Bearer ${attempt.token}` };
-  let opened: number | undefined;
+  let opened: Elapsed | undefined;
   try {
     const response = await fetch(url, { headers, signal: attempt.signal, cache: "no-store", redirect: "manual" });
     if (!response.ok || response.body === null) {
       return await refusal(response);
     }
-    opened = Date.now();
+    opened = new Elapsed();
     attempt.onAlive();
     for await (const entry of entries(response.body, attempt.onAlive)) {
       if (entry.event === "trelay.closed") {
-        return { ...(JSON.parse(entry.data) as Ending), openFor: Date.now() - opened };
+        return { ...(JSON.parse(entry.data) as Ending), openFor: opened.milliseconds };
       }
       yield entry.data;
     }
-    return { code: 1006, reason: "connection lost", openFor: Date.now() - opened };
+    return { code: 1006, reason: "connection lost", openFor: opened.milliseconds };
   } catch (error) {
     const reason = attempt.signal.aborted ? String(attempt.signal.reason) : describe(error);
-    return { code: 1006, reason, ...(opened === undefined ? {} : { openFor: Date.now() - opened }) };
+    return { code: 1006, reason, ...(opened === undefined ? {} : { openFor: opened.milliseconds }) };
   }
 }
 

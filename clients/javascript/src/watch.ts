@@ -4,6 +4,19 @@ const MISSED_HEARTBEATS = 2.5;
 const FIRST_TIMEOUT = 20_000;
 const CHECKS = 1_000;
 
+/**
+ * Measures how long ago something was. The clock may be set back, and the monotonic time of many browsers stands still
+ * while the machine sleeps: the longer of the two counts.
+ */
+export class Elapsed {
+  readonly #clock = Date.now();
+  readonly #steady = performance.now();
+
+  get milliseconds(): number {
+    return Math.max(Date.now() - this.#clock, performance.now() - this.#steady);
+  }
+}
+
 /** Wait; go on at once when the browser is online again, or the signal aborts. */
 export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   await new Promise<void>((resolve) => {
@@ -29,7 +42,7 @@ export class Watch {
   readonly #outer: AbortSignal;
   readonly #timer: ReturnType<typeof setInterval>;
   #timeout = FIRST_TIMEOUT;
-  #heard = Date.now();
+  #heard = new Elapsed();
 
   constructor(outer: AbortSignal) {
     this.#outer = outer;
@@ -51,7 +64,7 @@ export class Watch {
   }
 
   alive(): void {
-    this.#heard = Date.now();
+    this.#heard = new Elapsed();
   }
 
   /** Take the seconds within which the service sends something. */
@@ -66,7 +79,7 @@ export class Watch {
   }
 
   #check(): void {
-    if (Date.now() - this.#heard > this.#timeout) {
+    if (this.#heard.milliseconds > this.#timeout) {
       this.#controller.abort(`received nothing for ${this.#timeout / 1000} s`);
     }
   }
