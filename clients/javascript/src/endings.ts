@@ -10,7 +10,7 @@ export interface Ending {
   reason: string;
   /** The HTTP status of a refusal. */
   status?: number;
-  /** The code of a refusal. */
+  /** The code of a refusal; undefined if something in front of the service has refused, such as a proxy. */
   problem?: string;
   /** Seconds that the service asks to wait. */
   wait?: number;
@@ -52,6 +52,7 @@ const RETRIED_STATUSES = new Set([408, 409, 425, 429]);
 export class Endings {
   #ceiling = FIRST_PAUSE;
   #renewed = false;
+  #accepted = false;
   readonly #random: () => number;
 
   constructor(random: () => number) {
@@ -61,6 +62,7 @@ export class Endings {
   /** Note that the service has accepted the connection. */
   connected(): void {
     this.#renewed = false;
+    this.#accepted = true;
   }
 
   /**
@@ -73,9 +75,11 @@ export class Endings {
     const reason = ending.reason === "" ? text : `${text}: ${ending.reason}`;
     const token = ending.status === 401 || TOKEN_CODES.has(ending.code);
     const renew = token && renewable && !this.#renewed;
+    // A proxy that has lost its route or its rules for a while, as in an upgrade: the address was right before.
+    const passing = this.#accepted && ending.status !== undefined && ending.problem === undefined;
     if (renew) {
       this.#renewed = true;
-    } else if (token || this.#final(ending)) {
+    } else if (!passing && (token || this.#final(ending))) {
       throw new TrelayStopped(reason, ending.status ?? ending.code);
     }
     if ((ending.openFor ?? 0) >= STABLE) {

@@ -22,7 +22,7 @@ test("a wait that the service names is kept", () => {
 });
 
 test("a refused token is renewed once", () => {
-  for (const refused of [{ code: 4505, reason: "" }, { code: 4506, reason: "" }, { code: 1006, reason: "", status: 401 }]) {
+  for (const refused of [{ code: 4505, reason: "" }, { code: 4506, reason: "" }, { code: 1006, reason: "", status: 401, problem: "token-refused" }]) {
     const endings = new Endings(highest);
     assert.deepEqual([endings.next(refused, true).renew, endings.next({ code: 1006, reason: "" }, true).renew], [true, false]);
     assert.throws(() => endings.next(refused, true), TrelayStopped);
@@ -53,6 +53,16 @@ test("endings that would come again stop", () => {
   }
   for (const status of [408, 409, 425, 429, 500, 503]) {
     assert.equal(new Endings(highest).next({ code: 1006, reason: "", status }, true).renew, false);
+  }
+});
+
+test("what a proxy refuses passes, once the service has accepted a connection", () => {
+  for (const status of [302, 403, 404, 421]) {
+    const endings = new Endings(highest);
+    assert.throws(() => endings.next({ code: 1006, reason: "x", status }, true), { code: status });
+    endings.connected();
+    assert.equal(endings.next({ code: 1006, reason: "x", status, wait: 7 }, true).pause, 10_500);
+    assert.throws(() => endings.next({ code: 1006, reason: "x", status, problem: "client-disabled" }, true), { code: status });
   }
 });
 

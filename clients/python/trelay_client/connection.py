@@ -143,7 +143,8 @@ class Connection:
     def _refused(self, status: int, headers: Mapping[str, str], *, registering: bool) -> Reconnect:
         after = headers.get("Retry-After", "")
         wait = float(after) if after.isdecimal() else None
-        return self._state.refused(status, self._refusals.detail, wait, registering=registering)
+        known = self._refusals.of_relay
+        return self._state.refused(status, self._refusals.detail, wait, registering=registering, of_relay=known)
 
 
 class _Writing:
@@ -216,6 +217,8 @@ class Refusals:
     def __init__(self) -> None:
         self.detail = ""
         """The detail of the last refusal."""
+        self.of_relay = False
+        """Whether the relay has refused, and not something in front of it, such as a proxy without a back end."""
 
     def tracing(self) -> aiohttp.TraceConfig:
         config = aiohttp.TraceConfig()
@@ -225,8 +228,11 @@ class Refusals:
     async def _ended(
         self, _session: aiohttp.ClientSession, _context: SimpleNamespace, params: aiohttp.TraceRequestEndParams
     ) -> None:
-        successful = params.response.status < _NOT_SUCCESSFUL
-        self.detail = "not a WebSocket endpoint" if successful else await _detail(params.response)
+        self.of_relay = False
+        if params.response.status < _NOT_SUCCESSFUL:
+            self.detail = "not a WebSocket endpoint"
+        else:
+            self.detail, self.of_relay = await _detail(params.response)
 
 
 def _receive_timeout(frame: Frame) -> float:
@@ -235,17 +241,20 @@ def _receive_timeout(frame: Frame) -> float:
     return float(heartbeat) * _MISSED_HEARTBEATS if isinstance(heartbeat, int | float) and heartbeat > 0 else 60.0
 
 
-async def _detail(response: aiohttp.ClientResponse) -> str:
-    """Return the text of an error response: the detail of a problem (RFC 9457), the body, or the status."""
+async def _detail(response: aiohttp.ClientResponse) -> tuple[str, bool]:
+    """Return the text of an error response, and whether it is of the relay.
+
+    The text is the detail of a problem (RFC 9457), the body, or the status. Each problem of the relay has a code.
+    """
     if response.status < HTTPStatus.BAD_REQUEST:
-        return f"moved to {response.headers.get('Location', 'nowhere')[:DETAIL_LIMIT]}"
+        return f"moved to {response.headers.get('Location', 'nowhere')[:DETAIL_LIMIT]}", False
     text = (await response.text(errors="replace"))[:DETAIL_LIMIT]
     if response.content_type == "application/problem+json":
         with suppress(ValueError):
             problem = await response.json(content_type=None)
             if isinstance(problem, dict) and isinstance(problem.get("detail"), str):
-                return str(problem["detail"])[:DETAIL_LIMIT]
-    return text or response.reason or "no reason was given"
+                return str(problem["detail"])[:DETAIL_LIMIT], isinstance(problem.get("code"), str)
+    return text or response.reason or "no reason was given", False
 
 
 def describe(error: Exception) -> str:

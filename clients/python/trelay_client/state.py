@@ -102,7 +102,7 @@ class SubscriptionState:
         self._can_register = can_register
         self._rng = rng
         self._failures = 0
-        self._received = False
+        self._received = self._was_accepted = False
         self._registered = self._renewed = False
         self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
 
@@ -115,7 +115,7 @@ class SubscriptionState:
 
         The cursor moves behind a frame that cannot be read as well, so that it does not come again.
         """
-        self._received = True
+        self._received = self._was_accepted = True
         self._registered = self._renewed = False
         try:
             event = _decode(text)
@@ -161,8 +161,10 @@ class SubscriptionState:
         """Handle a connection that broke or could not be opened."""
         return self._retry(reason, connected_s)
 
-    def refused(self, status: int, detail: str, retry_after: float | None, *, registering: bool) -> Reconnect:
-        """Handle an HTTP error, before any frame.
+    def refused(
+        self, status: int, detail: str, retry_after: float | None, *, registering: bool, of_relay: bool = True
+    ) -> Reconnect:
+        """Handle an HTTP error, before any frame. `of_relay` is whether the relay has answered, and no proxy.
 
         Raises:
             Stopped: the same request would fail again.
@@ -173,6 +175,9 @@ class SubscriptionState:
             self._registered = True
             return self._retry(text, 0.0, register=True)
         if status in {408, 409, 425, 429} or status >= 500:  # noqa: PLR2004 -- the retryable ones of RFC 9110
+            return self._retry(text, 0.0, wait=retry_after or 0.0)
+        if self._was_accepted and not of_relay:
+            # A proxy that has lost its route or its rules for a while, as in an upgrade: the address was right before.
             return self._retry(text, 0.0, wait=retry_after or 0.0)
         raise Stopped(f"refused by the server: {text}", status)
 

@@ -161,6 +161,14 @@ def test_retries_a_temporary_refusal(status: int) -> None:
 def test_does_not_retry_a_permanent_refusal(status: int) -> None:
     with pytest.raises(Stopped, match=rf"refused by the server: why \({status}\)") as stopped:
         new_state().refused(status, "why", None, registering=False)
+    with pytest.raises(Stopped):
+        new_state().refused(status, "why", None, registering=False, of_relay=False)  # perhaps a wrong address
+    state = new_state()
+    state.received('{"source":"/trelay"}')
+    assert state.refused(status, "why", 7.0, registering=False, of_relay=False).pause >= 7.0
+    assert not state.refused(status, "why", None, registering=True, of_relay=False).register
+    with pytest.raises(Stopped):
+        state.refused(status, "why", None, registering=False)
     assert stopped.value.code == status
 
 
