@@ -91,7 +91,8 @@ class Explainer:
 
     async def _frames(self, bus: Bus, published: Sequence[Found]) -> dict[tuple[int, int], bytes]:
         """Read published records again, as many as there is time for."""
-        found, deadline = {}, self.clock.monotonic() + _SECONDS
+        found: dict[tuple[int, int], bytes] = {}
+        deadline = self.clock.monotonic() + _SECONDS
         for each in published:
             if self.clock.monotonic() < deadline and (frame := await self._frame(bus, each)) is not None:
                 found[each.partition, each.offset] = frame
