@@ -39,7 +39,7 @@ from services.experience_api.stream.delivery import Delivery
 from services.experience_api.streaming import Streaming, new_id
 from services.experience_api.wire.cursor import Vector
 from shared.bus.protocol import Bus
-from shared.composition.clocks import ClockComparison
+from shared.composition.clocks import ClockComparison, ReferenceClock
 from shared.composition.parts import Given, Parts, opened_parts
 from shared.composition.serving import RunningService, serving
 from shared.database.migrations import migrate
@@ -49,7 +49,6 @@ from shared.http.origin import Networks
 from shared.http.server import REQUEST_LINE_BYTES, Listening, application
 from shared.lease import Leases, LeaseStore, PostgresLeaseStore
 from shared.runtime.clock import SYSTEM_CLOCK
-from shared.runtime.reference_clock import ReferenceClock
 from shared.runtime.tasks import Tasks, cancel_requested
 
 _KEY_CONNECTIONS = 2

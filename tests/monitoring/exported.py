@@ -11,11 +11,10 @@ from services.system_api.supervisor.metrics import SystemMetrics
 from shared.alerts import RecordingAlerts
 from shared.alerts.mailer import MailerMetrics, NotifierMetrics
 from shared.bus.protocol import Outgoing
-from shared.composition.clocks import ClockComparison
+from shared.composition.clocks import ClockComparison, ReferenceClock
 from shared.composition.settings_metrics import show_settings_file
 from shared.http.server import Health
 from shared.runtime.clock import SYSTEM_CLOCK
-from shared.runtime.reference_clock import ReferenceClock
 from shared.runtime.reloading import SettingsFile
 from shared.settings import Options
 from shared.telemetry.hops import Hop, hop_seconds

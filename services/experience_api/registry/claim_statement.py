@@ -24,18 +24,13 @@ LIVING = f"""(
 )"""
 
 
-def last_held(client: str) -> str:
-    """Return the expression for when a client last had a claim that was not released; `client` is its id.
-
-    The lease of the node tells: until now while the node lives, or until it was lost.
-    """
-    return f"""(
+# When a client, to which the expression is compared that follows, last had a claim that was not released. The lease of
+# the node tells: until now while the node lives, or until it was lost.
+LAST_HELD = f"""
     SELECT max(least(leases.expires_at, now()))
     FROM {HELD} AS held
     JOIN trelay.leases ON leases.name = 'node/' || held.node AND leases.epoch >= held.node_epoch
-    WHERE held.client_id = {client}
-)"""
-
+    WHERE held.client_id ="""
 
 # The consumer is locked first, then its client. A concurrent registration, removal, disabling, release or claim waits
 # here, and PostgreSQL reads a locked row again after the wait: so no claim is granted on stale data.

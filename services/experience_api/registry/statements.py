@@ -6,7 +6,7 @@ one row, not one per connection, and all claims of a dead node are free the mome
 
 # ruff: noqa: S608 -- the parts are constants
 
-from services.experience_api.registry.claim_statement import HELD, LIVING, last_held
+from services.experience_api.registry.claim_statement import HELD, LAST_HELD, LIVING
 from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST
 
 _CLIENT = """
@@ -54,7 +54,7 @@ SELECT
     greatest(
         consumers.last_seen_at,
         -- As in a claim.
-        {last_held("asked.client_id")}
+        ({LAST_HELD} asked.client_id)
     ) > now() - $3::interval AS good
 FROM unnest($1::text[], $2::bytea[]) AS asked (client_id, token_hash)
 LEFT JOIN trelay.consumers
@@ -163,7 +163,7 @@ CONSUMERS = f"""
 SELECT
     consumers.client_id,
     consumers.registered_at,
-    greatest(consumers.last_seen_at, {last_held("consumers.client_id")}) AS last_seen_at,
+    greatest(consumers.last_seen_at, ({LAST_HELD} consumers.client_id)) AS last_seen_at,
     consumers.ended_at,
     consumers.ended_code,
     consumers.ended_reason,
