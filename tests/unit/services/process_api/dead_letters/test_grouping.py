@@ -30,3 +30,19 @@ def test_there_are_not_too_many_groups() -> None:
         groups.add(letter(reject(error="x" * (number % 150) + "y" * (number // 150))))
     shown = groups.shown()
     assert (len(shown["groups"]), shown["ungrouped"], shown["total"]) == (1000, 2, 1002)
+
+
+def test_groups_that_are_merged_are_those_of_all_their_letters() -> None:
+    letters = [
+        letter(reject(error=f"x{'y' * (number % 1005)}"), offset=number, timestamp=1_700_000_000_000 - number)
+        for number in range(1100)
+    ]
+    whole, merged = Groups(), Groups()
+    for begin in range(0, 1100, 100):
+        part = Groups()
+        for each in letters[begin : begin + 100]:
+            whole.add(each)
+            part.add(each)
+        merged.merge(part)
+    assert merged.shown() == whole.shown()
+    assert merged.total == 1100

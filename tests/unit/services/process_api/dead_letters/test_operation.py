@@ -58,8 +58,11 @@ def test_a_batch_holds_the_events_and_their_decisions() -> None:
     assert [record.key for record in batch.transaction.records[TOPICS.decisions]] == [b"0-0"]
     assert [record.value for record in batch.transaction.records[TOPICS.ingest]] == [reject(0).value]
     assert (batch.tally.decided, batch.tally.refused, batch.last) == (1, 1, Place(0, 2))
+    assert not made.advanced
     made.advance(batch)
     assert (made.at, made.tally.decided) == (Place(0, 3), 1)
+    assert made.advanced
+    assert made.epoch == OWN.epoch
     made.advance(Batch(made, index()))
     assert made.at == Place(0, 3)
 
