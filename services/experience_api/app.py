@@ -272,7 +272,7 @@ class _Service:
         _ = await self._clocks.compare()  # before the first connection, which may ask for a part of the history
         overlap = self._options.tokens.registration_overlap
         self._registration.set(
-            Registration(self._registration_admission, verifier, self._registry, tokens, clock, overlap)
+            Registration(self._registration_admission, verifier, self._registry, tokens, self._signing.clock, overlap)
         )
         self._handshake.set(Handshake(self._handshake_admission, tokens, self._registry, connections, clock))
         await node.run(connections.lose_all, connections.reconcile_soon)

@@ -19,7 +19,8 @@ class Signing:
     def __init__(self, options: TokenOptions, clock: Clock, folder: KeyFolder | None = None) -> None:
         """`folder` is that of the settings; `loaded` reads it."""
         self._options = options
-        self._clock = clock
+        self.clock = clock
+        """By which it is measured how long a key is known: tokens are issued by it as well."""
         self._folder = folder
         self._keys: Sequence[SigningKey] = [key.key() for key in options.keys]
         self._tokens: Tokens | None = None
@@ -45,14 +46,14 @@ class Signing:
             keys or [await stored.signing_key(new_key())],
             issuer=self._options.issuer,
             sign_after=self._options.sign_after,
-            now=self._clock.time(),
+            now=self.clock.time(),
         )
         return self._tokens
 
     async def follow(self) -> None:
         """Follow the folder of keys, until cancelled. Without one, return."""
         if self._folder is not None:
-            await self._folder.follow(self._clock, self._replace)
+            await self._folder.follow(self.clock, self._replace)
 
     async def reload(self) -> list[str]:
         """Read the folder of keys again; return what was loaded."""
@@ -72,4 +73,4 @@ class Signing:
     def _replace(self, keys: Sequence[SigningKey]) -> None:
         self._keys = keys
         if self._tokens is not None:
-            self._tokens.replace_keys(keys, self._clock.time())
+            self._tokens.replace_keys(keys, self.clock.time())
