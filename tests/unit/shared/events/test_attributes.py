@@ -65,6 +65,8 @@ def test_what_passes_is_accepted_by_both_sdks_and_what_they_accept_passes() -> N
         ("level", '"\\ud83d"', "attribute 'level': found"),
         ("Level", "1", "attribute 'Level': expected at most 64 lower-case letters and digits"),
         ("validate", "1", "SDK for JavaScript cannot read it"),
+        ("type", '"trelay.gap"', "are reserved for Trelay"),
+        ("source", '"/trelay"', "are reserved for Trelay"),
     ],
 )
 def test_an_error_names_the_attribute_the_value_and_what_is_expected(name: str, value: str, error: str) -> None:

@@ -30,6 +30,7 @@ def test_xml_is_read(text: str, value: Any) -> None:
         ("", "not well-formed XML"),
         ('<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>', "entities, which are not expanded"),
         ("<a>" * 300 + "</a>" * 300, "more than 200 levels"),
+        ('<!DOCTYPE a SYSTEM "a.dtd"><a><c d=">&eacute;"/></a>', "the entity &eacute;, which it does not"),
         ('<n:a xmlns:n="urn:x" x="1" n:x="2"/>', "two attributes of <a> differ in their namespace alone"),
     ],
 )
