@@ -6,7 +6,14 @@ from datetime import datetime, timedelta
 from services.system_api.sources.table.keys import decoded
 from services.system_api.sources.table.ledger import Position
 from services.system_api.sources.table.mysql.shape import MysqlShape
-from services.system_api.sources.table.mysql.values import Column, key_expression, key_value, quoted
+from services.system_api.sources.table.mysql.values import (
+    Column,
+    key_expression,
+    key_rank,
+    key_value,
+    quoted,
+    rank_value,
+)
 from services.system_api.sources.table.sql import coalesced
 from services.system_api.sources.table.time_scale import float_of
 from shared.events.dead_letter import KEPT_BYTES
@@ -61,8 +68,7 @@ def positions(
     if below is not None:
         conditions.append(f"{order} < %s")
         arguments.append(_order_argument(shape, below))
-    keys = [_column(key) for key in shape.keys]
-    return _positions(shape, conditions, list(dict.fromkeys([order, *keys])), limit, arguments)
+    return _positions(shape, conditions, list(dict.fromkeys([order, *_ranks(shape)])), limit, arguments)
 
 
 def count_between(shape: MysqlShape, since: int, until: int) -> tuple[str, list[object]]:
@@ -77,10 +83,9 @@ def following(shape: MysqlShape, limit: int, key: str | None) -> tuple[str, list
     """Return the statement for the rows after a key in the order of the keys, and its arguments: as `positions`."""
     arguments: list[object] = []
     conditions = _placed(shape)
-    keys = [_column(each) for each in shape.keys]
     if key is not None:
-        conditions.append(_after(keys, _key_arguments(shape, key), arguments))
-    return _positions(shape, conditions, keys, limit, arguments)
+        conditions.append(_after(_ranks(shape), _rank_arguments(shape, key), arguments))
+    return _positions(shape, conditions, _ranks(shape), limit, arguments)
 
 
 def places(shape: MysqlShape, keys: Sequence[str]) -> tuple[str, list[object]]:
@@ -144,6 +149,11 @@ def may_have_null_keys(shape: MysqlShape) -> bool:
 
 def _column(column: Column) -> str:
     return f"t.{quoted(column.name)}"
+
+
+def _ranks(shape: MysqlShape) -> list[str]:
+    """Return the expressions that the key is ordered by."""
+    return [key_rank(key, _column(key)) for key in shape.keys]
 
 
 def _order(shape: MysqlShape) -> str:
@@ -215,8 +225,8 @@ def _above(shape: MysqlShape, position: Position[int], arguments: list[object]) 
     if not shape.times:
         return f"{order} > %s"
     # The first condition alone lets the server use the index.
-    keys = [order, *(_column(key) for key in shape.keys)]
-    values = [value, *_key_arguments(shape, position.key)]
+    keys = [order, *_ranks(shape)]
+    values = [value, *_rank_arguments(shape, position.key)]
     return f"{order} >= %s AND {_after(keys, values, arguments)}"
 
 
@@ -235,6 +245,10 @@ def _order_argument(shape: MysqlShape, value: int) -> object:
     if shape.order.type == "date":
         return (_EPOCH + timedelta(days=value)).date().isoformat()
     return (_EPOCH + timedelta(microseconds=value)).isoformat(sep=" ", timespec="microseconds")
+
+
+def _rank_arguments(shape: MysqlShape, key: str) -> list[object]:
+    return [rank_value(column, text) for column, text in zip(shape.keys, decoded(key, len(shape.keys)), strict=True)]
 
 
 def _key_arguments(shape: MysqlShape, key: str) -> list[object]:

@@ -5,6 +5,7 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ _GEOMETRY = frozenset(
         "geometrycollection",
     }
 )
+_BY_NUMBER = frozenset({"enum", "set"})
 _FIXED = _INTEGERS | {"float", "double", "decimal", "bit", "date", "datetime", "timestamp", "time"}
 """Types of which no value is larger than a few dozen bytes."""
 
@@ -100,6 +102,8 @@ def as_text(value: Any) -> str | None:
 
 def key_expression(column: Column, quoted: str) -> str:
     """Return the expression for a key column's values as text or as a number."""
+    if column.type == "bit":
+        return f"{quoted} + 0"
     return f"LOWER(HEX({quoted}))" if column.type in _BINARY else column.selected(quoted)
 
 
@@ -107,7 +111,22 @@ def key_value(column: Column, text: str) -> object:
     """Return the value of a key column whose text is `text`, as an argument."""
     if column.type in _BINARY:
         return bytes.fromhex(text)
-    return int(text) if column.integer else text
+    if column.type == "decimal":
+        return Decimal(text)  # with a text, the server compares both as doubles
+    return int(text) if column.integer or column.type == "bit" else text
+
+
+def key_rank(column: Column, quoted: str) -> str:
+    """Return the expression that a key column is ordered by, and compared with the bytes of `rank_value`.
+
+    An `enum` or `set` is ordered by its number, and compared with a text by its text.
+    """
+    return f"CAST(CAST({quoted} AS CHAR) AS BINARY)" if column.type in _BY_NUMBER else quoted
+
+
+def rank_value(column: Column, text: str) -> object:
+    """Return the value of a key column whose text is `text`, for comparison with its `key_rank`."""
+    return text.encode() if column.type in _BY_NUMBER else key_value(column, text)
 
 
 def quoted(name: str) -> str:

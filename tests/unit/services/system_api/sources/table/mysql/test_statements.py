@@ -57,6 +57,16 @@ def test_hashes_follow_a_key() -> None:
     assert statements.following(shape, 10, None)[1] == [10]
 
 
+def test_keys_that_are_ordered_in_another_way_than_compared() -> None:
+    shape = replace(KEYED, way="diff", keys=(column("kind", "enum"), ID))
+    statement, arguments = statements.following(shape, 10, "paid,5")
+    rank = "CAST(CAST(t.`kind` AS CHAR) AS BINARY)"
+    assert f"({rank} > %s OR ({rank} = %s AND t.`id` > %s))" in statement
+    assert f"ORDER BY {rank}, t.`id`" in statement
+    assert arguments == [b"paid", b"paid", 5, 10]
+    assert statements.contents(shape, ["paid,5"], cut=False)[1] == ["paid", 5]
+
+
 @pytest.mark.parametrize("cut", [False, True])
 def test_contents_of_keys(cut: bool) -> None:
     statement, arguments = statements.contents(KEYED, ["5", "6"], cut=cut)

@@ -1,11 +1,21 @@
 """Values of MariaDB and MySQL as JSON."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from services.system_api.sources.table.mysql.values import Column, Encoder, as_text, key_expression, key_value, quoted
+from services.system_api.sources.table.mysql.values import (
+    Column,
+    Encoder,
+    as_text,
+    key_expression,
+    key_rank,
+    key_value,
+    quoted,
+    rank_value,
+)
 
 
 def column(type_: str, name: str = "c") -> Column:
@@ -62,7 +72,14 @@ def test_columns_are_selected_as_the_client_reads_all_of_their_values() -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "value", "text"), [("int", 5, "5"), ("binary", b"\x00\xff", "00ff"), ("varchar", "a", "a")]
+    ("type_", "value", "text"),
+    [
+        ("int", 5, "5"),
+        ("bit", 5, "5"),
+        ("binary", b"\x00\xff", "00ff"),
+        ("varchar", "a", "a"),
+        ("decimal", Decimal("10000000000000000000.10"), "10000000000000000000.10"),
+    ],
 )
 def test_keys_are_text_and_back(type_: str, value: Any, text: str) -> None:
     assert as_text(value) == text
@@ -73,4 +90,10 @@ def test_key_expressions_and_names() -> None:
     assert as_text(None) is None
     assert key_expression(column("binary"), "t.c") == "LOWER(HEX(t.c))"
     assert key_expression(column("int"), "t.c") == "t.c"
+    assert key_expression(column("bit"), "t.c") == "t.c + 0"
+    assert (key_rank(column("enum"), "t.c"), rank_value(column("enum"), "é")) == (
+        "CAST(CAST(t.c AS CHAR) AS BINARY)",
+        "é".encode(),
+    )
+    assert (key_rank(column("int"), "t.c"), rank_value(column("int"), "5")) == ("t.c", 5)
     assert quoted("we%ird `s") == "`we%%ird ``s`"
