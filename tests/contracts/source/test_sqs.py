@@ -1,5 +1,6 @@
 """Queues of SQS, on moto's server."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 from aiobotocore.session import get_session
 
+from services.system_api.sources.queue import closing
+from services.system_api.sources.queue.sqs import connection
 from services.system_api.sources.queue.sqs.opening import SqsSourceKind
 from tests.contracts.source.suite import SourceContract
 from tests.contracts.source.upstream import COMMON, line, record
@@ -51,6 +54,9 @@ class SqsUpstream:
         async with Proxy.before("127.0.0.1", server.port) as proxy, sqs_client(server) as client:
             created = await client.create_queue(QueueName=name)
             yield cls(proxy, client, created["QueueUrl"])
+            # What goes on in the background, the long poll of a closed connection above all, ends before its loop.
+            while background := {*connection._draining, *closing._closing}:
+                await asyncio.wait(background)
             await client.delete_queue(QueueUrl=created["QueueUrl"])
 
     def options(self) -> SqsSourceKind:

@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import json
 import random
+import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,17 @@ class Operated(Deployment):
             while (found := await self.ask(replica))["unknown"] or not condition(found):
                 await asyncio.sleep(0.2)
 
+    async def plan(self, replica: Program) -> Any:
+        """Ask for a dry run until it is answered: 503 while a transaction of the killed replica is open."""
+        async with asyncio.timeout(240):
+            while True:
+                try:
+                    return await self.ask(replica, "/rewind", {"to": "beginning", "dry_run": True})
+                except urllib.error.HTTPError as exc:
+                    if exc.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                        raise
+                    await asyncio.sleep(0.2)
+
     async def paused_and_rewound(self, bus: Bus) -> int:
         """Pause the pipeline, rewind it with kills in between, and resume it; return how many events it had taken."""
         a, b = self.replicas
@@ -66,7 +79,7 @@ class Operated(Deployment):
         b.kill()
         b.start("process.rewound:1")
         await b.ready()
-        planned = await self.ask(a, "/rewind", {"to": "beginning", "dry_run": True})
+        planned = await self.plan(a)
         assert (planned["events"], planned["exact"]) == (first, True)
         await self.ask(a, "/rewind", {"to": "beginning"})
         await asyncio.sleep(self.rng.uniform(0, 0.5))
