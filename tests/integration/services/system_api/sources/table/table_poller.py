@@ -2,6 +2,7 @@
 
 import json
 import random
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from services.system_api.sources.table.opening import table_source
 from services.system_api.sources.table.options import TableSourceOptions
 from shared.bus.protocol import Outgoing
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.servers.postgres import Postgres
 
 TIMED = "CREATE TABLE orders (id bigserial PRIMARY KEY, n int, changed timestamptz NOT NULL DEFAULT now())"
 INDEX = "CREATE INDEX ON orders (changed, id)"
@@ -87,3 +89,17 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def encoded_database(postgres: Postgres, encoding: str) -> AsyncIterator[str]:
+    """The DSN of a database of another encoding than UTF-8, which exists as long as the context."""
+    name = f"test_{secrets.token_hex(8)}"
+    async with connected(postgres.dsn("postgres")) as server:
+        await server.execute(
+            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        try:
+            yield postgres.dsn(name)
+        finally:
+            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")

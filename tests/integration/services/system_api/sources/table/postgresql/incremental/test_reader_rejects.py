@@ -1,13 +1,12 @@
 """Rows of PostgreSQL that cannot be events, and rows that are large: which go to the dead letter, alone and once."""
 
-import secrets
 from typing import Any
 
 import asyncpg
 import pytest
 
 from shared.errors import Unavailable
-from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected, encoded_database
 from tests.servers.postgres import Postgres
 
 
@@ -85,20 +84,13 @@ async def test_of_a_row_that_is_too_large_only_the_beginning_leaves_the_database
 
 
 async def test_a_row_with_undecodable_text_is_rejected_alone(postgres: Postgres) -> None:
-    name = f"ascii_{secrets.token_hex(4)}"
-    async with connected(postgres.dsn("postgres")) as server:
-        await server.execute(
-            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
-        try:
-            async with connected(postgres.dsn(name)) as upstream:
-                await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text)")
-                await upstream.execute("INSERT INTO orders (who) VALUES ('a'), (E'\\xff'), ('c')")
-            poller = TablePoller(postgres.dsn(name), subject="who")
-            async with poller.opened() as source:
-                await poller.drain(source)
-        finally:
-            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with encoded_database(postgres, "SQL_ASCII") as dsn:
+        async with connected(dsn) as upstream:
+            await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text)")
+            await upstream.execute("INSERT INTO orders (who) VALUES ('a'), (E'\\xff'), ('c')")
+        poller = TablePoller(dsn, subject="who")
+        async with poller.opened() as source:
+            await poller.drain(source)
     assert poller.ids == [1, 3]
     assert poller.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]
 
@@ -114,18 +106,11 @@ async def test_a_row_with_undecodable_text_is_rejected_alone(postgres: Postgres)
 async def test_a_key_that_is_not_text_stops_the_source_with_a_reason(
     postgres: Postgres, options: dict[str, Any]
 ) -> None:
-    name = f"ascii_{secrets.token_hex(4)}"
-    async with connected(postgres.dsn("postgres")) as server:
-        await server.execute(
-            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
-        try:
-            async with connected(postgres.dsn(name)) as upstream:
-                await upstream.execute("CREATE TABLE orders (code text PRIMARY KEY, at timestamptz DEFAULT now())")
-                await upstream.execute("INSERT INTO orders (code) VALUES ('a'), (E'b\\xff'), ('c')")
-            poller = TablePoller(postgres.dsn(name), **options)
-            async with poller.opened() as source:
-                with pytest.raises(Unavailable, match=r"the key of a row has text that UTF-8 does not have .*0xff"):
-                    await poller.drain(source)
-        finally:
-            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with encoded_database(postgres, "SQL_ASCII") as dsn:
+        async with connected(dsn) as upstream:
+            await upstream.execute("CREATE TABLE orders (code text PRIMARY KEY, at timestamptz DEFAULT now())")
+            await upstream.execute("INSERT INTO orders (code) VALUES ('a'), (E'b\\xff'), ('c')")
+        poller = TablePoller(dsn, **options)
+        async with poller.opened() as source:
+            with pytest.raises(Unavailable, match=r"the key of a row has text that UTF-8 does not have .*0xff"):
+                await poller.drain(source)

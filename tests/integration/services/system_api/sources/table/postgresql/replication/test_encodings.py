@@ -1,12 +1,11 @@
 """Databases of other encodings: text that has none in UTF-8 is put aside, and stops nothing."""
 
-import secrets
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import poller_of, settled
-from tests.integration.services.system_api.sources.table.table_poller import connected
+from tests.integration.services.system_api.sources.table.table_poller import connected, encoded_database
 from tests.servers.databases import Databases
 from tests.servers.postgres import Postgres
 
@@ -14,17 +13,11 @@ from tests.servers.postgres import Postgres
 @pytest.fixture(params=["SQL_ASCII", "WIN1252", "LATIN1"])
 async def encoded(logical_postgres: Postgres, request: pytest.FixtureRequest) -> AsyncIterator[tuple[str, str]]:
     """The encoding of a database, and its DSN."""
-    name = f"test_{secrets.token_hex(8)}"
-    dsn, databases = logical_postgres.dsn(name), Databases(logical_postgres)
-    async with connected(logical_postgres.dsn()) as server:
-        await server.execute(
-            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{request.param}' LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
+    async with encoded_database(logical_postgres, request.param) as dsn:
         try:
             yield request.param, dsn
         finally:
-            await databases.drop_slots(dsn)
-            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            await Databases(logical_postgres).drop_slots(dsn)
 
 
 async def test_text_that_utf_8_does_not_have_is_put_aside(encoded: tuple[str, str]) -> None:

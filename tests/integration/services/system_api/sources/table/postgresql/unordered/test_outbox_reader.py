@@ -1,12 +1,10 @@
 """Outboxes in PostgreSQL: rows that others have locked, and rows that fail the statement."""
 
-import secrets
-
 import asyncpg
 import pytest
 
 from shared.errors import SettingsError
-from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected, encoded_database
 from tests.integration.services.system_api.sources.table.test_outbox import publish
 from tests.servers.postgres import Postgres
 
@@ -40,22 +38,14 @@ async def test_rows_that_commit_late_are_published_late(database: str, upstream:
 
 
 async def test_a_row_that_fails_the_statement_is_rejected_alone_and_stays(postgres: Postgres) -> None:
-    name = f"ascii_{secrets.token_hex(4)}"
-    async with connected(postgres.dsn("postgres")) as server:
-        await server.execute(
-            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'"
-        )
-        try:
-            async with connected(postgres.dsn(name)) as upstream:
-                await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text)")
-                await upstream.execute("INSERT INTO orders (who) VALUES ('a'), (E'\\xff'), ('c')")
-                poller = TablePoller(postgres.dsn(name), mode="outbox")
-                async with poller.opened() as source:
-                    assert await publish(poller, source) == 2
-                    assert await publish(poller, source) == 0
-                assert await upstream.fetchval("SELECT array_agg(id) FROM orders") == [2]
-        finally:
-            await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    async with encoded_database(postgres, "SQL_ASCII") as dsn, connected(dsn) as upstream:
+        await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY, who text)")
+        await upstream.execute("INSERT INTO orders (who) VALUES ('a'), (E'\\xff'), ('c')")
+        poller = TablePoller(dsn, mode="outbox")
+        async with poller.opened() as source:
+            assert await publish(poller, source) == 2
+            assert await publish(poller, source) == 0
+        assert await upstream.fetchval("SELECT array_agg(id) FROM orders") == [2]
     assert poller.ids == [1, 3]
     assert poller.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]
 
