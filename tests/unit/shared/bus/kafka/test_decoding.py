@@ -11,6 +11,7 @@ from shared.bus.kafka.decoding import CompletedFetch, KafkaRecord
 from shared.bus.kafka.options import Compression
 from shared.bus.protocol import Outgoing
 from shared.errors import Unavailable
+from tests.servers.header_names import RawBytes
 
 NOW = 1_700_000_000_000
 CONTROL = 0x20
@@ -68,21 +69,12 @@ def test_a_record_is_complete(compression: Compression) -> None:
     assert fetch.position == 2
 
 
-class RawName(str):
-    """A name of a header that is encoded as bytes that are not UTF-8."""
-
-    __slots__ = ()
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return b"\xff\xfex"
-
-
 @pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_the_name_of_a_header_need_not_be_text(compression: Compression) -> None:
     """Brokers store it, and aiokafka raises an error: no record behind it would ever be read."""
     log = Log()
     encoder = Encoder(ProducerIdAndEpoch(1, 0), compression, transactional=True)
-    headers: list[tuple[str, bytes]] = [(RawName("x"), b"\xff"), ("ok", b"2")]
+    headers: list[tuple[str, bytes]] = [(RawBytes(b"\xff\xfex"), b"\xff"), ("ok", b"2")]
     records = [Outgoing(b"k", b"v" * 200, headers), Outgoing(b"\xff", None, [("é", b"")]), Outgoing(b"k", b"w")]
     [batch] = encoder.encode("t", 0, records, NOW)
     log._append(bytearray(batch.content), len(records))

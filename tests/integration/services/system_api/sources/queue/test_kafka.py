@@ -20,6 +20,7 @@ from shared.bus.kafka.bus import KafkaBus, connect_kafka
 from shared.bus.protocol import Outgoing, TopicOptions, Transaction
 from shared.errors import SettingsError, Unavailable
 from tests.integration.services.system_api.sources.queue.reading import Reading
+from tests.servers.header_names import RawBytes
 from tests.servers.kafka import Kafka
 
 
@@ -224,15 +225,6 @@ async def test_messages_are_taken_within_the_bound_in_bytes(
                 assert sum(len(each._content) for each in topic._reader._fetcher.fetched.values()) <= 200_000
 
 
-class RawName(str):
-    """A name of a header that is encoded as bytes that are not UTF-8."""
-
-    __slots__ = ()
-
-    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
-        return b"caf\xe9"
-
-
 async def test_a_header_whose_name_is_not_text_stops_nothing(
     bus: KafkaBus, reading: Callable[..., Reading], unique_name: str
 ) -> None:
@@ -240,7 +232,7 @@ async def test_a_header_whose_name_is_not_text_stops_nothing(
     await create(bus, unique_name)
     await send(bus, unique_name, b"1")
     async with bus.appender() as appender:
-        await appender.append(unique_name, [Outgoing(b"k", b"2", [(RawName("x"), b"\xff"), ("who", b"me")])])
+        await appender.append(unique_name, [Outgoing(b"k", b"2", [(RawBytes(b"caf\xe9"), b"\xff"), ("who", b"me")])])
     await send(bus, unique_name, b"3")
     read = reading(subject={"header": "who"})
     await read.until(1)
