@@ -19,6 +19,7 @@ import yaml
 from services.standalone import demo
 from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.jars import cache_folder, resolved_jars
+from services.standalone.embedded.kafka import record_aot_cache
 from services.standalone.embedded.process import ServerFailed, ServerMissing, ServerProcess, dying_with_us, free_port
 from services.standalone.one_process import (
     DATABASE_URL,
@@ -73,8 +74,9 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
         if original is None:
             original = await examples(folder)
         need_port(command.port)
-        say("Starting PostgreSQL and Kafka; the first start downloads Kafka …")
+        say("Starting PostgreSQL and Kafka; the first start downloads and prepares Kafka …")
         jars = await asyncio.to_thread(resolved_jars, KAFKA_POM, cache_folder())
+        await asyncio.to_thread(record_aot_cache, jars)
         postgres = await stack.enter_async_context(own_postgres(folder / "postgres"))
         dsn = postgres.address
         kafka = await stack.enter_async_context(own_kafka(folder / "broker", jars))

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from services.standalone.data import KAFKA_POM
 from services.standalone.embedded.jars import cache_folder, resolved_jars
-from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
+from services.standalone.embedded.kafka import KafkaOptions, KafkaServer, record_aot_cache
 from services.standalone.embedded.process import free_port
 from tests.servers.certificates import SERVER, Certificates
 from tests.servers.debian import need_command
@@ -68,7 +68,9 @@ def find_jars() -> Path:
     Raises:
         ServerMissing: there is no way to resolve them.
     """
-    return resolved_jars(KAFKA_POM, cache_folder(), lambda: need_command("mvn", "maven"))
+    jars = resolved_jars(KAFKA_POM, cache_folder(), lambda: need_command("mvn", "maven"))
+    record_aot_cache(jars)
+    return jars
 
 
 @starting_again

@@ -1,5 +1,6 @@
 """A Kafka of our own: a broker and controller in KRaft mode, alone or one of several; each has a folder of its own."""
 
+import fcntl
 import json
 import os
 import signal
@@ -10,9 +11,12 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 
+from services.standalone.embedded.aot_cache import aot_cache, java_options
 from services.standalone.embedded.cluster import KafkaCluster, KafkaNode
 from services.standalone.embedded.process import (
+    EmbeddedServer,
     ServerFailed,
     ServerMissing,
     ServerProcess,
@@ -24,6 +28,7 @@ from services.standalone.embedded.process import (
 
 _READY = b"Kafka Server started"
 _PORT_TIMEOUT = 5.0
+_RECORDING_TIMEOUT = 120.0
 _JAVA_NEEDED = 17  # Apache Kafka 4 runs on no older one
 _LOG_SETTINGS = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -82,33 +87,21 @@ class KafkaOptions:
     node_id: int = 1
     """Which node of the cluster this server is."""
 
+    aot_cache_output: Path | None = None
+    """Where Java writes its AOT cache once the server has stopped, which takes it some seconds."""
+
     cluster: KafkaCluster | None = None
     """The cluster that the server belongs to; None is a cluster of this node alone, on ports that it chooses itself."""
 
 
-class KafkaServer:
+class KafkaServer(EmbeddedServer):
     """It can be started, stopped, killed and paused any number of times: ports and data stay."""
 
     def __init__(self, options: KafkaOptions) -> None:
         self._options = options
         self._folder = options.folder.resolve()
         self._java = find_java()
-        self._process = ServerProcess("Kafka", self._folder / "log")
-
-    @property
-    def pid(self) -> int:
-        """The broker's process id while it runs."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the broker runs."""
-        return self._process.running
-
-    @property
-    def log(self) -> Path:
-        """The file with everything it has written to its log."""
-        return self._process.log
+        super().__init__(ServerProcess("Kafka", self._folder / "log"))
 
     @property
     def bootstrap(self) -> str:
@@ -128,8 +121,11 @@ class KafkaServer:
         (self._folder / "server.properties").write_text(self._properties())
         if not (self._folder / "data" / "meta.properties").exists():
             self._format()
+        command = self._command("kafka.Kafka", str(self._folder / "server.properties"))
+        if self._options.aot_cache_output is not None:
+            command.insert(1, f"-XX:AOTCacheOutput={self._options.aot_cache_output}")
         self._process.start(
-            dying_with_us([*self._command(), "kafka.Kafka", str(self._folder / "server.properties")], signal.SIGKILL),
+            dying_with_us(command, signal.SIGKILL),
             ready=lambda _: _READY in self._process.output(),
             environment=_environment(),
             timeout=self._options.start_timeout,
@@ -143,11 +139,6 @@ class KafkaServer:
         """Send SIGKILL: acknowledged records are there after the next start, unless the machine fails too."""
         self._process.kill()
 
-    def restart(self) -> None:
-        """Stop and start: every connection is lost, the address stays."""
-        self.stop()
-        self.start()
-
     def pause(self) -> None:
         """Send SIGSTOP: connections stay open and nothing answers."""
         self._process.pause()
@@ -156,10 +147,12 @@ class KafkaServer:
         """Continue a paused broker."""
         self._process.resume()
 
-    def _command(self) -> list[str]:
+    def _command(self, *program: str) -> list[str]:
+        jars = self._options.jars.resolve()
         quick = ["-XX:TieredStopAtLevel=1"] if self._options.quick_start else []
-        java = [str(self._java), f"-Xmx{self._options.heap}", "-XX:+UseSerialGC", *quick, *_LOG_SETTINGS]
-        return [*java, "-cp", f"{self._options.jars.resolve()}/*"]
+        cached = java_options(self._java, jars) if self._options.aot_cache_output is None else []
+        java = [str(self._java), f"-Xmx{self._options.heap}", "-XX:+UseSerialGC", *quick, *cached, *_LOG_SETTINGS]
+        return [*java, "-cp", f"{jars}/*", *program]
 
     @property
     def _cluster(self) -> KafkaCluster:
@@ -223,7 +216,7 @@ class KafkaServer:
         # One word with its value: one id of 64 begins with a dash, and would be taken for an option.
         tool = ["kafka.tools.StorageTool", "format", f"--cluster-id={self._cluster.id}", "--ignore-formatted"]
         done = subprocess.run(
-            [*self._command(), *tool, "--config", str(self._folder / "server.properties")],
+            self._command(*tool, "--config", str(self._folder / "server.properties")),
             cwd=self._folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -238,6 +231,31 @@ class KafkaServer:
 def _environment() -> dict[str, str]:
     # Nothing of the caller's: JAVA_TOOL_OPTIONS and CLASSPATH would change what runs.
     return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def record_aot_cache(jars: Path) -> None:
+    """Let Java write its AOT cache, once for each Java and folder of jars: start a Kafka and stop it.
+
+    Processes at the same time take turns. Without a cache, all is as it was but for the time that a start takes. So
+    nothing is raised: a Kafka that does not start says why where it is needed.
+    """
+    cache = aot_cache(find_java(), jars.resolve())
+    if cache is None or cache.exists() or not os.access(jars, os.W_OK):
+        return
+    with (jars / "aot.lock").open("a") as lock, TemporaryDirectory(prefix="trelay-kafka-") as folder:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if cache.exists():
+            return
+        output = cache.with_name(cache.name + ".new")
+        output.unlink(missing_ok=True)
+        server = KafkaServer(KafkaOptions(Path(folder), jars, aot_cache_output=output))
+        try:
+            server.start()
+            server.stop(_RECORDING_TIMEOUT)
+        except ServerFailed:
+            server.kill()
+        output.touch()  # an empty one, where Java wrote none: it is not asked again
+        output.replace(cache)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from pathlib import Path
 from services.standalone.embedded.account import as_ordinary_user
 from services.standalone.embedded.binaries import PostgresBinaries, binaries_for
 from services.standalone.embedded.process import (
+    EmbeddedServer,
     ServerFailed,
     ServerProcess,
     dying_with_us,
@@ -59,7 +60,7 @@ class PostgresOptions:
     """The signal that it gets when this process is killed: SIGINT writes a checkpoint, SIGQUIT does not."""
 
 
-class PostgresServer:
+class PostgresServer(EmbeddedServer):
     """Start, stop and kill it as often as you like: port, password and data stay.
 
     A server that an earlier owner left running on the same folder is stopped first; one whose owner runs is not
@@ -71,23 +72,8 @@ class PostgresServer:
         self._folder = options.folder.resolve()
         self._data = self._folder / "data"
         self._binaries = binaries or binaries_for(self._data)
-        self._process = ServerProcess(f"PostgreSQL {self._binaries.major}", self._folder / "log")
+        super().__init__(ServerProcess(f"PostgreSQL {self._binaries.major}", self._folder / "log"))
         self._lock: FileIO | None = None
-
-    @property
-    def pid(self) -> int:
-        """The postmaster's process id while it runs."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the postmaster runs."""
-        return self._process.running
-
-    @property
-    def log(self) -> Path:
-        """The file with everything it has written to its log."""
-        return self._process.log
 
     @property
     def version(self) -> int:
@@ -152,11 +138,6 @@ class PostgresServer:
     def resume(self) -> None:
         """Continue after `pause`."""
         self._signal_all(signal.SIGCONT)
-
-    def restart(self) -> None:
-        """Stop and start: every connection is lost, the address stays."""
-        self.stop()
-        self.start()
 
     def _choose_port(self) -> None:
         kept = self._folder / "port"

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -203,3 +204,43 @@ class ServerProcess:
                 cwd=self.log.parent,
                 start_new_session=True,
             )
+
+
+class EmbeddedServer(ABC):
+    """A server that is one process, in a folder of its own: it can be stopped and started again at the same address."""
+
+    def __init__(self, process: ServerProcess) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        """The process id while it runs."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs."""
+        return self._process.running
+
+    @property
+    def log(self) -> Path:
+        """The file with everything it has written to its log."""
+        return self._process.log
+
+    @abstractmethod
+    def start(self) -> None:
+        """Return when it answers clients.
+
+        Raises:
+            ServerMissing: it cannot be run by this user.
+            ServerFailed: it did not start.
+        """
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Shut down in order, within seconds."""
+
+    def restart(self) -> None:
+        """Stop and start: every connection is lost, the address stays."""
+        self.stop()
+        self.start()

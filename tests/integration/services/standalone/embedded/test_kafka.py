@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
 from services.standalone.embedded import kafka
+from services.standalone.embedded.aot_cache import aot_cache
 from services.standalone.embedded.kafka import KafkaOptions, KafkaServer
 from services.standalone.embedded.process import ServerFailed, ServerMissing
 from tests.servers.processes import ended
@@ -82,6 +83,27 @@ def test_listens_on_the_loopback_alone(own_kafka: KafkaServer) -> None:
     # Java writes 127.0.0.1 as an IPv6 address.
     addresses = {socket.laddr.ip for socket in sockets if socket.status == psutil.CONN_LISTEN}
     assert {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
+
+
+def test_java_uses_what_it_learned_from_an_earlier_start(own_kafka: KafkaServer, kafka_jars: Path) -> None:
+    cache = aot_cache(kafka.find_java(), kafka_jars)
+    if cache is None:
+        pytest.skip("this Java keeps nothing")
+    assert str(cache) in Path(f"/proc/{own_kafka.pid}/maps").read_text()
+
+
+def test_a_cache_that_java_does_not_accept_prevents_no_start(kafka_jars: Path, tmp_path: Path) -> None:
+    jars = tmp_path / "jars"
+    jars.mkdir()
+    for jar in kafka_jars.glob("*.jar"):
+        (jars / jar.name).symlink_to(jar)
+    cache = aot_cache(kafka.find_java(), jars)
+    if cache is None:
+        pytest.skip("this Java keeps nothing")
+    cache.write_bytes(b"nonsense" * 1000)
+    server = KafkaServer(KafkaOptions(tmp_path, jars))
+    server.start()
+    server.kill()
 
 
 def test_ends_when_its_owner_is_killed(kafka_jars: Path, tmp_path: Path) -> None:
