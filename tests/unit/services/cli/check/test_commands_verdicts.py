@@ -62,6 +62,22 @@ def odd(folder: Path) -> list[tuple[tuple[Any, ...], Any, Any, str | None]]:
 Validator = Callable[[Any], bool]
 
 
+class Ecma262:
+    """A validator whose regular expressions are those of JavaScript."""
+
+    def __init__(self, schema: Any) -> None:
+        made = jsonschema.validators.extend(
+            jsonschema.Draft202012Validator,
+            {"pattern": _pattern, "patternProperties": _pattern_properties, "$ref": _remembering()},
+        )
+        made.check_schema(schema)
+        self._ready = made(schema)
+
+    def __call__(self, instance: Any) -> bool:
+        """Return whether an instance is valid."""
+        return bool(self._ready.is_valid(instance))
+
+
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
     return json_schema(WholeSettings)
@@ -71,14 +87,7 @@ def schema() -> dict[str, Any]:
 def validator(request: pytest.FixtureRequest, schema: dict[str, Any]) -> Validator:
     if request.param == "jsonschema-rs":
         return jsonschema_rs.validator_for(schema).is_valid
-    made = jsonschema.validators.extend(
-        jsonschema.Draft202012Validator,
-        {"pattern": _pattern, "patternProperties": _pattern_properties, "$ref": _remembering()},
-    )
-    made.check_schema(schema)
-
-    ready = made(schema)
-    return lambda instance: bool(ready.is_valid(instance))
+    return Ecma262(schema)
 
 
 _compiled: dict[str, regress.Regex] = {}
@@ -153,6 +162,8 @@ def test_every_setting_with_every_odd_value(
     odd: list[tuple[tuple[Any, ...], Any, Any, str | None]], validator: Validator
 ) -> None:
     for path, value, settings, said in odd:
+        if isinstance(validator, Ecma262) and not isinstance(value, str):
+            continue  # the other one has them too, in a tenth of the time; the two differ in their regular expressions
         if not validator(settings):
             assert said is not None, (path, value)
         elif value not in REFERENCES:  # a schema does not know what the environment holds
