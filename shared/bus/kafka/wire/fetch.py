@@ -89,8 +89,8 @@ class FetchResponse(NamedTuple):
             for _ in range(count):
                 partition, at = _partition(content, at)
                 partitions.append(partition)
-            at = _after_tags(content, at)
-        if _after_tags(content, at) > len(content):
+            _, at = _tagged(content, at)
+        if _tagged(content, at)[1] > len(content):
             raise ValueError("the response to a fetch is truncated")
         return cls(error_code, partitions)
 
@@ -134,7 +134,8 @@ class FetchRequest:
         """Read a header of version 1."""
         content = data.getvalue()
         (correlation_id,) = _CORRELATION_ID.unpack_from(content)
-        data.seek(_after_tags(content, _CORRELATION_ID.size))
+        _, body = _tagged(content, _CORRELATION_ID.size)
+        data.seek(body)
         return _ResponseHeader(correlation_id)
 
 
@@ -166,34 +167,24 @@ def _partition(content: bytes, at: int) -> tuple[FetchedPartition, int]:
     aborted = []
     for _ in range(count):
         aborted.append(_ABORTED.unpack_from(content, at))
-        at = _after_tags(content, at + _ABORTED.size)
+        _, at = _tagged(content, at + _ABORTED.size)
     size, at = _length(content, at + _PREFERRED_REPLICA_SIZE)
     records = content[at : at + size]
-    diverging, at = _diverging_offset(content, at + size)
+    tagged, at = _tagged(content, at + size)
+    diverging = _DIVERGING.unpack_from(content, tagged[_DIVERGING_EPOCH])[1] if _DIVERGING_EPOCH in tagged else None
     return FetchedPartition(partition, error_code, high_watermark, last_stable, aborted, records, diverging), at
 
 
-def _diverging_offset(content: bytes, at: int) -> tuple[int | None, int]:
-    """Read the tags of a partition."""
-    found = None
+def _tagged(content: bytes, at: int) -> tuple[dict[int, int], int]:
+    """Return where each tagged field begins, by tag; and the position after all of them (KIP-482)."""
+    found = {}
     count, at = _unsigned(content, at)
     for _ in range(count):
         tag, at = _unsigned(content, at)
         size, at = _unsigned(content, at)
-        if tag == _DIVERGING_EPOCH:
-            _, found = _DIVERGING.unpack_from(content, at)
+        found[tag] = at
         at += size
     return found, at
-
-
-def _after_tags(content: bytes, at: int) -> int:
-    """Return the position after tags, none of which is used."""
-    count, at = _unsigned(content, at)
-    for _ in range(count):
-        _, at = _unsigned(content, at)
-        size, at = _unsigned(content, at)
-        at += size
-    return at
 
 
 def _length(content: bytes, at: int) -> tuple[int, int]:
