@@ -22,6 +22,7 @@ from services.system_api.sources.queue.message import Broker, Connection, Messag
 from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.source import Batch, Checkpoint
 from shared.errors import Malformed, SettingsError, Unavailable
+from shared.suspension.greenlets import suspendable
 
 _NOT_READ = ("messages that are read once the checkpoint is saved",)
 """What waits behind a batch that must be committed before the next one is made."""
@@ -87,7 +88,8 @@ class QueueSource:
                 batch.waiting, batch.losses = received.waiting, tuple(received.losses)
                 self._held.extend(received.messages)
                 self._more = received.more
-            if repeats := self._fill(batch, limit, connection):
+            # An expression that is evaluated apart may take seconds.
+            if repeats := await suspendable(self._filled(batch, limit, connection)):
                 await connection.acknowledge(repeats)
         except Unavailable:
             await self._disconnect()
@@ -117,6 +119,9 @@ class QueueSource:
         if place == "beginning":
             return {}
         raise Malformed("a queue keeps no message that is published; expected beginning or a position")
+
+    async def _filled(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
+        return self._fill(batch, limit, connection)
 
     def _fill(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
         """Process what is held; return the messages that can be acknowledged at once."""

@@ -14,25 +14,20 @@ from services.process_api.worker.pace import FULL_SLICE, Pace
 from services.process_api.worker.poison import PoisonTracker
 from shared.bus.protocol import Record
 from shared.expression import apart
-from shared.expression.jsonata import Jsonata
 from shared.runtime.tasks import started
 from tests.unit.services.process_api.making import event, pipeline, record
 from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
 from tests.unit.services.process_api.worker.test_filler import Scripted, TickingClock, filler
+from tests.unit.shared.expression.stopped import stopped_evaluator
 
 KEEP = {"filter": "$pad(s, 2) = 'b '"}
 
 
 @pytest.fixture
 def process() -> Iterator[apart._Process]:
-    """The process that evaluates, stopped: an evaluation takes as long as a test needs."""
-    apart.close()
-    Jsonata("$pad('b', 2)").evaluate(None, None)
-    (found,) = apart._evaluators.idle
-    found.seconds = 240.0
-    os.kill(found.pid, signal.SIGSTOP)
-    yield found
-    apart.close()
+    """The process that evaluates, stopped."""
+    with stopped_evaluator() as found:
+        yield found
 
 
 def records(count: int) -> list[Record]:

@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import json
+import os
 import random
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -18,17 +21,22 @@ from shared.bus.protocol import Outgoing
 from shared.errors import SettingsError, Unavailable
 from shared.events.dead_letter import Reject
 from shared.runtime.clock import SYSTEM_CLOCK
+from shared.runtime.tasks import started
 from tests.unit.services.system_api.sources.queue.memory_broker import MemoryBroker
+from tests.unit.shared.expression.stopped import APART, stopped_evaluator
 
 OPTIONS = QueueSourceOptions(type="t", max_deliveries=4)
 
 
 @asynccontextmanager
 async def opened(
-    broker: MemoryBroker, outcomes: Outcomes | None = None, saved: dict[str, bytes] | None = None
+    broker: MemoryBroker,
+    outcomes: Outcomes | None = None,
+    saved: dict[str, bytes] | None = None,
+    options: QueueSourceOptions = OPTIONS,
 ) -> AsyncIterator[QueueSource]:
     """Open a source, past the poll that notes its run."""
-    events = MessageEvents(EventBuilder("s", "t", None, SYSTEM_CLOCK, random.Random(1)), OPTIONS, "q")
+    events = MessageEvents(EventBuilder("s", "t", None, SYSTEM_CLOCK, random.Random(1)), options, "q")
     attempts = Attempts(OPTIONS.max_deliveries, outcomes or Outcomes(), saved or {})
     async with QueueSource.opened("s", broker, events, OPTIONS, attempts) as source:
         begun = await source.poll(10)
@@ -63,6 +71,23 @@ async def test_messages_are_acknowledged_once_their_batch_is_settled() -> None:
         await source.settle(second)
         assert places(broker) == []
     assert not (await poll_once(broker)).records
+
+
+async def test_other_tasks_run_while_a_subject_is_evaluated_apart() -> None:
+    """It may take seconds, and the heartbeats of all other sources are on the same event loop."""
+    broker = MemoryBroker({})
+    broker.send("a", "b", body=b'{"s": "x"}')
+    async with opened(broker, options=OPTIONS.model_copy(update={"subject": APART})) as source:
+        with stopped_evaluator() as process:
+            polling = started("poll", source.poll(10))
+            async with asyncio.timeout(60):
+                for _ in range(100):
+                    await asyncio.sleep(0)
+            assert not polling.done(), "the evaluation goes on"
+            os.kill(process.pid, signal.SIGCONT)
+            batch = await polling
+    assert (ids(batch), batch.rejects) == (["a", "b"], [])
+    assert [json.loads(record.value or b"")["subject"] for record in batch.records] == ["x ", "x "]
 
 
 async def poll_once(broker: MemoryBroker) -> Batch:
