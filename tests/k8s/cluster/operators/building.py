@@ -38,12 +38,15 @@ def _operator(folder: Path) -> str:
     return (folder / "go.mod").read_text().split(maxsplit=2)[1].removesuffix("/trelay-test")
 
 
-def program(module: str, package: str) -> Path:
-    """Build a program of an operator; another time, what Go keeps in its cache makes it quick."""
+def program(module: str, package: str, tags: str = "") -> Path:
+    """Build a program of an operator; another time, what Go keeps in its cache makes it quick.
+
+    `tags` are build constraints, which choose parts of the program.
+    """
     built = Path(tempfile.gettempdir()) / "trelay-test-operators" / module / package.rpartition("/")[2].strip(".")
     target = built / "program"
     environment = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-trimpath -buildvcs=false -mod=readonly"}
-    command = ["nice", "go", "build", "-p", "1", "-ldflags=-s -w", "-o", str(target), package]
+    command = ["nice", "go", "build", "-p", "1", f"-tags={tags}", "-ldflags=-s -w", "-o", str(target), package]
     _do(*command, folder=OPERATORS / module, environment=environment, timeout=3600)
     return built
 
