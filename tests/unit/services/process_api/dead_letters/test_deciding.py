@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.process_api.dead_letters import scanning
 from services.process_api.dead_letters.decisions import Status
 from services.process_api.dead_letters.requests import DecideRequest
 from shared.bus.memory import MemoryBus
@@ -18,6 +19,12 @@ from shared.runtime.clock import SystemClock
 from tests.unit.services.process_api.dead_letters.lettering import TOPICS, Desk, bad_line, reject
 
 LETTERS = 40
+
+
+@pytest.fixture(autouse=True)
+def _no_letter_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bus in memory has it, or will not get it."""
+    monkeypatch.setattr(scanning, "_WAIT", 0.001)
 
 
 class FastClock(SystemClock):
@@ -257,7 +264,12 @@ async def test_a_dry_run_answers_what_it_has_seen_before_a_bus_became_slow() -> 
                 return {number: (first, end + 3) for number, (first, end) in found.items()}
             return found
 
-    desk = Desk(Short(), clock=FastClock())
+    class Hurried(FastClock):
+        def monotonic(self) -> float:
+            self.offset += 0.05
+            return super().monotonic()
+
+    desk = Desk(Short(), clock=Hurried())
     await desk.write(*(reject(number) for number in range(4)))
     found = await desk.replay(all=True, dry_run=True)
     assert found["replayed"] == 4

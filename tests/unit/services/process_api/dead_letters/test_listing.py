@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from services.process_api.dead_letters import listing
+from services.process_api.dead_letters import listing, scanning
 from services.process_api.dead_letters.decisions import DecisionIndex
 from services.process_api.dead_letters.listing import Lister
 from services.process_api.dead_letters.places import Place
@@ -17,6 +17,12 @@ from shared.bus.protocol import Reader
 from shared.errors import Unavailable
 from shared.runtime.clock import SystemClock
 from tests.unit.services.process_api.dead_letters.lettering import TOPICS, Desk, reject
+
+
+@pytest.fixture(autouse=True)
+def _no_letter_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bus in memory has it, or will not get it."""
+    monkeypatch.setattr(scanning, "_WAIT", 0.001)
 
 
 class Hurried(SystemClock):

@@ -36,7 +36,7 @@ async def test_a_page_is_read_in_another_thread(monkeypatch: pytest.MonkeyPatch)
 
 async def test_the_expressions_are_dropped_where_they_were_made(capsys: Any) -> None:
     """jsonatapy reports an expression that another thread drops, which fails the test."""
-    for _ in range(20):
+    for _ in range(5):
         async with PageReader.opened(OPTIONS, "system.sources.orders", "orders") as reader:
             with pytest.raises(Malformed, match="the body is not JSON") as caught:
                 await reader.read(b"<html>", "")
