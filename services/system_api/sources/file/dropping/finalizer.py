@@ -70,7 +70,8 @@ class Finalizer:
         self._io_thread.submit(self._aftermath.close)
 
     async def _check(self) -> None:
-        self._losses += await self._io_thread.run(self._aftermath.check, self._clock.monotonic())
+        found = await self._io_thread.run(self._aftermath.check, self._clock.monotonic())
+        self._losses += found  # which may be another list by now
 
     def forget(self, file_id: str) -> None:
         """Forget a file that is gone, or was replaced by a new one."""
