@@ -24,10 +24,11 @@ run-kafka: .venv ## run Trelay as three processes, on a Kafka and a PostgreSQL o
 	@command -v mvn >/dev/null || $(BIN)/python -m tests.servers.debian mvn maven
 	@exec $(BIN)/python -m services.standalone.three_processes
 
-# In two processes, each with servers of its own. A file stays in one of them, and files start in the order of their
-# folders: those with servers first, so that no long one is left for the end.
+# In four processes, each with servers of its own: many tests wait, and two processes would leave a part of two cores unused.
+# A file stays in one of them, and files start in the order of their folders: those with servers first, so that no long one
+# is left for the end.
 test: .venv ## run the tests, without those marked chaos or k8s; PYTEST='tests/unit -k name' selects some
-	@$(BIN)/python -m pytest -m 'not chaos and not k8s' $(or $(PYTEST),-n 2 --dist loadfile --no-loadscope-reorder)
+	@$(BIN)/python -m pytest -m 'not chaos and not k8s' $(or $(PYTEST),-n 4 --dist loadfile --no-loadscope-reorder)
 
 test-chaos: .venv ## run the long tests, which kill parts at random and print their seeds
 	@$(BIN)/python -m pytest -m chaos --timeout=3600 $(PYTEST)
