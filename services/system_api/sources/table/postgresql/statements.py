@@ -118,13 +118,17 @@ _FOLLOWING = """
 """
 
 
-def following(shape: Shape, limits: ReadLimits, after: str | None, *, with_data: bool) -> tuple[str, list[object]]:
+def following(
+    shape: Shape, limits: ReadLimits, after: str | None, *, with_data: bool, condition: str | None = None
+) -> tuple[str, list[object]]:
     """Return the statement that reads rows in the order of their keys, after a key, and its arguments.
 
-    With the transaction that wrote each row as its version; otherwise as `rows`.
+    With the transaction that wrote each row as its version; otherwise as `rows`. `condition` is one more, in SQL.
     """
     columns = shape.key_columns
     where = Where(f"{column} IS NOT NULL" for column in shape.nullable_columns)
+    if condition is not None:
+        where.add(f"({condition})")
     if after is not None:
         where.add(f"({', '.join(columns)}) > ({', '.join(key_arguments(where, shape, after))})")
     statement = _FOLLOWING.format(

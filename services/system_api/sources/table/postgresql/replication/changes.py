@@ -1,18 +1,20 @@
 """From changes of a table to the rows that become events. No I/O."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from services.system_api.sources.table import keys
 from services.system_api.sources.table.options import TableSourceOptions
-from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Values
+from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Value, Values
 from services.system_api.sources.table.postgresql.replication.transactions import Change
 from shared.errors import SettingsError
 
 _BOOLEAN = 16
 _PADDED = 1042
 """`character(n)`, whose text in the log is padded with blanks."""
+_ADDRESS = 869
+"""`inet`, whose text in the log has no prefix length where that is the whole address."""
 
 Kind = Literal["state", "deleted", "truncated"]
 
@@ -43,6 +45,15 @@ class ChangedRows:
         self._options = options
         self._cut = cut
         self._numbers: tuple[Relation, dict[str, int]] | None = None
+        self.bases: dict[int, int] = {}
+        """The types beneath domains, and other types themselves, by their oids."""
+
+    def unknown(self, changes: Collection[Change]) -> set[int]:
+        """Return the types of these changes that `bases` does not have."""
+        # By identity: consecutive changes share their definition, and to hash one takes long.
+        relations = {id(change.relation): change.relation for change in changes}.values()
+        types = {column.type_oid for each in relations if each is not None for column in each.columns}
+        return types - self.bases.keys()
 
     def of(self, change: Change, codec: str = "utf-8") -> Iterator[ChangedRow]:
         """Return the rows of a change: two if an update has changed the key. `codec` is the encoding of texts.
@@ -71,7 +82,7 @@ class ChangedRows:
         self, kind: Kind, change: Change, relation: Relation, values: Values, version: str, codec: str
     ) -> ChangedRow:
         numbers, options = self._numbers_of(relation), self._options
-        key = [text_of(relation, numbers[name], values, codec) for name in options.keys]
+        key = [self._text(relation, numbers[name], values, codec) for name in options.keys]
         columns = options.keys if kind == "deleted" else options.columns or tuple(numbers)
         error = None
         if change.size > self._cut:
@@ -80,11 +91,15 @@ class ChangedRows:
             missing = options.keys[key.index(None)]
             error = f"column {missing!r} is {_lack(values[numbers[missing]])}"
         text = keys.encoded([value or "" for value in key])
-        subject = text if options.subject is None else text_of(relation, numbers[options.subject], values, codec)
+        subject = text if options.subject is None else self._text(relation, numbers[options.subject], values, codec)
         if error is None and options.subject is not None and values[numbers[options.subject]] is MISSING:
             error = f"column {options.subject!r} is {_lack(MISSING)}"
         wanted = tuple(numbers[name] for name in columns)
         return ChangedRow(kind, text, subject, change.time, version, change.xid, relation, wanted, values, error)
+
+    def _text(self, relation: Relation, number: int, values: Values, codec: str) -> str | None:
+        type_ = relation.columns[number].type_oid
+        return text_of(self.bases.get(type_, type_), values[number], codec)
 
     def _numbers_of(self, relation: Relation) -> dict[str, int]:
         if self._numbers is None or self._numbers[0] != relation:
@@ -103,17 +118,18 @@ def _lack(value: object) -> str:
     return "not in the log: set REPLICA IDENTITY FULL" if value is MISSING else "NULL"
 
 
-def text_of(relation: Relation, number: int, values: Values, codec: str = "utf-8") -> str | None:
-    r"""Return a value as the text that a cast makes of it; None if it is NULL, or missing.
+def text_of(type_: int, value: Value, codec: str = "utf-8") -> str | None:
+    r"""Return a value as the text that a cast makes of it; None if it is NULL, or missing. `type_` is no domain.
 
     A byte that the encoding does not have becomes `\xff`: the row is put aside for it when its data is made.
     """
-    value, type_ = values[number], relation.columns[number].type_oid
     if value is None or value is MISSING:
         return None
     text = value.decode(codec, errors="backslashreplace")
     if type_ == _BOOLEAN:
         return "true" if text == "t" else "false"
+    if type_ == _ADDRESS and "/" not in text:
+        return f"{text}/{128 if ':' in text else 32}"
     return text.rstrip(" ") if type_ == _PADDED else text
 
 

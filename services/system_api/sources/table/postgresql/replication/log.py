@@ -10,7 +10,7 @@ from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.replication import slot as slots
 from services.system_api.sources.table.postgresql.replication.cursor import ChangeCursor, Message
 from services.system_api.sources.table.postgresql.replication.encoding import UTF8, Encoding
-from services.system_api.sources.table.postgresql.replication.slot import Slot, Status
+from services.system_api.sources.table.postgresql.replication.slot import Published, Slot, Status
 from services.system_api.sources.table.postgresql.replication.transactions import Change, Place, Transactions
 from services.system_api.sources.table.postgresql.session import Session
 from services.system_api.sources.table.sql import quoted_table
@@ -55,6 +55,8 @@ class TableLog:
         self.slot = slot_of(name, keeper.options)
         self.status: Status | None = None
         """As it was found last."""
+        self.published = Published()
+        """What the log has of the table, as it was found last."""
         self._keeper = keeper
         self._options = keeper.options
         self._clock = clock
@@ -186,7 +188,7 @@ class TableLog:
 
     async def _check_published(self, session: Session) -> None:
         _, _, oid = await self._named(session)
-        await slots.check_published(session.connection, self.slot, session.shape.relation, oid)
+        self.published = await slots.check_published(session.connection, self.slot, session.shape.relation, oid)
         self._check_at = self._clock.monotonic() + _CHECK_INTERVAL
 
     async def _named(self, session: Session) -> tuple[str, str, int]:

@@ -1,7 +1,7 @@
 """Rows as JSON: the server makes it of the texts in the log, as it makes that of rows in every other mode."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import asyncpg
 
@@ -13,6 +13,17 @@ from services.system_api.sources.table.sql import quoted
 _TYPES = """
     SELECT format_type(c.type, CASE WHEN c.modifier >= 0 THEN c.modifier ELSE -1 END)
     FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY c (type, modifier, number) ORDER BY c.number
+"""
+_BASES = """
+    SELECT o.oid, (
+        WITH RECURSIVE b (oid, typtype, beneath) AS (
+            SELECT y.oid, y.typtype, y.typbasetype FROM pg_type y WHERE y.oid = o.oid
+            UNION ALL
+            SELECT y.oid, y.typtype, y.typbasetype FROM b JOIN pg_type y ON y.oid = b.beneath
+        )
+        SELECT oid FROM b WHERE typtype <> 'd'
+    )
+    FROM unnest($1::oid[]) o (oid)
 """
 _UNKNOWN = "???"
 _LARGEST_GROUP = 500
@@ -60,6 +71,11 @@ class Renderer:
             # Of a type that was dropped meanwhile, the text is what is left.
             self._types = relation, ["text" if name == _UNKNOWN else name for name in names]
         return self._types[1]
+
+
+async def base_types(connection: asyncpg.Connection, types: Iterable[int]) -> dict[int, int]:
+    """Return the types beneath domains, and other types themselves, by their oids; of a dropped one its own."""
+    return {oid: oid if base is None else base for oid, base in await connection.fetch(_BASES, list(types))}
 
 
 async def _made(

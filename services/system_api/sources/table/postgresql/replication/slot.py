@@ -21,19 +21,31 @@ _SYSTEM = """
 """
 _PUBLISHED = """
     SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate AS all_changes,
-           p.puballtables OR EXISTS (
-               SELECT FROM pg_publication_tables t
-               WHERE t.pubname = p.pubname AND (t.schemaname, t.tablename) = (n.nspname, c.relname)
-           ) AS included
-    FROM pg_publication p, pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           t.tablename IS NOT NULL AS included, t.rowfilter AS condition, CASE WHEN EXISTS (
+               SELECT FROM pg_attribute a
+               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                 AND a.attname <> ALL (t.attnames)
+           ) THEN t.attnames::text[] END AS columns
+    FROM pg_publication p
+    CROSS JOIN pg_class c
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    LEFT JOIN pg_publication_tables t
+      ON t.pubname = p.pubname AND (t.schemaname, t.tablename) = (n.nspname, c.relname)
     WHERE p.pubname = $1 AND c.oid = $2
 """
+# A partition has an identity of its own, which is that of its changes. An index may have columns beside its key.
 _IDENTITY = """
-    SELECT c.relreplident::text AS identity, c.relkind::text AS kind, c.relpersistence::text AS persistence, ARRAY(
-        SELECT a.attname::text FROM pg_index x JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (x.indkey)
+    SELECT c.oid = $1 AS named, c.oid::regclass::text AS name, c.relreplident::text AS identity,
+           c.relkind::text AS kind, c.relpersistence::text AS persistence, ARRAY(
+        SELECT a.attname::text
+        FROM pg_index x
+        CROSS JOIN generate_series(0, x.indnkeyatts - 1) k
+        JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = x.indkey[k]
         WHERE x.indrelid = c.oid AND CASE c.relreplident WHEN 'i' THEN x.indisreplident ELSE x.indisprimary END
     ) AS columns
-    FROM pg_class c WHERE c.oid = $1
+    FROM pg_class c
+    WHERE c.oid = $1 OR c.oid IN (SELECT relid FROM pg_partition_tree($1) WHERE isleaf)
+    ORDER BY c.oid <> $1, c.oid
 """
 
 
@@ -118,8 +130,18 @@ def check_place(slot: Slot, status: Status, lsn: int) -> None:
         )
 
 
-async def check_published(connection: asyncpg.Connection, slot: Slot, table: str, oid: int) -> None:
-    """Check that the publication has all changes of the table.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What the log has of a table."""
+
+    condition: str | None = None
+    """The condition on the rows, in SQL; None: all rows."""
+    columns: tuple[str, ...] | None = None
+    """The columns; None: all of them."""
+
+
+async def check_published(connection: asyncpg.Connection, slot: Slot, table: str, oid: int) -> Published:
+    """Check that the publication has all changes of the table; return of which rows and columns.
 
     Raises:
         SettingsError: it has not.
@@ -133,13 +155,16 @@ async def check_published(connection: asyncpg.Connection, slot: Slot, table: str
     if not found["included"]:
         raise SettingsError(
             f"publication: publication {slot.publication!r} does not have table {table} (any more, if it was created"
-            f" again): ALTER PUBLICATION {quoted(slot.publication)} ADD TABLE {table}"
+            f" again): ALTER PUBLICATION {quoted(slot.publication)} ADD TABLE {table}; of a partitioned table it has"
+            " the changes under the name of that table with publish_via_partition_root = true, else under those of"
+            " its partitions"
         )
     if not found["all_changes"]:
         raise SettingsError(
             f"publication: publication {slot.publication!r} leaves out changes: ALTER PUBLICATION"
             f" {quoted(slot.publication)} SET (publish = 'insert, update, delete, truncate')"
         )
+    return Published(found["condition"], None if found["columns"] is None else tuple(found["columns"]))
 
 
 async def check_identity(connection: asyncpg.Connection, table: str, oid: int, needed: list[tuple[str, str]]) -> None:
@@ -148,18 +173,23 @@ async def check_identity(connection: asyncpg.Connection, table: str, oid: int, n
     Raises:
         SettingsError: it has not.
     """
-    found = await connection.fetchrow(_IDENTITY, oid)
-    assert found is not None
-    if found["kind"] not in {"r", "p"} or found["persistence"] != "p":
-        raise SettingsError(f"table: {table} is not a table whose changes are in the log; set the table beneath")
-    identity, columns = found["identity"], found["columns"]
-    if identity == "f":
-        return
+    for found in await connection.fetch(_IDENTITY, oid):
+        partitioned = found["kind"] == "p"
+        if not (partitioned and found["named"]) and (found["kind"] != "r" or found["persistence"] != "p"):
+            name = table if found["named"] else f"{found['name']}, a partition of {table},"
+            raise SettingsError(f"table: {name} is not a table whose changes are in the log; set the table beneath")
+        if not partitioned and found["identity"] != "f":
+            _check_columns(found, table, needed)
+
+
+def _check_columns(found: asyncpg.Record, table: str, needed: list[tuple[str, str]]) -> None:
+    """Check that the identity of a table, or of a partition of it, has certain columns."""
+    place = table if found["named"] else found["name"]
     for setting, column in needed:
-        if identity == "n" or column not in columns:
+        if found["identity"] == "n" or column not in found["columns"]:
             raise SettingsError(
-                f"{setting}: table {table}: column {column!r} is not in the replica identity, so the log has no"
-                f" {setting} of deleted rows: ALTER TABLE {table} REPLICA IDENTITY FULL, or USING INDEX with a unique"
+                f"{setting}: table {place}: column {column!r} is not in the replica identity, so the log has no"
+                f" {setting} of deleted rows: ALTER TABLE {place} REPLICA IDENTITY FULL, or USING INDEX with a unique"
                 " index that has it"
             )
 

@@ -10,6 +10,7 @@ A row whose state was written after the snapshot began is left out as well, beca
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import asyncpg
 
@@ -108,26 +109,35 @@ class Portion:
         return [row for row in self.rows if row.key not in self.changed and start.has(int(row.version), self.visible)]
 
 
+class After(NamedTuple):
+    """Which rows are read."""
+
+    key: str | None
+    """Those after it; None: from the first one."""
+    condition: str | None = None
+    """Those that the publication has, in SQL; None: all."""
+
+
 async def read_portion(
-    connection: asyncpg.Connection, shape: Shape, after: str | None, limits: statements.ReadLimits
+    connection: asyncpg.Connection, shape: Shape, place: After, limits: statements.ReadLimits
 ) -> Portion:
-    """Read the rows after a key."""
+    """Read the rows after a place."""
     try:
-        rows, visible = await _read(connection, shape, after, limits)
+        rows, visible = await _read(connection, shape, place, limits)
     except asyncpg.PostgresError as exc:
         if not is_row_error(exc):
             raise
         limits = statements.ReadLimits(min(limits.rows, _SINGLE_ROWS), limits.bytes, limits.bytes_per_row)
-        rows, visible = await _singly(connection, shape, after, limits)
+        rows, visible = await _singly(connection, shape, place, limits)
     upto: int = await connection.fetchval(_END)
     complete = len(rows) < limits.rows and sum(len(row.data) for row in rows) < limits.bytes
     return Portion(rows, rows[-1].key if rows else None, complete, visible, upto)
 
 
 async def _read(
-    connection: asyncpg.Connection, shape: Shape, after: str | None, limits: statements.ReadLimits
+    connection: asyncpg.Connection, shape: Shape, place: After, limits: statements.ReadLimits
 ) -> tuple[list[Row[int]], Visible]:
-    statement, arguments = statements.following(shape, limits, after, with_data=True)
+    statement, arguments = statements.following(shape, limits, place.key, with_data=True, condition=place.condition)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         snapshot = await connection.fetchval("SELECT pg_current_snapshot()::text")
         found = await connection.fetch(statement, *arguments)
@@ -135,10 +145,10 @@ async def _read(
 
 
 async def _singly(
-    connection: asyncpg.Connection, shape: Shape, after: str | None, limits: statements.ReadLimits
+    connection: asyncpg.Connection, shape: Shape, place: After, limits: statements.ReadLimits
 ) -> tuple[list[Row[int]], Visible]:
     """Read the rows one by one, to find the one that fails the statement."""
-    statement, arguments = statements.following(shape, limits, after, with_data=False)
+    statement, arguments = statements.following(shape, limits, place.key, with_data=False, condition=place.condition)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         snapshot = await connection.fetchval("SELECT pg_current_snapshot()::text")
         places = [Row[int](0, *row) for row in await connection.fetch(statement, *arguments)]

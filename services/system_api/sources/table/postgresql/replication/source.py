@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Literal
@@ -16,10 +16,17 @@ from services.system_api.sources.table.postgresql.keeper import SessionKeeper
 from services.system_api.sources.table.postgresql.replication.changes import ChangedRow, ChangedRows, Kind, wanted_of
 from services.system_api.sources.table.postgresql.replication.log import Read, TableLog
 from services.system_api.sources.table.postgresql.replication.log_state import LogState, SnapshotProgress
-from services.system_api.sources.table.postgresql.replication.rendering import Renderer
+from services.system_api.sources.table.postgresql.replication.rendering import Renderer, base_types
 from services.system_api.sources.table.postgresql.replication.slot import Status, check_place
-from services.system_api.sources.table.postgresql.replication.snapshot import Portion, Start, read_portion, read_start
+from services.system_api.sources.table.postgresql.replication.snapshot import (
+    After,
+    Portion,
+    Start,
+    read_portion,
+    read_start,
+)
 from services.system_api.sources.table.postgresql.replication.transactions import Place
+from services.system_api.sources.table.postgresql.session import Session
 from services.system_api.sources.table.postgresql.statements import ReadLimits
 from services.system_api.sources.table.rows import RowEvents
 from services.system_api.sources.table.source import ChangeSignal
@@ -173,8 +180,10 @@ class LogSource:
 
     async def _publish(self, read: Read, batch: Batch) -> None:
         """Make the events of changes."""
-        rows = [row for change in read.changes for row in self._rows.of(change, read.encoding.codec)]
         session = await self._keeper.session()
+        if unknown := self._rows.unknown(read.changes):
+            self._rows.bases |= await base_types(session.connection, unknown)
+        rows = [row for change in read.changes for row in self._rows.of(change, read.encoding.codec)]
         rendered = iter(await self._renderer.rendered(session.connection, wanted_of(rows), read.encoding))
         made: list[tuple[Kind, Row[int]]] = []
         for row in rows:
@@ -212,8 +221,7 @@ class LogSource:
                 return False
             state.snapshot = SnapshotProgress(None, self._start.text, tuple(sorted(self._start.seen)))
         if self._portion is None:
-            limits = ReadLimits(min(limit, _MAX_ROWS), _MAX_BYTES, self._options.row_limit)
-            found = await read_portion(session.connection, session.shape, state.snapshot.after, limits)
+            found = await self._read_portion(session, state.snapshot.after, limit)
             if not found.visible.running & set(self._recent):
                 self._portion = found
             return False
@@ -221,6 +229,14 @@ class LogSource:
             return False
         self._publish_portion(self._portion, self._start, state.snapshot, batch)
         return True
+
+    async def _read_portion(self, session: Session, after: str | None, limit: int) -> Portion:
+        """Read the next rows: those, and their columns, that the log has as well."""
+        published, shape = self._log.published, session.shape
+        if shape.columns is None and published.columns is not None:
+            shape = replace(shape, columns=published.columns)
+        limits = ReadLimits(min(limit, _MAX_ROWS), _MAX_BYTES, self._options.row_limit)
+        return await read_portion(session.connection, shape, After(after, published.condition), limits)
 
     def _publish_portion(self, portion: Portion, start: Start, progress: SnapshotProgress, batch: Batch) -> None:
         current = portion.current(start)

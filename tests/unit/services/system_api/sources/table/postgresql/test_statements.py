@@ -43,3 +43,5 @@ def test_rows_that_follow_a_key() -> None:
     assert '(t."Id") > ($1::text::integer)' in statement
     assert "'{}'::bytea AS data" in statement
     assert arguments == ["5", 10, 1000]
+    statement, _ = statements.following(KEYED, limits, "5", with_data=True, condition="(a > 1) OR (b > 1)")
+    assert 'WHERE ((a > 1) OR (b > 1)) AND (t."Id") >' in statement

@@ -38,6 +38,38 @@ def test_an_insert_is_a_state_of_the_row() -> None:
     assert (row.key, row.subject, row.columns) == ("a", "false", (2,))
 
 
+@pytest.mark.parametrize(
+    ("type_", "value", "text"),
+    [
+        (16, b"t", "true"),
+        (1042, b"a ", "a"),
+        (869, b"10.0.0.1", "10.0.0.1/32"),
+        (869, b"10.0.0.0/8", "10.0.0.0/8"),
+        (869, b"::1", "::1/128"),
+        (25, b"10.0.0.1 ", "10.0.0.1 "),
+        (70_000, b"a ", "a "),
+        (70_001, b"a ", "a"),
+    ],
+)
+def test_a_key_is_the_text_that_a_cast_makes(type_: int, value: bytes, text: str) -> None:
+    relation = Relation(3, "public", "orders", (Column("id", type_, -1, True),))
+    settings = {"kind": "table", "url": "postgresql://db/shop", "table": "orders", "type": "order"}
+    changed = ChangedRows(TableSourceOptions.model_validate(settings | {"mode": "replication"}), 1000)
+    changed.bases[70_001] = 1042
+    (row,) = changed.of(Change(Place(255, 2), 5, 7, "insert", relation, None, [value], 10))
+    assert (row.key, row.subject) == (text, text)
+
+
+def test_the_types_that_are_not_known() -> None:
+    settings = {"kind": "table", "url": "postgresql://db/shop", "table": "orders", "type": "order"}
+    changed = ChangedRows(TableSourceOptions.model_validate(settings | {"mode": "replication"}), 1000)
+    insert = Change(Place(255, 2), 5, 7, "insert", RELATION, None, [b"a", b"t", None], 10)
+    truncate = Change(Place(255, 3), 5, 7, "truncate", None)
+    assert changed.unknown([insert, insert, truncate]) == {16, 25, 1042}
+    changed.bases |= {16: 16, 25: 25, 1042: 1042}
+    assert changed.unknown([insert]) == set()
+
+
 def test_a_delete_has_the_key() -> None:
     (row,) = rows("delete", [b"a", MISSING, MISSING], None, columns=["v"])
     assert (row.kind, row.key, row.columns, row.error) == ("deleted", "a", (0,), None)
