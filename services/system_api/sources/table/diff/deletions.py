@@ -1,7 +1,9 @@
-"""Makes events of rows that were deleted: their data is the key."""
+"""Makes events of rows that were deleted: their data is the key, as it was in the data of the row."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 
@@ -11,13 +13,22 @@ from services.system_api.sources.table.keys import decoded
 _encode = msgspec.json.Encoder().encode
 
 
+_SCALAR = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false")
+"""A number or a boolean in JSON."""
+
+
+def verbatim(text: str) -> Any:
+    """Return a text that is its own JSON, as that of a number is; any other, such as `NaN`, remains a text."""
+    return msgspec.Raw(text.encode()) if _SCALAR.fullmatch(text) else text
+
+
 @dataclass(frozen=True, slots=True)
 class KeyColumn:
     """One column of the key."""
 
     name: str
-    verbatim: bool
-    """Whether the text of a value is its JSON, as that of a number is."""
+    encode: Callable[[str], Any] = str
+    """Makes of the text of a value what is encoded as JSON. Raises `ValueError` if the text is none of its type."""
 
 
 class Deletions:
@@ -37,6 +48,11 @@ class Deletions:
 
     def _data(self, key: str) -> bytes:
         values = zip(self._key, decoded(key, len(self._key)), strict=True)
-        return _encode(
-            {column.name: msgspec.Raw(text.encode()) if column.verbatim else text for column, text in values}
-        )
+        return _encode({column.name: _value(column, text) for column, text in values})
+
+
+def _value(column: KeyColumn, text: str) -> Any:
+    try:
+        return column.encode(text)
+    except ValueError:
+        return text  # the column had another type when the row was read

@@ -116,6 +116,20 @@ def key_value(column: Column, text: str) -> object:
     return int(text) if column.integer or column.type == "bit" else text
 
 
+def key_json(column: Column, text: str) -> Any:
+    """Return what is encoded as JSON for a value of a key column whose text is `text`, as in the data of its row.
+
+    Raises:
+        ValueError: the column has no such value.
+    """
+    if column.integer or column.type == "bit":
+        return int(text)
+    encode = column.encoder()
+    if column.type in {"float", "double"}:
+        return encode(float(text))
+    return encode(bytes.fromhex(text) if column.type in _BINARY else text)
+
+
 def key_rank(column: Column, quoted: str) -> str:
     """Return the expression that a key column is ordered by, and compared with the bytes of `rank_value`.
 

@@ -1,24 +1,24 @@
 """Opens a table whose rows are compared."""
 
 from contextlib import AsyncExitStack
+from functools import partial
 
 from services.system_api.sources.source import Source
 from services.system_api.sources.table import timestamps
-from services.system_api.sources.table.diff.deletions import Deletions, KeyColumn
+from services.system_api.sources.table.diff.deletions import Deletions, KeyColumn, verbatim
 from services.system_api.sources.table.diff.source import DiffEvents, DiffLimits, DiffReader, DiffSource
 from services.system_api.sources.table.diff.state import DiffState
 from services.system_api.sources.table.ledger import Row
+from services.system_api.sources.table.mysql.values import key_json
 from services.system_api.sources.table.null_key_rows import NullKeyRows
 from services.system_api.sources.table.opening.assembly import Assembly
 from services.system_api.sources.table.postgresql.keeper import SessionKeeper
+from services.system_api.sources.table.postgresql.unordered.comparing import as_json
 from services.system_api.sources.table.postgresql.unordered.diff_reader import PostgresDiffReader
 from services.system_api.sources.table.source import ChangeSignal
 from services.system_api.sources.table.sqlite.diff_reader import SqliteDiffReader
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from services.system_api.sources.table.sqlite.shape import sqlite_shape_of
-
-_VERBATIM = ("smallint", "integer", "bigint", "numeric", "boolean")
-"""Types of PostgreSQL whose text is their JSON."""
 
 
 async def open_diff(stack: AsyncExitStack, assembly: Assembly) -> Source:
@@ -31,7 +31,7 @@ async def open_diff(stack: AsyncExitStack, assembly: Assembly) -> Source:
         stack.callback(keeper.close)
         with keeper.errors():
             shape = (await keeper.session()).shape
-        key = [KeyColumn(each.name, each.cast.startswith(_VERBATIM)) for each in shape.keys]
+        key = [KeyColumn(each.name, as_json(each.base)) for each in shape.keys]
         mode, reader = shape.mode, PostgresDiffReader(keeper)
     elif options.on_mysql:
         from services.system_api.sources.table.mysql.diff_reader import MysqlDiffReader  # noqa: PLC0415 -- SQLAlchemy takes long to import
@@ -40,13 +40,13 @@ async def open_diff(stack: AsyncExitStack, assembly: Assembly) -> Source:
         table = MysqlTable(assembly.name, options)
         stack.push_async_callback(table.connection.close)
         there = await table.shape(clock.monotonic())
-        key = [KeyColumn(each.name, each.integer or each.type == "decimal") for each in there.keys]
+        key = [KeyColumn(each.name, partial(key_json, each)) for each in there.keys]
         mode, reader = there.mode, MysqlDiffReader(table, clock)
     else:
         file = SqliteFile(options, clock)
         stack.push_async_callback(file.close)
         found = await sqlite_shape_of(file, options)
-        key = [KeyColumn(name, name in found.integers) for name in found.keys]
+        key = [KeyColumn(name, verbatim if name in found.integers else str) for name in found.keys]
         mode, reader = found.mode, SqliteDiffReader(assembly.name, options, file, found)
     return DiffSource(
         reader,

@@ -91,7 +91,7 @@ async def shape_of(connection: asyncpg.Connection, options: TableSourceOptions, 
     shape = Shape(
         table=table,
         relation=relation.name,
-        keys=tuple(Key(name, columns[name]["cast"]) for name in options.keys),
+        keys=tuple(Key(name, columns[name]["cast"], columns[name]["beneath"]) for name in options.keys),
         times=options.times,
         order_type=type_,
         time_zone=options.time_zone,

@@ -49,7 +49,7 @@ async def query_shape_of(connection: asyncpg.Connection, options: TableSourceOpt
     return Shape(
         table=NAME,
         relation=subquery(options.query),
-        keys=tuple(Key(name, types[name]) for name in options.keys),
+        keys=tuple(Key(name, types[name], types[name]) for name in options.keys),
         times=options.times,
         order_type=order_type_of(options, orders) if options.ordered else options.mode,
         time_zone=options.time_zone,

@@ -43,6 +43,8 @@ class Key:
     name: str
     cast: str
     """Its type, for a cast."""
+    base: str = ""
+    """Its type without a length, of a domain the one beneath."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,35 @@
 """The SQL statements that compare the rows of a table in PostgreSQL."""
 
 import hashlib
+from collections.abc import Callable
+from typing import Any
 
+from services.system_api.sources.table.diff.deletions import verbatim
 from services.system_api.sources.table.postgresql import statements
 from services.system_api.sources.table.postgresql.shape import Shape
 
 _DIGEST = "encode(substr(sha256({data} || convert_to(coalesce({subject}, ''), 'UTF8')), 1, 12), 'hex')"
+_VERBATIM = frozenset({"smallint", "integer", "bigint", "numeric", "real", "double precision", "boolean"})
+"""Types whose text is their JSON."""
+_UTC = "+00"
+
+
+def as_json(type_: str) -> Callable[[str], Any]:
+    """Return what makes of the text of a key what `row_to_json` makes of its value; `type_` is no domain."""
+    if type_ in _VERBATIM:
+        return verbatim
+    if type_ == "timestamp without time zone":
+        return _local
+    return _instant if type_ == "timestamp with time zone" else str
+
+
+def _local(text: str) -> str:
+    return text.replace(" ", "T", 1)
+
+
+def _instant(text: str) -> str:
+    # The zone of the session is UTC. Infinity has none.
+    return _local(text).replace(_UTC, f"{_UTC}:00", 1)
 
 
 def hashes(shape: Shape, after: str | None, limit: int, *, with_data: bool) -> tuple[str, list[object]]:

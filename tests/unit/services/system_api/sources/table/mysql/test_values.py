@@ -4,6 +4,7 @@ import json
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.system_api.sources.table.mysql.values import (
@@ -11,6 +12,7 @@ from services.system_api.sources.table.mysql.values import (
     Encoder,
     as_text,
     key_expression,
+    key_json,
     key_rank,
     key_value,
     quoted,
@@ -97,3 +99,28 @@ def test_key_expressions_and_names() -> None:
     )
     assert (key_rank(column("int"), "t.c"), rank_value(column("int"), "5")) == ("t.c", 5)
     assert quoted("we%ird `s") == "`we%%ird ``s`"
+
+
+@pytest.mark.parametrize(
+    ("type_", "text", "data"),
+    [
+        ("bigint", "17", b"17"),
+        ("bit", "256", b"256"),
+        ("decimal", "1.50", b"1.50"),
+        ("float", "0.10000000149011612", b"0.1"),
+        ("double", "0.1", b"0.1"),
+        ("varbinary", "00ff", b'"AP8="'),
+        ("datetime", "2026-01-02 03:04:05.5", b'"2026-01-02T03:04:05.5"'),
+        ("timestamp", "2026-01-02 03:04:05", b'"2026-01-02T03:04:05+00:00"'),
+        ("date", "2026-01-02", b'"2026-01-02"'),
+        ("varchar", "17", b'"17"'),
+    ],
+)
+def test_a_key_has_the_json_that_its_row_had(type_: str, text: str, data: bytes) -> None:
+    assert msgspec.json.encode(key_json(column(type_), text)) == data
+
+
+def test_a_text_that_is_no_value_of_the_column_is_an_error() -> None:
+    for type_ in ("int", "double", "binary"):
+        with pytest.raises(ValueError, match=r"invalid literal|could not convert|non-hexadecimal"):
+            key_json(column(type_), "A-7")
