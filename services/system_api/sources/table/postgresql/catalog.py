@@ -53,6 +53,8 @@ class _Relation:
     """The table or view of which this view shows the rows, each once; None if it is unknown."""
     unique: Several[list[str]]
     """The columns of each unique index."""
+    filtered: bool
+    """Whether it is a view, or shows one, of only some of the rows."""
 
     @property
     def table(self) -> "_Relation":
@@ -116,12 +118,15 @@ async def _relation(connection: asyncpg.Connection, oid: int) -> _Relation:
     found = await connection.fetch(definitions.COLUMNS, oid)
     kind, name = found[0]["kind"], found[0]["relation"]
     beneath = await connection.fetchval(definitions.BENEATH, oid) if kind == "v" else None
+    shown = None if beneath is None else await _relation(connection, beneath)
+    filtered = kind == "v" and bool(await connection.fetchval(definitions.FILTERED, oid))
     return _Relation(
         name,
         kind,
         {row["name"]: row for row in found},
-        None if beneath is None else await _relation(connection, beneath),
+        shown,
         [row[0] for row in await connection.fetch(definitions.UNIQUE, oid)],
+        filtered or (shown is not None and shown.filtered),
     )
 
 
@@ -141,6 +146,12 @@ def _check_exactness(options: TableSourceOptions, relation: _Relation, *, standb
         )
     if options.updated_at_column is not None:
         check_view(options.table, selection=kind in _TABLES)
+    elif relation.filtered and options.overlap == 0:
+        raise SettingsError(
+            f"key: {options.table} is a view with a condition: a row that fulfils it later appears below rows that were"
+            " read; set the table, `updated_at_column`, or `mode: diff`, or set `overlap` to the seconds after its"
+            " insert in which a row appears at most"
+        )
 
 
 def _check_writable(options: TableSourceOptions, relation: _Relation, *, standby: bool) -> None:

@@ -70,3 +70,6 @@ BENEATH = f"""
     HAVING count(DISTINCT d.refobjid) = 1
 """  # noqa: S608 -- a constant
 """The only table or view of a view that shows each of its rows once at most: then rows can be deleted through it."""
+
+FILTERED = r"SELECT pg_get_viewdef($1::oid) ~* '\mWHERE\M'"
+"""Whether a view shows only some of the rows."""

@@ -44,6 +44,18 @@ async def test_views_and_partitioned_tables(
         assert await by_key.poll(source) == []
 
 
+async def test_a_view_with_a_condition_is_not_read_by_key(database: str, upstream: asyncpg.Connection) -> None:
+    """A row that fulfils it later would be below those that were read, and never be published."""
+    await upstream.execute("CREATE TABLE kept (id bigserial PRIMARY KEY, paid boolean)")
+    await upstream.execute("CREATE VIEW orders AS SELECT * FROM kept WHERE paid; CREATE VIEW shown AS TABLE orders")
+    for table in ("orders", "shown"):
+        with pytest.raises(SettingsError, match=f"key: {table} is a view with a condition: .*mode: diff"):
+            async with TablePoller(database, table=table).opened():
+                pass
+        async with TablePoller(database, table=table, overlap=1).opened(), TablePoller(database, mode="diff").opened():
+            pass
+
+
 @pytest.mark.parametrize(
     ("type_", "values"),
     [
