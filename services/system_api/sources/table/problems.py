@@ -30,6 +30,19 @@ def of_keys(ledger: Ledger[int], following: int | None, limit: int, *, waits: bo
     return None
 
 
+def of_assigned_keys(following: int, unread: int | None) -> str | None:
+    """Return what is wrong with keys that the database assigns; `following` is the next one.
+
+    `unread` is the lowest key of which a row would still be read, None if it is any.
+    """
+    if unread is None or following >= unread:
+        return None
+    return (
+        f"the next key of the table is {following}, and rows up to key {unread - 1} were read: rows with lower keys"
+        " are not read; let the table continue above them, or give the source another name to start from the beginning"
+    )
+
+
 def of_times(ledger: Ledger[int], now: int | None, limit: int, scale: TimeScale) -> str | None:
     """Return what is wrong with times; `now` is the server's clock in microseconds, as the times show it."""
     if now is None:

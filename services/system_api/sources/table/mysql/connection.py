@@ -22,6 +22,8 @@ _GRACE = 2.0
 """Seconds after the server's own limit for a statement until the client stops waiting for it."""
 _UNAUTHORIZED = {1044, 1045, 1095, 1142, 1143, 1227, 1370, 1698}
 """Access denied: https://mariadb.com/kb/en/mariadb-error-code-reference/."""
+_CACHES_STATISTICS = (8, 0)
+"""The first version of MySQL that keeps what it tells of tables for a day."""
 _VALUES = {
     "time_zone": "'+00:00'",
     "sql_mode": "''",
@@ -144,6 +146,8 @@ class MysqlConnection:
             settings["max_statement_time"] = f"{self._timeout:f}"
         else:
             settings["max_execution_time"] = str(int(self._timeout * 1000))
+            if self.version >= _CACHES_STATISTICS:
+                settings["information_schema_stats_expiry"] = "0"  # the next key, as it is now
         await self._fetch(connection, f"SET SESSION {', '.join(f'{name} = {settings[name]}' for name in settings)}")
 
     @staticmethod

@@ -22,6 +22,8 @@ from shared.runtime.clock import Clock
 _MARGIN = 2.0
 """Seconds. Times of columns without fractions are rounded down; and a statement takes its time, or its key, shortly
 before its transaction is listed as open."""
+_KEY_INTERVAL = 5.0
+"""Seconds between two looks at the next key."""
 _SECOND = 1_000_000
 _EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 -- times of a column have no zone
 _MICROSECOND = timedelta(microseconds=1)
@@ -45,12 +47,19 @@ class MysqlReader:
         self._highest: int | None = None
         self._now: int | None = None
         self._scale: TimeScale = Microseconds()
+        self._following: int | None = None
+        """The next key that the server assigns, if it was just read."""
+        self._following_at = 0.0
+        self._key_problem: str | None = None
 
     async def observe(self) -> int | None:
         """Return the horizon; see `TableReader`."""
         shape = await self._table.shape(self._clock.monotonic())
         connection = self._table.connection
         bound = await self._bound(shape, connection)
+        if self._clock.monotonic() >= self._following_at:
+            self._following = await self._table.next_key()
+            self._following_at = self._clock.monotonic() + _KEY_INTERVAL
         if connection.opened != self._opened:
             # The server may have restarted: its transactions are others.
             self._horizon, self._opened = Horizon(), connection.opened
@@ -112,7 +121,14 @@ class MysqlReader:
         return f"connection {waits_for[0][:-1]}" if waits_for[0].endswith("?") else f"transaction {waits_for[0]}"
 
     def problem(self, ledger: Ledger[int]) -> str | None:
-        """Report times that are ahead of the clock; see `TableReader`."""
+        """Report times that are ahead of the clock, and keys that went back; see `TableReader`."""
+        if self._following is not None:
+            # The position is a key that was read before this one was asked for.
+            unread = None if ledger.position is None else ledger.position.order + 1
+            self._key_problem = problems.of_assigned_keys(self._following, unread)
+            self._following = None
+        if self._key_problem is not None:
+            return self._key_problem
         return problems.of_times(ledger, self._now, self._table.options.early_limit, self._scale)
 
     def warning(self) -> str | None:

@@ -9,10 +9,12 @@ from services.system_api.sources.table.mysql.shape import MysqlShape, mysql_shap
 from services.system_api.sources.table.mysql.values import Encoder
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow
 from services.system_api.sources.table.options import TableSourceOptions, settings_errors
+from services.system_api.sources.table.sql import identifiers
 from shared.errors import SettingsError, Unavailable
 
 logger = logging.getLogger(__name__)
 
+_NEXT_KEY = "SELECT auto_increment FROM information_schema.tables WHERE table_schema = %s AND table_name = %s"
 _CHECK_INTERVAL = 5.0
 """Seconds between two looks at the definition; also after any failure."""
 
@@ -55,6 +57,20 @@ class MysqlTable:
             logger.info("table has changed; reading its definition again", extra=extra)
         self._shape, self._check_at, self._opened = found, now + _CHECK_INTERVAL, self.connection.opened
         return found
+
+    async def next_key(self) -> int | None:
+        """Return the next key that the server assigns; None if it assigns none.
+
+        Raises:
+            Unavailable: the server does not answer.
+        """
+        shape = self._shape
+        if shape is None or shape.times or not shape.order.auto_increment:
+            return None
+        *schemas, name = identifiers(self.options.table)
+        place = (schemas[0] if schemas else self.connection.database, name)
+        found = await self.connection.fetch(_NEXT_KEY, place)
+        return None if not found or found[0][0] is None else int(found[0][0])
 
     async def null_key_rows(self, timeout: float) -> Sequence[NullKeyRow]:
         """Return rows without a key or order value; see `TableReader`."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Generic
 
+from services.system_api.sources.table import problems
 from services.system_api.sources.table.entries import Order
 from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow
@@ -35,6 +36,8 @@ class SqliteReader(Generic[Order]):
         self._file = file
         self._final: Final[Order] = final
         self._version: int | None = None
+        self._following: int | None = None
+        """The next key that SQLite assigns; None: the table has other order values."""
         self._use(shape)
 
     async def observe(self) -> Order | None:
@@ -43,6 +46,8 @@ class SqliteReader(Generic[Order]):
         if version != self._version:
             await self._read_shape(version)
         highest = await self._highest()
+        if self._shape.assigned and not self._shape.times:
+            self._following = await self._next(highest or 0)
         return None if highest is None else self._final.below(highest)
 
     async def rows(
@@ -82,8 +87,12 @@ class SqliteReader(Generic[Order]):
     def holder(self) -> None:
         """Return None: there is one writer at a time."""
 
-    def problem(self, _ledger: Ledger[Order]) -> None:
-        """Return None: all rows can be read."""
+    def problem(self, ledger: Ledger[Order]) -> str | None:
+        """Report keys that went back; see `TableReader`."""
+        if self._following is None or ledger.position is None:
+            return None
+        # An order value that SQLite assigns is an integer, and the position is behind the last one.
+        return problems.of_assigned_keys(self._following, int(ledger.position.order))
 
     def warning(self) -> str | None:
         """Return what is wrong with the times; see `TableReader`."""
@@ -93,6 +102,13 @@ class SqliteReader(Generic[Order]):
         """Return the highest order value as it is stored; None in an empty table."""
         found = await self._file.fetch(self._statements.highest())
         return found[0][0] if found else None
+
+    async def _next(self, highest: int) -> int:
+        """Return the key that SQLite assigns next, in a table whose highest key is `highest`."""
+        if self._shape.counted is not None:
+            found = await self._file.fetch(*self._statements.assigned())
+            highest = max(highest, *(int(row[0]) for row in found), 0)
+        return highest + 1
 
     def _use(self, shape: SqliteShape) -> None:
         self._shape = shape

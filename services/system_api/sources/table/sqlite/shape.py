@@ -21,7 +21,8 @@ from shared.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 
-_COLUMNS = "SELECT name, type, pk FROM pragma_table_info(?, ?)"
+# Without the hidden columns of virtual tables; generated ones are hidden in another way.
+_COLUMNS = "SELECT name, type, pk FROM pragma_table_xinfo(?, ?) WHERE hidden <> 1"
 _INDEXES = """
     SELECT l.name, l."unique", i.name FROM pragma_index_list(?, ?) l JOIN pragma_index_info(l.name, ?) i
     WHERE NOT l.partial ORDER BY l.origin <> 'pk', l.seq, i.seqno
@@ -52,6 +53,8 @@ class SqliteShape:
     """Whether SQLite assigns the keys."""
     integers: frozenset[str]
     """The columns of the key that hold integers."""
+    counted: str | None = None
+    """The name under which SQLite keeps the highest key that it has assigned (`AUTOINCREMENT`); None: it does not."""
 
     @property
     def order(self) -> str:
@@ -147,6 +150,7 @@ async def sqlite_shape_of(file: SqliteFile, options: TableSourceOptions) -> Sqli
         columns=options.columns or tuple(table.columns),
         assigned=order.name == table.rowid,
         integers=frozenset(name for name in options.keys if table.columns[name].integer),
+        counted=None if order.name != table.rowid or reusable else table.name,
     )
 
 

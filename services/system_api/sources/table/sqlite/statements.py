@@ -8,7 +8,7 @@ from typing import Any
 
 from services.system_api.sources.table.keys import decoded
 from services.system_api.sources.table.ledger import Position
-from services.system_api.sources.table.sql import coalesced, quoted, quoted_table
+from services.system_api.sources.table.sql import coalesced, identifiers, quoted, quoted_table
 from services.system_api.sources.table.sqlite.shape import SqliteShape
 from services.system_api.sources.table.sqlite.values import NAMES, Value
 from services.system_api.sources.table.time_scale import float_of
@@ -45,6 +45,12 @@ class Statements:
             f"SELECT {self._order} FROM {self._table} WHERE {self._placed}"  # noqa: S608 -- every name is quoted
             f" ORDER BY {self._order} DESC LIMIT 1"
         )
+
+    def assigned(self) -> tuple[str, list[Value]]:
+        """Return the statement for the highest key that SQLite has assigned, and its arguments."""
+        *schemas, _ = map(quoted, identifiers(self._shape.table))
+        schema = schemas[0] if schemas else "main"
+        return f"SELECT seq FROM {schema}.sqlite_sequence WHERE name = ? COLLATE NOCASE", [self._shape.counted]  # noqa: S608
 
     def count_between(self, since: Any, until: Any) -> tuple[str, list[Value]]:
         """Return the statement that counts rows within two order values, the second excluded, and its arguments."""

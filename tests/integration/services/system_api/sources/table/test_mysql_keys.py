@@ -1,5 +1,6 @@
 """Tables in MariaDB whose keys the server orders in another way than it compares them with a text."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -42,3 +43,23 @@ async def test_all_rows_are_compared_however_the_server_orders_their_keys(
     await upstream.execute("UPDATE orders SET v = 2")
     async with poller.opened() as source:
         assert [row["v"] for row in await poller.drain(source)] == [2] * (len(values) * len(numbers))
+
+
+async def test_keys_that_went_back_are_reported(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.system_api.sources.table.mysql.reader._KEY_INTERVAL", 0)
+    monkeypatch.setattr("services.system_api.sources.table.mysql.reader._MARGIN", 0)
+    await upstream.execute("CREATE TABLE orders (id bigint AUTO_INCREMENT PRIMARY KEY, n int)")
+    await upstream.execute("INSERT INTO orders (n) VALUES (1), (2), (3)")
+    poller = TablePoller(upstream.url)
+    async with poller.opened() as source, asyncio.timeout(60):
+        assert len(await poller.drain(source)) == 3
+        await upstream.execute("DELETE FROM orders")
+        while source._ledger.position is None:  # type: ignore[attr-defined] # the server tells of transactions later
+            await poller.poll(source)
+            assert poller.problems == (), "the server continues behind them"
+        await upstream.execute("TRUNCATE TABLE orders; INSERT INTO orders (n) VALUES (4)")
+        assert await poller.poll(source) == []
+        assert poller.problems[0].startswith("the next key of the table is 2, and rows up to key 3 were read")
+        await upstream.execute("ALTER TABLE orders AUTO_INCREMENT = 10; INSERT INTO orders (n) VALUES (5)")
+        assert await poller.poll(source) == [{"id": 10, "n": 5}]
+        assert poller.problems == ()

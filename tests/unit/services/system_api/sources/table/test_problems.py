@@ -44,3 +44,13 @@ def test_keys(position: int | None, following: int | None, waits: bool, expected
 def test_times(position: int | None, now: int | None, limit: int, expected: str | None) -> None:
     found = problems.of_times(ledger(10**9, 10**9 + 1, position=position), now, limit, Microseconds())
     assert found is None if expected is None else str(found).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("following", "unread", "wrong"), [(1, None, False), (8, 8, False), (9, 8, False), (7, 8, True)]
+)
+def test_keys_that_the_database_assigns(following: int, unread: int | None, wrong: bool) -> None:
+    found = problems.of_assigned_keys(following, unread)
+    assert (found is not None) == wrong
+    if found is not None:
+        assert found.startswith("the next key of the table is 7, and rows up to key 7 were read: rows with lower")
