@@ -115,4 +115,4 @@ class OutboxSource:
         if not rejected or now < self._check_at:
             return set()
         self._check_at = now + _CHECK_INTERVAL
-        return rejected.keys() - await self._reader.existing(list(rejected))
+        return set(rejected) - await self._reader.existing(list(rejected))

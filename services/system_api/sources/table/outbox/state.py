@@ -1,6 +1,6 @@
 """The rows that are published and not removed yet, and those that were rejected and stay. Saved in the checkpoint."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, KeysView, Mapping, Sequence
 
 import msgspec
 
@@ -8,10 +8,14 @@ from services.system_api.sources.source import Checkpoint
 from services.system_api.sources.table.checking.checkpoints import check_saved_mode, checkpoint_errors
 
 REJECTED_LIMIT = 1000
-"""Maximum number of rejected rows that are remembered."""
+"""Number of rejected rows from which on they are reported as a problem."""
 
 _PREFIX = "o"
 _REJECTED = "r"
+_LARGEST = 1000
+"""Maximum number of rejected rows in a part."""
+_LONGEST = 256 * 1024
+"""Maximum number of characters of their keys, well below the bus's record limit, even escaped as JSON."""
 _VERSION = 1
 _encode = msgspec.json.Encoder().encode
 
@@ -23,6 +27,58 @@ class _Saved(msgspec.Struct, frozen=True):
     mode: str
     next: int
     """The number of the next part."""
+
+
+class _Rejected:
+    """Keys in parts, so that a batch saves only those that it changes, and none grows beyond the record limit."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        """The part of each key."""
+        self._parts: dict[int, dict[str, None]] = {}
+        self._lengths: dict[int, int] = {}
+        self._changed: set[int] = set()
+
+    def load(self, number: int, keys: Iterable[str]) -> None:
+        part = self._parts[number] = dict.fromkeys(keys)
+        self._lengths[number] = sum(map(len, part))
+        self.places.update(dict.fromkeys(part, number))
+
+    def add(self, key: str) -> None:
+        if key in self.places:
+            return
+        number = max(self._parts, default=0)
+        part = self._parts.setdefault(number, {})
+        if part and (len(part) == _LARGEST or self._lengths[number] + len(key) > _LONGEST):
+            number += 1
+            part = self._parts[number] = {}
+        part[key] = None
+        self._lengths[number] = self._lengths.get(number, 0) + len(key)
+        self.places[key] = number
+        self._changed.add(number)
+
+    def remove(self, key: str) -> None:
+        number = self.places.pop(key)
+        del self._parts[number][key]
+        self._lengths[number] -= len(key)
+        self._changed.add(number)
+
+    def changed(self) -> dict[str, bytes | None]:
+        """Return the parts that have changed since the last call, None for those that are empty."""
+        found = {self._name(number): self._encoded(number) for number in sorted(self._changed)}
+        self._changed.clear()
+        return found
+
+    def all(self) -> dict[str, bytes]:
+        found = {self._name(number): self._encoded(number) for number in sorted(self._parts)}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _encoded(self, number: int) -> bytes | None:
+        return _encode(list(self._parts[number])) if self._parts[number] else None
+
+    @staticmethod
+    def _name(number: int) -> str:
+        return f"{_REJECTED}{number}" if number else _REJECTED
 
 
 class OutboxState:
@@ -40,10 +96,14 @@ class OutboxState:
         self._removed: list[str] = []
         self.committed: list[str] = []
         """The parts whose rows are published and are to be removed."""
-        self.rejected: dict[str, None] = {}
-        self._rejected_changed = False
+        self._rejected = _Rejected()
         if checkpoint:
             self._load(checkpoint)
+
+    @property
+    def rejected(self) -> KeysView[str]:
+        """The keys of rows that were rejected and stay in the table."""
+        return self._rejected.places.keys()
 
     @property
     def known(self) -> list[str]:
@@ -63,9 +123,7 @@ class OutboxState:
             self._next += 1
             self._parts[part] = list(keys)
             saved[part] = _encode(keys)
-        if self._rejected_changed:
-            self._rejected_changed = False
-            saved[_REJECTED] = _encode(list(self.rejected)) if self.rejected else None
+        saved |= self._rejected.changed()
         if saved:
             saved[""] = self._main()
         return saved
@@ -93,23 +151,19 @@ class OutboxState:
         """Forget rejected rows that are no longer in the table."""
         for key in gone:
             if key in self.rejected:
-                del self.rejected[key]
-                self._rejected_changed = True
+                self._rejected.remove(key)
 
     def checkpoint(self) -> dict[str, bytes]:
         """Return the whole checkpoint."""
         saved = {part: _encode(keys) for part, keys in self._parts.items()}
-        if self.rejected:
-            saved[_REJECTED] = _encode(list(self.rejected))
-        return saved | {"": self._main()}
+        return saved | self._rejected.all() | {"": self._main()}
 
     def _main(self) -> bytes:
         return _encode(_Saved(_VERSION, self._mode, self._next))
 
     def _reject(self, keys: Iterable[str]) -> None:
         for key in keys:
-            self.rejected[key] = None
-            self._rejected_changed = True
+            self._rejected.add(key)
 
     def _load(self, checkpoint: Checkpoint) -> None:
         with checkpoint_errors("a table in mode outbox", "mode"):
@@ -117,8 +171,10 @@ class OutboxState:
             for name, value in checkpoint.items():
                 if name.startswith(_PREFIX):
                     self._parts[name] = msgspec.json.decode(value, type=list[str])
-            rejected = msgspec.json.decode(checkpoint.get(_REJECTED, b"[]"), type=list[str])
+                elif name.startswith(_REJECTED):
+                    number = int(name.removeprefix(_REJECTED) or 0)
+                    self._rejected.load(number, msgspec.json.decode(value, type=list[str]))
         check_saved_mode(saved, _VERSION, self._mode)
-        self._next, self.rejected = saved.next, dict.fromkeys(rejected)
+        self._next = saved.next
         # What a checkpoint has is published.
         self.committed = list(self._parts)

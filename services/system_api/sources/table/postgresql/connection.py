@@ -19,6 +19,8 @@ _VALUES = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
     "xmlbinary": "base64",
+    "xmloption": "content",
+    "array_nulls": "on",
     "lc_monetary": "C",
     "lc_numeric": "C",
     "lc_time": "C",
@@ -31,6 +33,10 @@ _VALUES = {
 """Settings that decide how a value is written, or which rows a statement returns: the same, whatever the settings of
 the server and of the account are. The search path stays the account's: views and their functions may need it."""
 
+_DURABLE = """
+    SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'
+"""
+"""Rows that are removed from an outbox must not return with a crash of the server: they would be published again."""
 
 _ROW_ERRORS = ("22", "54", "P0")
 """Classes of SQLSTATE that one row can cause: a value that does not convert, a JSON that is too long, an exception
@@ -67,6 +73,8 @@ async def connect(options: DatabaseOptions, name: str, *, writable: bool = False
     }
     connection = await open_connection(arguments)
     try:
+        if writable:
+            await connection.execute(_DURABLE)
         for type_ in ("timestamptz", "timestamp", "date"):
             # Microseconds or days as the server counts them: exact, with `infinity`, and cheaper than a datetime.
             await connection.set_type_codec(type_, schema="pg_catalog", encoder=_same, decoder=_first, format="tuple")

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+import asyncpg
 import pytest
 
 from services.system_api.sources.capabilities import Rewinding
@@ -167,3 +168,14 @@ async def test_settings_that_cannot_work(each: Upstream, options: Any, error: st
         async with TablePoller(each.url, mode="outbox", **options).opened():
             pass
     assert str(caught.value).startswith(f"system.sources.orders.{error}")
+
+
+async def test_rows_are_removed_durably(database: str, upstream: asyncpg.Connection) -> None:
+    """Otherwise a crash of the server could bring them back, and they would be published again."""
+    await upstream.execute("CREATE TABLE orders (id bigserial PRIMARY KEY)")
+    _, _, name = database.rpartition("/")
+    for setting, expected in (("off", "on"), ("local", "local")):
+        await upstream.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = {setting}')
+        async with TablePoller(database, mode="outbox").opened() as source:
+            connection = source._reader._keeper.current.connection  # type: ignore[attr-defined]
+            assert await connection.fetchval("SHOW synchronous_commit") == expected

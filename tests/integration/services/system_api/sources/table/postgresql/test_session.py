@@ -18,6 +18,8 @@ HOSTILE = {
     "extra_float_digits": "-10",
     "bytea_output": "escape",
     "xmlbinary": "hex",
+    "xmloption": "document",
+    "array_nulls": "off",
     "lc_monetary": "C.UTF-8",
     "quote_all_identifiers": "on",
     "standard_conforming_strings": "off",

@@ -58,6 +58,33 @@ def test_rejected_rows_are_known_until_they_are_gone() -> None:
     assert state.take([])["r"] is None
 
 
+def test_many_rejected_rows_are_saved_in_parts() -> None:
+    state = OutboxState("m", {})
+    keys = [f"k{number}" for number in range(2500)]
+    checkpoint: dict[str, bytes] = {}
+    for begin in range(0, 2500, 100):
+        parts = state.take([], keys[begin : begin + 100])
+        assert len(parts) <= 3, "a batch saves few parts"
+        checkpoint = saved(checkpoint, parts)
+    assert checkpoint.keys() == {"r", "r1", "r2", ""}
+    assert state.take([], keys[:10]) == {}, "they are known"
+    again = OutboxState("m", checkpoint)
+    assert list(again.rejected) == keys
+    assert again.checkpoint() == checkpoint
+    again.forget_rejected(keys[1000:2000])
+    parts = again.take([])
+    assert parts.keys() == {"r1", ""}
+    assert parts["r1"] is None
+    assert again.checkpoint() == saved(checkpoint, parts)
+    assert list(OutboxState("m", saved(checkpoint, parts)).rejected) == keys[:1000] + keys[2000:]
+
+
+def test_a_part_of_rejected_rows_with_long_keys_has_few_of_them() -> None:
+    state = OutboxState("m", {})
+    state.take([], [f"{number}" * 100_000 for number in range(5)])
+    assert [len(value) < 300_000 for value in state.checkpoint().values()] == [True] * 4
+
+
 def test_a_row_whose_event_the_bus_has_refused_stays() -> None:
     state = OutboxState("m", {})
     parts = state.take(["1", "2"])
@@ -75,6 +102,7 @@ def test_a_row_whose_event_the_bus_has_refused_stays() -> None:
         {"o0": b"[]"},
         {"": b'{"v":1,"mode":"m","next":1}', "o0": b"{}"},
         {"": b'{"v":1,"mode":"m","next":1}', "r": b"1"},
+        {"": b'{"v":1,"mode":"m","next":1}', "rx": b"[]"},
         {"": b'{"v":2,"mode":"m","next":1}'},
         {"": b'{"v":1,"mode":"by id (bigint)","next":1}'},
     ],
