@@ -32,6 +32,7 @@ def connect_arguments(options: DatabaseOptions, purpose: str) -> dict[str, Any]:
             # Connections are kept for long, and wait for locks as long as for anything else.
             "idle_session_timeout": "0",
             "lock_timeout": "0",
+            "transaction_timeout": "0",
             # A client whose machine is gone is detected after 10 + 3 * 3 s, not after two hours.
             "tcp_keepalives_idle": "10",
             "tcp_keepalives_interval": "3",

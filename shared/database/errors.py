@@ -11,6 +11,7 @@ _UNAVAILABLE = (
     "08",  # connection exceptions
     "25006",  # read-only: a standby, or the primary before it was promoted
     "25P03",  # idle in transaction for too long
+    "25P04",  # in a transaction for too long
     "40",  # rolled back: deadlock, serialization failure, outcome unknown
     "53",  # out of connections, memory, disk
     "55P03",  # lock not available

@@ -46,6 +46,19 @@ async def test_settings_take_effect_and_stay(dsn: str) -> None:
     await connection.close()
 
 
+async def test_no_limit_of_the_account_ends_a_long_transaction(database: str) -> None:
+    """As the one in which a large part of a log is decoded."""
+    connection = await asyncpg.connect(database)
+    _, _, name = database.rpartition("/")
+    known = await connection.fetchval("SELECT current_setting('transaction_timeout', true)")
+    if known is not None:
+        await connection.execute(f'ALTER DATABASE "{name}" SET transaction_timeout = 1000')
+    await connection.close()
+    connection = await open_connection(connect_arguments(DatabaseOptions(url=database), "test"))
+    assert await connection.fetchval("SELECT current_setting('transaction_timeout', true)") == (known and "0")
+    await connection.close()
+
+
 async def test_notifications_are_received(dsn: str) -> None:
     heard: asyncio.Queue[str | None] = asyncio.Queue()
     async with Listener.opened(DatabaseOptions(url=dsn), {"news": heard.put_nowait}) as listener:

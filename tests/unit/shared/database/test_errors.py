@@ -29,6 +29,13 @@ def test_temporary_errors_are_unavailable(error: Exception) -> None:
     assert caught.value.__cause__ is error
 
 
+def test_a_limit_of_transactions_is_unavailable() -> None:
+    error = asyncpg.PostgresError("terminating connection due to transaction timeout")
+    error.sqlstate = "25P04"
+    with pytest.raises(Unavailable, match="transaction timeout"), database_errors("database here"):
+        raise error
+
+
 @pytest.mark.parametrize(
     "error",
     [
