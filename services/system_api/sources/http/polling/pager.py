@@ -84,6 +84,8 @@ class Pager:
         """The request that reads it again."""
         self._repeats = 0
         """How often it and the page behind it were read again because it had changed."""
+        self._numbers: dict[URL, int] = {}
+        """The numbers of the pages that were read."""
         if isinstance(options, PageOptions):
             url = url.update_query({options.parameter: str(options.first)})
         elif isinstance(options, OffsetOptions):
@@ -100,6 +102,7 @@ class Pager:
         if request.reread:
             return self._after_reread(request, page)
         before, self._last = self._last, (request, page)
+        self._numbers[request.url] = request.number
         if before is not None:
             self._check(request, page, before[1])
         following = self._following(request, page, () if before is None else before[1].keys)
@@ -159,9 +162,13 @@ class Pager:
                 url = None if page.next is None else request.url.update_query({options.parameter: page.next})
             case _:
                 assert_never(options)
-        if url == request.url:
-            raise Malformed(f"page {request.number} names itself as the next page")
-        return None if url is None else Request(url, request.number + 1)
+        if url is None:
+            return None
+        if (known := self._numbers.get(url)) is not None:
+            # Links or cursors in a circle: all pages up to `max_pages` would be the same ones, again and again.
+            named = "itself" if known == request.number else f"page {known}, which was read,"
+            raise Malformed(f"page {request.number} names {named} as the next page")
+        return Request(url, request.number + 1)
 
     def _by_offset(self, options: OffsetOptions, request: Request, page: Visited) -> URL:
         count = len(page.keys)

@@ -151,6 +151,38 @@ def test_a_page_that_names_itself_is_an_error(options: Any, visited: list[Visite
         walk(pager(options), *visited)
 
 
+@pytest.mark.parametrize(
+    ("options", "visited"),
+    [
+        (
+            {"kind": "cursor", "cursor": "n"},
+            [page("a", following="x"), page("b", following="y"), page("c", following="x")],
+        ),
+        (
+            {"kind": "next", "url": "n"},
+            [page("a", following="/p2"), page("b", following="/p3"), page("c", following=f"{HOST}/p2#here")],
+        ),
+        (
+            {"kind": "link", "reread": False},
+            [
+                page("a", links=["</p2>; rel=next"]),
+                page("b", links=["</p3>; rel=next"]),
+                page("c", links=["</p2>; rel=next"]),
+            ],
+        ),
+    ],
+)
+def test_pages_in_a_circle_are_an_error(options: Any, visited: list[Visited]) -> None:
+    with pytest.raises(Malformed, match="page 3 names page 2, which was read, as the next page"):
+        walk(pager(options), *visited)
+
+
+def test_a_circle_is_noticed_behind_pages_that_are_read_again() -> None:
+    first, second = page("a", links=["</p2>; rel=next"]), page("b", links=["</orders?size=2>; rel=next"])
+    with pytest.raises(Malformed, match="page 2 names page 1, which was read, as the next page"):
+        walk(pager({"kind": "link"}), first, second, first)
+
+
 def test_there_is_a_limit_of_pages() -> None:
     with pytest.raises(Malformed, match=r"more than 2 pages \(max_pages\)"):
         walk(pager({"kind": "page", "reread": False}, max_pages=2), page("a"), page("b"))
