@@ -72,6 +72,33 @@ def postgres_server(
             server.stop()
 
 
+class _Standby(PostgresServer):
+    """A copy of another server, which it follows."""
+
+    def __init__(self, folder: Path, primary: PostgresServer, binaries: PostgresBinaries) -> None:
+        options = PostgresOptions(
+            folder, password=False, durable=False, start_timeout=START_TIMEOUT, orphan_signal=signal.SIGQUIT
+        )
+        super().__init__(options, binaries)
+        self._primary = primary
+
+    def _make_data(self) -> None:
+        copy = ["pg_basebackup", "-D", str(self._data), "-d", self._primary.dsn("postgres")]
+        self._run([*copy, "--checkpoint=fast", "--write-recovery-conf", "--no-sync"], "")
+
+
+@contextmanager
+def standby_of(primary: PostgresServer, origin: Origin = "wheel") -> Iterator[PostgresServer]:
+    """Run a standby that follows a server of this origin, for as long as the context lasts."""
+    with tempfile.TemporaryDirectory(prefix="trelay-standby-") as folder:
+        standby = _Standby(Path(folder), primary, _binaries(origin))
+        try:
+            standby.start()
+            yield standby
+        finally:
+            standby.stop()
+
+
 def _binaries(origin: Origin) -> PostgresBinaries:
     found = [binaries for binaries in postgres_binaries() if binaries.origin == origin]
     if not found and origin == "system":

@@ -9,6 +9,14 @@ from services.system_api.sources.table.sql import quoted_table
 _FALL_BACK = 180
 """Minutes by which a zone's clocks are set back at most: two hours in double summer time, one hour now."""
 
+_REACHED = """
+    CASE WHEN pg_is_in_recovery()
+        THEN least(statement_timestamp(), coalesce(pg_last_xact_replay_timestamp(), '2000-01-01 00:00+00'))
+        ELSE statement_timestamp()
+    END
+"""
+"""The time up to which the server has everything: a standby has it up to the last commit that it has replayed."""
+
 _IDENTITY = """
     SELECT concat_ws(' ', c.oid, (
         SELECT string_agg(concat_ws(' ', a.attnum, a.atttypid, a.atttypmod, a.attnotnull, f.xmin), ','
@@ -68,13 +76,13 @@ def state(shape: Shape, margin: float) -> str:
     """Return the statement for one row: `bound`, `clock`, `identity` and `pid`.
 
     `bound` is below the order values that transactions which begin later will write: for keys the next value of the
-    sequence, NULL if there is none to ask; for times the server's clock less `margin` seconds, as a timestamp.
-    `clock` is the same without the margin. For times without a zone, `utc` is the clock in UTC, and `latest` the latest
-    time in the column.
+    sequence, NULL if there is none to ask; for times the server's clock less `margin` seconds, as a timestamp, and on a
+    standby the time of what it has replayed. `clock` is the server's without the margin. For times without a zone,
+    `utc` is the clock in UTC, and `latest` the latest time in the column.
     """
     relation = more = ""
     if shape.by_time:
-        bound = moment(shape, f"statement_timestamp() - interval '{margin:f} s'")
+        bound = moment(shape, f"({_REACHED}) - interval '{margin:f} s'")
         clock = moment(shape, "statement_timestamp()")
     elif shape.sequence is not None and shape.sequence.readable:
         bound = clock = "s.last_value + s.is_called::int"

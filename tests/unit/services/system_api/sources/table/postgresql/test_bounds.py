@@ -34,7 +34,10 @@ def test_without_a_sequence_to_ask_there_is_no_bound() -> None:
 
 def test_the_bound_of_times_is_the_time_of_the_statement_less_the_margin() -> None:
     statement = bounds.state(BY_TIME, 1.5)
-    assert "statement_timestamp() - interval '1.500000 s' AS bound, statement_timestamp() AS clock" in statement
+    assert (
+        "ELSE statement_timestamp()\n    END\n) - interval '1.500000 s' AS bound, statement_timestamp() AS clock"
+        in statement
+    )
     assert "'virtualxid'" in bounds.running(BY_TIME)
 
 
