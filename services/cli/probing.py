@@ -16,6 +16,7 @@ import uvloop
 from services.cli.tls import ca_context
 from services.cli.tokens import sendable
 from services.standalone.client_errors import client_errors_translated
+from shared.http.client.beginning import beginning
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.redaction import one_line
 from trelay_client import CONNECTED, ClientCredentials, Frame, TrelayClientError, UsageError, subscribe
@@ -182,7 +183,7 @@ async def _push(probe: Probe, event_id: str) -> str | None:
             f"{probe.url}/entity", data=json.dumps(event), headers=headers, allow_redirects=False, ssl=tls
         ) as found,
     ):
-        return None if found.status == _ACCEPTED else _reason(found.status, await found.content.read(65_536))
+        return None if found.status == _ACCEPTED else _reason(found.status, await beginning(found.content, 65_536))
 
 
 def _reason(status: int, body: bytes) -> str:

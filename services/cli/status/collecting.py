@@ -12,6 +12,7 @@ import aiohttp
 from services.cli.status.exposition import Samples
 from services.cli.status.overview import Answer
 from shared.errors import Malformed
+from shared.http.client.beginning import beginning
 from shared.runtime.redaction import one_line
 
 _TIMEOUT = 5.0
@@ -111,7 +112,5 @@ def _object(text: str, place: str) -> Mapping[str, Any]:
 
 async def _get(session: aiohttp.ClientSession, url: str, headers: Mapping[str, str]) -> tuple[int, str]:
     async with session.get(url, headers=headers, allow_redirects=False) as answer:
-        content = await answer.content.read(_SIZE_LIMIT)
-        while not answer.content.at_eof() and len(content) < _SIZE_LIMIT:
-            content += await answer.content.read(_SIZE_LIMIT - len(content))
+        content = await beginning(answer.content, _SIZE_LIMIT)
         return answer.status, content.decode(errors="replace")

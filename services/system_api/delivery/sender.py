@@ -23,6 +23,7 @@ import aiohttp
 from services.system_api.delivery.options import DeliverOptions
 from shared.bus.protocol import Outgoing
 from shared.errors import SettingsError, TrelayError, Unavailable
+from shared.http.client.beginning import beginning
 from shared.http.client.retry_after import retry_after
 from shared.runtime.clock import Clock
 from shared.runtime.retry import retrying
@@ -134,7 +135,7 @@ class Sender:
         await self._pause()
         try:
             async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as answer:
-                status, said, headers = answer.status, await answer.content.read(_READ_LIMIT), answer.headers
+                status, said, headers = answer.status, await beginning(answer.content, _READ_LIMIT), answer.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
             raise self._failed(str(exc) or f"no response within {self._options.timeout:g} s") from exc
         text = f"{url} answered {status}: {_detail(said)}"

@@ -28,11 +28,13 @@ class Receiver:
         """The status of such a refusal, and what is named in place of the index, where it is not None."""
         self.received = 0
         """Events of all requests."""
+        self.pieces = 0
+        """Bytes of each piece in which a refusal is sent; 0: it is sent at once."""
         self.lose_answers = False
         """Whether to store events and cut the connection instead of an answer."""
         self.url = ""
 
-    async def _entity(self, request: web.Request) -> web.Response:
+    async def _entity(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
         body = await request.read()
         if len(body) > self.largest:
@@ -46,13 +48,23 @@ class Receiver:
         if (index := next((index for index, event in enumerate(events) if self.refuses(event)), None)) is not None:
             status, named = self.refusal
             problem = {"detail": f"event {index}: bad", "code": "malformed", "event": index if named is None else named}
-            return web.json_response(problem, status=status)
+            return await self._in_pieces(request, json.dumps(problem).encode(), status)
         self.events += events
         if self.lose_answers:
             assert request.transport is not None
             request.transport.abort()
             await asyncio.Event().wait()
         return web.json_response({}, status=202)
+
+    async def _in_pieces(self, request: web.Request, body: bytes, status: int) -> web.StreamResponse:
+        response = web.StreamResponse(status=status, headers={"Content-Type": "application/problem+json"})
+        await response.prepare(request)
+        for start in range(0, len(body), self.pieces or len(body)):
+            await response.write(body[start : start + (self.pieces or len(body))])
+            for _ in range(5):
+                await asyncio.sleep(0)  # the client reads what there is
+        await response.write_eof()
+        return response
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Receiver"]:

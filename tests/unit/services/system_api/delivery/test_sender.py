@@ -66,6 +66,21 @@ async def test_what_is_refused_does_not_stop_the_events_beside_it() -> None:
                 assert ": bad" in event.reason
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_a_refusal_that_arrives_in_pieces(status: int) -> None:
+    """As from a proxy: its beginning alone names no event, and the source would stop for good."""
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url), InstantClock(), random.Random(1)) as sender,
+    ):
+        receiver.pieces, receiver.refusal = 7, (status, None)
+        receiver.refuses = lambda event: event["id"] == "2"
+        refused = await sender.send(events(5))
+    assert list(refused) == [2]
+    assert refused[2].reason.endswith(f"answered {status}: event 2: bad")
+    assert receiver.ids == ["0", "1", "3", "4"]
+
+
 async def test_a_limit_of_the_other_side_that_is_lower_costs_few_requests() -> None:
     async with (
         Receiver().running() as receiver,
