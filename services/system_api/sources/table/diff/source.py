@@ -13,6 +13,7 @@ from services.system_api.sources.table.diff.deletions import Deletions
 from services.system_api.sources.table.diff.state import DiffState, Known
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
+from services.system_api.sources.table.portions import Portions
 from services.system_api.sources.table.rows import RowEvents
 from services.system_api.sources.table.source import ChangeSignal
 from shared.runtime.clock import Clock
@@ -121,6 +122,8 @@ class DiffSource:
         self._next = clock.monotonic()
         self._woken_next = clock.monotonic()
         self._problems: tuple[str, ...] = ()
+        self._hashes = Portions(_HASHES)
+        self._contents = Portions(_HASHES)
 
     async def poll(self, limit: int) -> Batch:
         """Return changes that this pass finds; an empty batch until the next pass is due. See `Source`."""
@@ -170,8 +173,8 @@ class DiffSource:
     async def _find(self, current: _Pass) -> None:
         """Read the next hashes."""
         # One more than the limit tells that there are more.
-        asked = min(_HASHES, self._limits.rows + 1 - len(current.seen))
-        found, complete = await self._reader.hashes(current.last, asked)
+        with self._hashes.reading(self._limits.rows + 1 - len(current.seen)) as asked:
+            found, complete = await self._reader.hashes(current.last, asked)
         known = self._state.known
         for row in found:
             if row.key in current.seen:
@@ -186,7 +189,8 @@ class DiffSource:
 
     async def _read(self, current: _Pass, limit: int, batch: Batch) -> None:
         """Read rows that have changed, and make events of their states."""
-        rows, read = await self._reader.contents(current.changed[:limit], _MAX_BYTES)
+        with self._contents.reading(limit) as asked:
+            rows, read = await self._reader.contents(current.changed[:asked], _MAX_BYTES)
         del current.changed[:read]
         state = self._state
         revision = state.revision

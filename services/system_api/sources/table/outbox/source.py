@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.outbox.state import REJECTED_LIMIT, OutboxState
+from services.system_api.sources.table.portions import Portions
 from services.system_api.sources.table.rows import RowEvents
 from services.system_api.sources.table.source import ChangeSignal
 from shared.errors import Malformed
@@ -62,6 +63,7 @@ class OutboxSource:
         self._clock = clock
         self._deletes = deletes
         self._check_at = clock.monotonic()
+        self._portions = Portions(_MAX_ROWS)
 
     async def poll(self, limit: int) -> Batch:
         """Return rows that were not read yet. See `Source`."""
@@ -71,7 +73,8 @@ class OutboxSource:
         state = self._state
         full = len(state.rejected) >= REJECTED_LIMIT
         gone = await self._rejected_that_are_gone()
-        rows, complete = await self._reader.rows(min(limit, _MAX_ROWS), _MAX_BYTES, state.known)
+        with self._portions.reading(limit) as asked:
+            rows, complete = await self._reader.rows(asked, _MAX_BYTES, state.known)
         # Nothing is awaited from here on: a failure before this has changed no state.
         state.forget_rejected(gone)
         rejected = self._events.add(rows, batch)

@@ -64,8 +64,9 @@ class PostgresReader:
             emitted = list(ledger.emitted)
             try:
                 rows = await self._fetch(session, limits, ledger, below=below, emitted=emitted)
-            except asyncpg.QueryCanceledError:
-                # The server makes the JSON of all rows before it counts their bytes: fewer may be made in time.
+            except (asyncpg.QueryCanceledError, asyncpg.SerializationError):
+                # It took too long, perhaps for a standby, whose replay it holds up. The server makes the JSON of all
+                # rows before it counts their bytes: fewer may be made in time.
                 self._most_rows = max(1, limit // 4)
                 raise
             except asyncpg.PostgresError as exc:
