@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import BinaryIO, Self, TypeVar
 
 from services.system_api.delivery.checkpoint_files import CheckpointFiles
 from shared.bus.protocol import Outgoing, TopicOptions, TopicPartition, Transaction, Writer
@@ -103,7 +103,9 @@ class FolderBus:
 
     def _write(self, rejects: Sequence[Outgoing], changes: Sequence[Outgoing]) -> None:
         if rejects:
-            with (self._folder / _DEAD_LETTERS).open("ab") as file:
+            with (self._folder / _DEAD_LETTERS).open("a+b") as file:
+                if file.seek(0, os.SEEK_END) and _last_byte(file) != b"\n":
+                    file.write(b"\n")  # behind what a crash, or a full disk, has left of a line
                 file.writelines(_line(reject) for reject in rejects)
                 file.flush()
                 os.fsync(file.fileno())
@@ -152,6 +154,11 @@ def _locked(folder: Path) -> int:
         os.close(lock)
         raise SettingsError(f"system.deliver.state: {folder} is used by another process") from exc
     return lock
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def _source(key: bytes) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from services.system_api.operations.store import SharedStatus, SourceStore
-from services.system_api.operations.windows import HOUR
+from services.system_api.operations.windows import HOUR, HOURS_LIMIT
 from services.system_api.supervisor.description import describe
 from services.system_api.supervisor.reporting import Reporter
 from shared.errors import Unavailable
@@ -17,8 +17,9 @@ _CHECK_INTERVAL = 0.5
 _INTERVAL = 5.0
 """Seconds between two publications of one source whose state is the same."""
 _RETRY_INTERVAL = 2.0
-_KEPT = 31 * 24 * HOUR
-"""Seconds for which the counts of each hour are kept."""
+_KEPT = (HOURS_LIMIT + 24) * HOUR
+"""Seconds for which the counts of each hour are kept: longer than they are shown, because those of the first hour are
+the difference to the hour before it."""
 _DECISIVE = ("state", "error", "problems", "reported")
 """What is published at once when it changes."""
 

@@ -44,6 +44,21 @@ async def test_dead_letters_are_lines(tmp_path: Path) -> None:
     assert (lines[0]["key"], lines[0]["error"], lines[0]["value_base64"]) == ("orders:1", "no JSON", "/w==")
 
 
+async def test_a_dead_letter_behind_one_that_was_not_written_whole_is_a_line(tmp_path: Path) -> None:
+    """As after a crash: it is written again then, and would be lost to whoever reads line by line."""
+    transaction = checkpoint(own="1")
+    transaction.records[TOPICS.dead_letter] = [Reject("orders:1", b"x", "no JSON", "source", "source:f:1").record()]
+    async with FolderBus.opened(tmp_path, TOPICS) as bus, bus.writer("system.orders") as writer:
+        await writer.commit(transaction)
+        with (tmp_path / "dead-letters.ndjson").open("ab") as file:
+            file.write(b'{"key": "orders:2", "err')
+        await writer.commit(transaction)
+        await writer.commit(transaction)
+    whole, part, *others = (tmp_path / "dead-letters.ndjson").read_text().splitlines()
+    assert part == '{"key": "orders:2", "err'
+    assert [json.loads(line)["key"] for line in (whole, *others)] == ["orders:1"] * 3
+
+
 async def test_a_newer_writer_fences_the_older_one(tmp_path: Path) -> None:
     async with (
         FolderBus.opened(tmp_path, TOPICS) as bus,

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry
 
 from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.operations.store import SharedStatus
+from services.system_api.operations.windows import HOUR, HOURS_LIMIT
 from services.system_api.supervisor.metrics import SystemMetrics
 from services.system_api.supervisor.reporting import Reporter
 from services.system_api.supervisor.sharing import StatusPublisher
@@ -66,3 +67,19 @@ async def test_a_new_owner_publishes_at_once() -> None:
         orders.disowned()
         await publisher.publish()
     assert len(store.published) == 2
+
+
+async def test_the_hour_before_the_first_one_that_is_shown_is_kept() -> None:
+    """Without it, that hour would be shown with all events since the source exists."""
+
+    class ForgettingStore(MemorySourceStore):
+        async def forget_windows(self, before: float) -> None:
+            forgotten.append(before)
+
+    forgotten: list[float] = []
+    clock = SteppedClock()
+    orders = Reporter("orders", RecordingAlerts(), SystemMetrics(CollectorRegistry(), ["orders"]), clock)
+    orders.owned(1)
+    await StatusPublisher([orders], ForgettingStore(), "node-1", clock).publish()
+    oldest_shown = clock.time() - HOURS_LIMIT * HOUR
+    assert [before < oldest_shown - HOUR for before in forgotten] == [True]
