@@ -70,7 +70,7 @@ class MysqlTable:
         *schemas, name = identifiers(self.options.table)
         place = (schemas[0] if schemas else self.connection.database, name)
         found = await self.connection.fetch(_NEXT_KEY, place)
-        return None if not found or found[0][0] is None else int(found[0][0])
+        return int(found[0][0]) if found and found[0][0] else None
 
     async def null_key_rows(self, timeout: float) -> Sequence[NullKeyRow]:
         """Return rows without a key or order value; see `TableReader`."""

@@ -7,7 +7,7 @@ for each portion would read the same log again and again.
 
 import asyncio
 from collections import deque
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -26,7 +26,8 @@ _LARGE_PORTION = 8
 _IDLE = "600s"
 """How long publishing a portion may take. A transaction that stays open keeps the server from vacuuming."""
 _ENDLESS = 1e8
-"""Seconds. Decoding a large transaction takes as long as it takes; the poll does not wait for it."""
+"""Seconds. Decoding a large transaction, or much log, takes as long as it takes; the poll does not wait for it."""
+_ADVANCE = "SELECT pg_replication_slot_advance($1, ('0/0'::pg_lsn + $2::numeric))"
 _RAW = "; SET LOCAL client_encoding = 'SQL_ASCII'"
 """Lets the server send the bytes that it has, in its own encoding, and convert none of them."""
 _SETTINGS = f"""
@@ -55,6 +56,7 @@ class ChangeCursor:
         self.cut = 4 * options.row_limit + 65_536
         self._connection: asyncpg.Connection | None = None
         self._fetching: asyncio.Task[list[asyncpg.Record]] | None = None
+        self._moving: asyncio.Task[None] | None = None
         self._waiting: deque[tuple[int, bytes | None]] = deque()
         self._taken = 0
         """Messages that were returned."""
@@ -62,13 +64,31 @@ class ChangeCursor:
         self.upto: int | None = None
         """The end of the log that is read; None: no cursor is open."""
 
+    @property
+    def moving(self) -> bool:
+        """Whether the server moves the slot."""
+        return self._moving is not None
+
+    async def advance(self, lsn: int, patience: float) -> bool:
+        """Move the slot to a place of the log; return whether that is done, which takes as long as the log is large.
+
+        Waits `patience` seconds at most; the next call continues to wait, whatever its `lsn`.
+        """
+        if self._moving is None:
+            self._moving = started("move slot", self._move(await self._connected(), lsn))
+        await asyncio.wait({self._moving}, timeout=patience)
+        if not self._moving.done():
+            return False
+        moving, self._moving = self._moving, None
+        moving.result()
+        return True
+
     async def open(self, upto: int, *, raw: bool = False) -> None:
         """Begin to read up to a place of the log; texts are `raw` in the encoding of the database, else in UTF-8."""
-        if self._connection is None:
-            self._connection = await connect(database_of(self._options), f"{self._name} log")
+        connection = await self._connected()
         query = peek(self._slot, upto, _CHANGES, self.cut)
         settings = f"{_SETTINGS}{_RAW if raw else ''}"
-        await self._connection.execute(f"BEGIN READ ONLY; {settings}; DECLARE changes SCROLL CURSOR FOR {query}")
+        await connection.execute(f"BEGIN READ ONLY; {settings}; DECLARE changes SCROLL CURSOR FOR {query}")
         self._taken = 0
         self.upto = upto
 
@@ -100,15 +120,27 @@ class ChangeCursor:
 
     def close(self) -> None:
         """Close the connection without waiting for the server."""
-        fetching, self._fetching = self._fetching, None
-        if fetching is not None:
-            # It ends with the connection; to cancel it would send a request on another one first.
-            fetching.add_done_callback(_ignore)
+        for task in (self._fetching, self._moving):
+            if task is not None:
+                # It ends with the connection; to cancel it would send a request on another one first.
+                task.add_done_callback(_ignore)
+        self._fetching = self._moving = None
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
         self._waiting.clear()
         self.upto = None
+
+    async def _connected(self) -> asyncpg.Connection:
+        if self._connection is None:
+            self._connection = await connect(database_of(self._options), f"{self._name} log")
+        return self._connection
+
+    async def _move(self, connection: asyncpg.Connection, lsn: int) -> None:
+        """Move the slot, however long that takes: one that was interrupted would have moved by nothing."""
+        await connection.execute("BEGIN READ ONLY; SET LOCAL statement_timeout = 0")
+        await connection.execute(_ADVANCE, self._slot.name, lsn, timeout=_ENDLESS)
+        await connection.execute("COMMIT")
 
     async def _fetched(self, patience: float) -> list[asyncpg.Record] | None:
         assert self._connection is not None
@@ -151,6 +183,6 @@ class ChangeCursor:
         self.upto = None
 
 
-def _ignore(fetching: asyncio.Task[list[asyncpg.Record]]) -> None:
-    if not fetching.cancelled():
-        fetching.exception()
+def _ignore(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -11,6 +11,9 @@ from services.system_api.sources.table.postgresql.connection import connect, dat
 from services.system_api.sources.table.postgresql.replication import slot as slots
 from services.system_api.sources.table.postgresql.replication.log import slot_of
 
+_ENDLESS = 1e8
+"""Seconds."""
+
 
 async def probe(name: str, options: TableSourceOptions) -> str:
     """Return in a few words what the source of this name would read from. Nothing is created.
@@ -32,11 +35,15 @@ async def probe(name: str, options: TableSourceOptions) -> str:
 
 
 async def create(name: str, options: TableSourceOptions) -> list[str]:
-    """Create slot and publication where they do not exist; return what was created. Raises what `probe` raises."""
+    """Create slot and publication where they do not exist; return what was created. Raises what `probe` raises.
+
+    The server waits for the transactions that are open, and the operator with it.
+    """
     async with _connected(name, options, writable=True) as connection:
         await slots.system_of(connection)
         shape = await shape_of(connection, options, standby=False)
-        return await slots.create(connection, slot_of(name, options), shape.relation)
+        await connection.execute("SET statement_timeout = 0")
+        return await slots.create(connection, slot_of(name, options), shape.relation, timeout=_ENDLESS)
 
 
 async def drop(name: str, options: TableSourceOptions) -> list[str]:

@@ -199,14 +199,19 @@ def creation(slot: Slot, table: str) -> str:
     return f"CREATE PUBLICATION {quoted(slot.publication)} FOR TABLE {table} WITH (publish_via_partition_root = true)"
 
 
-async def create(connection: asyncpg.Connection, slot: Slot, table: str) -> list[str]:
-    """Create what does not exist; return what was created. Each is created on its own, the publication first."""
+async def create(connection: asyncpg.Connection, slot: Slot, table: str, *, timeout: float | None = None) -> list[str]:
+    """Create what does not exist; return what was created. Each is created on its own, the publication first.
+
+    `timeout` instead of that of the connection.
+    """
     made = []
     if not await connection.fetchval("SELECT count(*) FROM pg_publication WHERE pubname = $1", slot.publication):
-        await connection.execute(creation(slot, table))
+        await connection.execute(creation(slot, table), timeout=timeout)
         made.append(f"publication {slot.publication}")
     if not await connection.fetchval("SELECT count(*) FROM pg_replication_slots WHERE slot_name = $1", slot.name):
-        await connection.execute("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", slot.name)
+        await connection.execute(
+            "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", slot.name, timeout=timeout
+        )
         made.append(f"slot {slot.name}")
     return made
 

@@ -34,7 +34,7 @@ from shared.errors import Malformed
 from shared.runtime.clock import Clock
 
 _PATIENCE = 5.0
-"""Seconds that a poll waits for the server to decode."""
+"""Seconds that a poll waits for the server to decode, and to move the slot."""
 _MAX_BYTES = 16 * 1_048_576
 """Approximate maximum size of the rows of a portion of a snapshot."""
 _MAX_ROWS = 4000
@@ -94,19 +94,22 @@ class LogSource:
         batch = Batch(rows=0)
         state = self._state
         assert state.place is not None
+        until = self._clock.monotonic() + _PATIENCE
         try:
             with self._keeper.errors():
                 if self._read is None and not self._log.reading:
                     status = await self._log.look()
                     check_place(self._log.slot, status, state.place.lsn)
-                    await self._log.advance(self._committed, status)
+                    if not await self._log.advance(self._committed, status, self._left(until)):
+                        batch.waiting = ("the server moves the slot over a large part of its log",)
+                        return self._noted(batch, more=True)
                     if await self._snapshot(state.place, status, limit, batch):
                         return self._noted(batch, more=True)
                     if status.flushed <= state.place.lsn:
                         return self._noted(batch, more=state.snapshot is not None)
                 if self._read is None:
                     upto = 0 if self._log.status is None else self._log.status.flushed
-                    self._read = await self._log.read(state.place, upto, min(limit, _MAX_ROWS), _PATIENCE)
+                    self._read = await self._log.read(state.place, upto, min(limit, _MAX_ROWS), self._left(until))
                 if self._read is None:
                     batch.waiting = ("the server decodes a large part of its log",)
                     return self._noted(batch, more=True)
@@ -149,6 +152,9 @@ class LogSource:
     def entity(self, position: str) -> str:
         """Return the key of the row of an event."""
         return position.rpartition("@")[0] or position
+
+    def _left(self, until: float) -> float:
+        return max(0.0, until - self._clock.monotonic())
 
     def _noted(self, batch: Batch, *, more: bool) -> Batch:
         """Complete a batch: its checkpoint, and what is wrong with the slot."""

@@ -1,5 +1,7 @@
 """What operators do with the slot of a source."""
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -8,7 +10,7 @@ from services.system_api.sources.table.postgresql.replication.log import slot_of
 from services.system_api.sources.table.postgresql.replication.slot import Slot
 from shared.errors import SettingsError
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import TABLE, poller_of
-from tests.integration.services.system_api.sources.table.table_poller import TablePoller
+from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected
 
 
 async def test_a_slot_is_looked_at_created_and_dropped(logical_database: str, log: asyncpg.Connection) -> None:
@@ -23,6 +25,20 @@ async def test_a_slot_is_looked_at_created_and_dropped(logical_database: str, lo
         await managing.probe("orders", options)
     assert await managing.drop("orders", options) == made[1:]
     assert await managing.drop("orders", options) == []
+
+
+async def test_a_slot_is_created_after_a_transaction_that_is_open_for_long(
+    logical_database: str, log: asyncpg.Connection
+) -> None:
+    await log.execute(TABLE)
+    options = poller_of(logical_database, poll_timeout=1).options
+    async with connected(logical_database) as other:
+        async with other.transaction():
+            await other.execute("INSERT INTO orders VALUES (1)")
+            creating = asyncio.create_task(managing.create("orders", options))
+            done, _ = await asyncio.wait({creating}, timeout=4)
+            assert not done
+        assert await creating == [f"publication {options.slot}", f"slot {options.slot}"]
 
 
 def test_the_slot_has_the_name_of_the_source_by_default() -> None:

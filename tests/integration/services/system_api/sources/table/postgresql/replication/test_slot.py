@@ -6,6 +6,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from services.system_api.sources.table.postgresql.replication import source as source_module
 from shared.errors import SettingsError
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
     TABLE,
@@ -42,6 +43,43 @@ async def test_the_slot_moves_only_over_what_is_published_and_its_lag_is_watched
     assert poller.ids == [1]
     await settled(poller)
     assert poller.ids == [1]
+
+
+_SLOW = """
+    CREATE SCHEMA slow;
+    CREATE FUNCTION slow.pg_replication_slot_advance(slot name, place pg_lsn) RETURNS pg_lsn LANGUAGE plpgsql AS
+        $$BEGIN PERFORM pg_sleep(3); RETURN (pg_catalog.pg_replication_slot_advance(slot, place)).end_lsn; END$$
+"""
+
+
+async def test_a_slot_that_moves_for_longer_than_a_statement_may(
+    logical_database: str, log: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over the log of days."""
+    monkeypatch.setattr(source_module, "_PATIENCE", 0.5)
+    await log.execute(f"{TABLE}; {_SLOW}")
+    database = await log.fetchval("SELECT current_database()")
+    poller = poller_of(logical_database, poll_timeout=2)
+    await settled(poller)
+    await log.execute(f"ALTER DATABASE {database} SET search_path = slow, pg_catalog, public")
+    await log.execute("INSERT INTO orders VALUES (1, 'a')")
+    confirmed = "SELECT confirmed_flush_lsn FROM pg_replication_slots WHERE slot_name = $1"
+    before = await log.fetchval(confirmed, poller.options.slot)
+    waiting = 0
+    async with poller.opened() as source:
+        for _ in range(20):
+            batch = await source.poll(10)
+            poller.save(batch)
+            await source.settle(batch)  # type: ignore[attr-defined]
+            waiting += len(batch.waiting)
+            if await log.fetchval(confirmed, poller.options.slot) > before:
+                break
+        else:
+            pytest.fail("the slot was not moved")
+        assert waiting > 2
+        await log.execute("INSERT INTO orders VALUES (2, 'b')")
+        await poller.drain(source)
+    assert poller.ids == [1, 2]
 
 
 async def test_log_that_is_missing_is_an_error_and_is_never_skipped(
