@@ -30,10 +30,9 @@ def test_temporary_errors_are_unavailable(error: Exception) -> None:
 
 
 def test_a_limit_of_transactions_is_unavailable() -> None:
-    error = asyncpg.PostgresError("terminating connection due to transaction timeout")
-    error.sqlstate = "25P04"
+    fields = {"S": "FATAL", "C": "25P04", "M": "terminating connection due to transaction timeout"}
     with pytest.raises(Unavailable, match="transaction timeout"), database_errors("database here"):
-        raise error
+        raise asyncpg.PostgresError.new(fields)
 
 
 @pytest.mark.parametrize(

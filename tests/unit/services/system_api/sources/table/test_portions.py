@@ -33,10 +33,11 @@ def test_a_read_that_fails_is_repeated_with_fewer() -> None:
     for expected in (1, 2, 3, 4, 6, 8, 11, 14, 18, 23):
         with portions.reading(1000) as asked:
             assert asked == expected
+    found = []
     for _ in range(10):
         with portions.reading(1000) as asked:
-            pass
-    assert asked == 100
+            found.append(asked)
+    assert found[-1] == 100
 
 
 def test_another_error_changes_nothing() -> None:

@@ -222,7 +222,7 @@ class TestAnotherTableOfTheName:
             if late:
                 await upstream.execute("DROP VIEW orders; CREATE VIEW orders AS SELECT id, a FROM two")
             else:
-                await upstream.execute("CREATE OR REPLACE VIEW orders AS SELECT id, a FROM two WHERE true")
+                await upstream.execute("CREATE OR REPLACE VIEW orders AS SELECT id, a FROM two")
             async with connected(database) as other, other.transaction():
                 await other.execute("SELECT nextval('two_id_seq')")
                 await upstream.execute("INSERT INTO two (a) VALUES (2)")
