@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from services.system_api.sources.portions import Portions
 from services.system_api.sources.source import Batch
 from services.system_api.sources.table.diff.deletions import Deletions
 from services.system_api.sources.table.diff.state import DiffState, Known
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.null_key_rows import LIMIT, NullKeyRow, NullKeyRows
-from services.system_api.sources.table.portions import Portions
 from services.system_api.sources.table.rows import RowEvents
 from services.system_api.sources.table.source import ChangeSignal
 from shared.runtime.clock import Clock

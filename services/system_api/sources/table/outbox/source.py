@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
+from services.system_api.sources.portions import Portions
 from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.outbox.state import REJECTED_LIMIT, OutboxState
-from services.system_api.sources.table.portions import Portions
 from services.system_api.sources.table.rows import RowEvents
 from services.system_api.sources.table.source import ChangeSignal
 from shared.errors import Malformed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.system_api.sources.table.portions import Portions
+from services.system_api.sources.portions import Portions
 from shared.errors import Malformed, Unavailable
 
 
