@@ -19,6 +19,8 @@ def misplaced(tree: ast.AST) -> Iterator[int]:
             case ast.AugAssign(target=ast.Attribute() | ast.Subscript(), value=value):
                 if any(isinstance(each, ast.Await) for each in ast.walk(value)):
                     yield node.lineno
+            case _:
+                pass
 
 
 @pytest.mark.parametrize("statement", ["self.found += await read()", "self.found[1] |= {**await read()}"])
