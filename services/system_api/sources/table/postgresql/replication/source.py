@@ -188,7 +188,7 @@ class LogSource:
         """Make the events of changes."""
         session = await self._keeper.session()
         if unknown := self._rows.unknown(read.changes):
-            self._rows.bases |= await base_types(session.connection, unknown)
+            self._rows.bases.update(await base_types(session.connection, unknown))
         rows = [row for change in read.changes for row in self._rows.of(change, read.encoding.codec)]
         rendered = iter(await self._renderer.rendered(session.connection, wanted_of(rows), read.encoding))
         made: list[tuple[Kind, Row[int]]] = []
