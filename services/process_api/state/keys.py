@@ -10,10 +10,11 @@ import struct
 DEFINITIONS = b"\0\0\0\0d"
 """The key of the instances that there are."""
 
-VALUE, NUMBER, EVENT_TIMER, WALL_TIMER = b"v", b"m", b"e", b"w"
+VALUE, ITEM, NUMBER, EVENT_TIMER, WALL_TIMER = b"v", b"i", b"m", b"e", b"w"
 TIMERS = (EVENT_TIMER, WALL_TIMER)
-KINDS = (VALUE, NUMBER, *TIMERS)
-"""Values, numbers of the step itself, and timers by the time of events or by the clock."""
+ORDERED = (ITEM, *TIMERS)
+KINDS = (VALUE, ITEM, NUMBER, *TIMERS)
+"""Values, values in order, numbers of the step itself, and timers by the time of events or by the clock."""
 
 LONGEST_KEY = 1024
 """Bytes of the largest own key. A longer one is replaced by its hash: an index of the PostgreSQL bus holds keys."""

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from sortedcontainers import SortedList  # type: ignore[import-untyped]  # published without types
 
-from services.process_api.state.keys import TIMERS
+from services.process_api.state.keys import ORDERED
 from services.process_api.state.store import INSTANCE_BYTES, Changes, Mark, Size
 
 _TABLE = 5
@@ -79,7 +79,7 @@ class MemoryStore:
             self.sizes[instance] = self.sizes.get(instance, Size()).changed(key, before, value)
             if value is not None:
                 if table is None:
-                    ordered = key[_TABLE - 1 : _TABLE] in TIMERS
+                    ordered = key[_TABLE - 1 : _TABLE] in ORDERED
                     table = self._tables[key[:_TABLE]] = _Table(ordered=ordered)
                 table.put(key, value)
             elif table is not None:

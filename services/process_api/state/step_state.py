@@ -6,8 +6,18 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from services.process_api.state.changes import MISSING, Layers
-from services.process_api.state.keys import NUMBER, TIME_BYTES, TIMERS, VALUE, bounded, prefix_of, time_key, time_of
+from services.process_api.state.changes import MISSING, Layer, Layers
+from services.process_api.state.keys import (
+    ITEM,
+    NUMBER,
+    TIME_BYTES,
+    TIMERS,
+    VALUE,
+    bounded,
+    prefix_of,
+    time_key,
+    time_of,
+)
 from services.process_api.state.store import Size
 from services.process_api.state.timers import Timers
 
@@ -44,21 +54,26 @@ class PipelineState:
     def __init__(self, layers: Layers, moment: Moment) -> None:
         self.layers = layers
         self.moment = moment
-        self.provisional: dict[bytes, bytes | None] = {}
+        self.provisional = Layer()
         self.steps: list[StepState] = []
 
     def keep(self) -> None:
         """Add the provisional changes to the open transaction."""
-        self.layers.open.update(self.provisional)
-        self.provisional.clear()
+        self.layers.add(self.provisional)
+        self._clear()
         for step in self.steps:
             step.keep()
 
     def undo(self) -> None:
         """Drop the provisional changes."""
-        self.provisional.clear()
+        self._clear()
         for step in self.steps:
             step.undo()
+
+    def _clear(self) -> None:
+        self.provisional.clear()
+        if self.provisional.items_in_order:
+            self.provisional.items_in_order.clear()
 
 
 class StepState:
@@ -69,6 +84,7 @@ class StepState:
         self._layers = pipeline.layers
         self._prefix = prefix_of(instance)
         self._values = self._prefix + VALUE
+        self._items = self._prefix + ITEM
         self._began = False
         self._timers = {kind: Timers(partial(self._scan, self._prefix + kind)) for kind in TIMERS}
         pipeline.steps.append(self)
@@ -109,6 +125,25 @@ class StepState:
     def delete(self, key: bytes) -> None:
         """Delete a value, if there is one."""
         self._delete(self._values + bounded(key))
+
+    def items(self, start: bytes, stop: bytes) -> list[tuple[bytes, bytes]]:
+        """Return the items from one key to before another, in the order of their keys, with their values."""
+        skip = len(self._items)
+        found = self._layers.items(self._items + start, self._items + stop, self._pipeline.provisional)
+        return [(key[skip:], value) for key, value in found]
+
+    def put_item(self, key: bytes, value: bytes) -> None:
+        """Set an item. Its key has `LONGEST_KEY` bytes at most."""
+        self._change_item(key, value)
+
+    def delete_item(self, key: bytes) -> None:
+        """Delete an item."""
+        self._change_item(key, None)
+
+    def _change_item(self, key: bytes, value: bytes | None) -> None:
+        whole, provisional = self._items + key, self._pipeline.provisional
+        provisional[whole] = value
+        provisional.items_in_order.add(whole)
 
     def number(self, name: bytes) -> int | None:
         """Return a number of the step itself, such as a watermark."""

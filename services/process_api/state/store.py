@@ -22,7 +22,7 @@ INSTANCE_BYTES = 4
 """Bytes of a key that name the instance of a step."""
 
 _KIND = slice(4, 5)
-_VALUE = b"v"
+_VALUES = (b"v", b"i")
 
 
 class Size(NamedTuple):
@@ -35,7 +35,7 @@ class Size(NamedTuple):
 
     def changed(self, key: bytes, before: bytes | None, after: bytes | None) -> "Size":
         """Return the size after a change of a key."""
-        one = int(key[_KIND] == _VALUE)
+        one = int(key[_KIND] in _VALUES)
         keys, total = self
         if before is not None:
             keys, total = keys - one, total - len(key) - len(before)

@@ -70,7 +70,6 @@ class Deployment:
         self.rng = rng
         self.count = 0
         self.replicas = [self._replica(folder, name) for name in replicas]
-        self._head = Envelope("/sources/numbers", "number.seen", Channel("ignored")).head()
 
     def _replica(self, folder: Path, name: str) -> Program:
         port = free_port()
@@ -113,18 +112,19 @@ class Deployment:
     def _append(self, transaction: Transaction) -> None:
         number = self.count
         self.count += 1
-        subject = f"s{number % SUBJECTS}"
-        time, data = self.content(number)
-        identity = f"numbers:{number}"
+        self._append_event(transaction, "numbers", number, *self.content(number))
+
+    def _append_event(self, transaction: Transaction, source: str, number: int, time: bytes, data: bytes) -> None:
+        subject, identity = f"s{number % SUBJECTS}", f"{source}:{number}"
         value = wrap(
-            self._head,
+            Envelope(f"/sources/{source}", "number.seen", Channel("ignored")).head(),
             json.dumps(identity).encode(),
             json.dumps(subject).encode(),
             time,
             b"00-%032x-%016x-01" % (number + 1, number + 1),
             data,
         )
-        headers = headers_of(f"numbers 1700000000000 {identity}".encode())
+        headers = headers_of(f"{source} 1700000000000 {identity}".encode())
         transaction.append(self.bus.topics.ingest, subject.encode(), value, headers)
 
     async def inject(self, failure: str, bus: Bus) -> None:

@@ -7,20 +7,17 @@ from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
+from services.process_api.pipeline.steps.stateful import sessions
 from services.process_api.pipeline.steps.stateful.accumulators import Computed, Function, Value
 from services.process_api.pipeline.steps.stateful.grouping import By, Group, Grouping
 from services.process_api.pipeline.steps.stateful.results import Open, Results, pack, unpack
 from services.process_api.pipeline.steps.stateful.step import DUE_LIMIT, Due, StatefulOptions, StatefulStep
 from services.process_api.pipeline.steps.stateful.timing import MS, EventTime, TimedOptions
-from services.process_api.pipeline.steps.stateful.windows import Window, touch, union
+from services.process_api.pipeline.steps.stateful.windows import Window, union
 from services.process_api.pipeline.steps.step import Example
 from services.process_api.state.keys import EVENT_TIMER, TIME_BYTES, WALL_TIMER, time_key, time_of
 from services.process_api.state.step_state import StepState
-from shared.errors import Malformed
 from shared.settings import EventType, Name
-
-_MOST_SESSIONS = 1000
-"""Sessions of one group that are open at once: `lateness` may hold so many gaps."""
 
 _RESERVED = {"start", "end", "final", "by"}
 
@@ -92,7 +89,7 @@ class AggregateOptions(StatefulOptions):
 
 
 class AggregateStep(StatefulStep):
-    """A key is a group and the start of a window (of sessions: the group), its value the windows that are open."""
+    """A key is a group and the start of a window, its value the window; see `sessions` for those."""
 
     def __init__(self, options: Aggregate, fingerprint: str, context: StepContext) -> None:
         super().__init__(context)
@@ -149,25 +146,23 @@ class AggregateStep(StatefulStep):
 
     def _add(self, window: Open, group: Group, time: int, state: StepState) -> bool:
         """Add the window that one event alone would make; return whether it is open still."""
-        before = self._load(group.key, window.start, state)
-        sessions = bool(self._spans.gap)
-        # Other windows than sessions have a key each.
-        own = [other for other in before if touch(window.span, other.span)] if sessions else before
+        is_session = bool(self._spans.gap)
+        own = sessions.touching(group.key, window.span, state) if is_session else self._load(group.key, window, state)
         # An event before the limit might have to join two sessions of which one is closed. One at the limit, as the
         # newest event is without lateness, touches none that is.
-        if (sessions or not own) and (window.start + 1 if sessions else window.end) + self._time.lateness <= time:
+        if (is_session or not own) and (window.start + 1 if is_session else window.end) + self._time.lateness <= time:
             return False
         for other in own:
             window = self._merged(other, window)
-            if sessions:
+            if is_session:
                 self._clear_timers(other, group.key, state)
         if self._early is not None and not window.early_at:
             window.early_at = state.moment.now + self._early
-        others = [other for other in before if other not in own] if sessions else []
-        if len(others) >= _MOST_SESSIONS:
-            raise Malformed(f"{_MOST_SESSIONS} sessions of one subject are open; a larger `session` makes fewer")
-        state.put(self._key(group.key, window.start), pack([*others, window]))
-        if sessions or not own or own[0].early_at != window.early_at:  # else it has its timers
+        if is_session:
+            sessions.replace(group.key, own, window, state)
+        else:
+            state.put(_key(group.key, window.start), pack([window]))
+        if is_session or not own or own[0].early_at != window.early_at:  # else it has its timers
             self._set_timers(window, group.key, state)
         return True
 
@@ -192,24 +187,24 @@ class AggregateStep(StatefulStep):
     def _take(self, key: bytes, state: StepState) -> Open | None:
         """Remove the window of a timer, and return it; None if it is gone."""
         group, start = key[:-TIME_BYTES], time_of(key[-TIME_BYTES:])
-        before = self._load(group, start, state)
-        window = next((window for window in before if window.start == start), None)
-        others = [other for other in before if other is not window]
-        if others:
-            state.put(self._key(group, start), pack(others))
-        else:
-            state.delete(self._key(group, start))
+        if not self._spans.gap:
+            found = unpack(state.get(key))
+            state.delete(key)
+            return found[0] if found else None
+        window = sessions.of_start(group, start, state)
+        if window is not None:
+            sessions.replace(group, [window], None, state)
         return window
 
     def _store(self, window: Open, group: bytes, state: StepState) -> None:
-        before = self._load(group, window.start, state)
-        state.put(self._key(group, window.start), pack([*before, window]))
+        if self._spans.gap:
+            sessions.replace(group, (), window, state)
+        else:
+            state.put(_key(group, window.start), pack([window]))
 
-    def _load(self, group: bytes, start: int, state: StepState) -> list[Open]:
-        return unpack(state.get(self._key(group, start)))
-
-    def _key(self, group: bytes, start: int) -> bytes:
-        return group if self._spans.gap else group + time_key(start)
+    def _load(self, group: bytes, window: Open, state: StepState) -> list[Open]:
+        """Return the window of this time that is open, if there is one."""
+        return unpack(state.get(_key(group, window.start)))
 
     def _set_timers(self, window: Open, group: bytes, state: StepState) -> None:
         key = group + time_key(window.start)
@@ -222,3 +217,8 @@ class AggregateStep(StatefulStep):
         state.clear_timer(EVENT_TIMER, window.end, key)
         if window.early_at:
             state.clear_timer(WALL_TIMER, window.early_at, key)
+
+
+def _key(group: bytes, start: int) -> bytes:
+    """Return the key of a window, other than a session."""
+    return group + time_key(start)

@@ -3,16 +3,17 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated, ClassVar, Literal
 
-import msgspec
 from pydantic import Field, model_validator
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.outcome import failure
+from services.process_api.pipeline.steps.stateful import waiting_events
 from services.process_api.pipeline.steps.stateful.grouping import By, Grouping
 from services.process_api.pipeline.steps.stateful.step import DUE_LIMIT, Due, StatefulOptions, StatefulStep
 from services.process_api.pipeline.steps.stateful.stored import Stored
 from services.process_api.pipeline.steps.stateful.timing import MS, EventTime, TimedOptions
+from services.process_api.pipeline.steps.stateful.waiting_events import Kept, Waiting
 from services.process_api.pipeline.steps.step import Example
 from services.process_api.state.keys import EVENT_TIMER
 from services.process_api.state.step_state import StepState
@@ -23,9 +24,8 @@ from shared.expression.nodes import Raw
 from shared.expression.settings import ExpressionText
 
 _SOURCES = "/sources/"
-_MOST = 1000
-_MOST_BYTES = 1024 * 1024
-"""Events of one group and one side that wait, and their bytes: each event of the group writes them again."""
+_MOST_PAIRED = 64 * 1024 * 1024
+"""Bytes of the pairs that one event makes: they are in memory at once, and in one transaction."""
 
 SourceName = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -83,20 +83,8 @@ class JoinOptions(StatefulOptions):
         return JoinStep(self.join, context)
 
 
-class _Waiting(msgspec.Struct, array_like=True):
-    """An event that waits for others."""
-
-    at: int
-    event: Stored
-    matched: bool = False
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(list[_Waiting]).decode
-
-
 class JoinStep(StatefulStep):
-    """A key is a side and a group, its value the events of the group that wait, oldest first."""
+    """A key is a side and a group; see `waiting_events` for its events."""
 
     def __init__(self, options: Join, context: StepContext) -> None:
         super().__init__(context)
@@ -119,30 +107,21 @@ class JoinStep(StatefulStep):
         if at + self._kept <= self._time.advance(at, state):
             raise self._time.late(at, state)
         other = b"R" if side == b"L" else b"L"
-        waiting = _load(other + group, state)
-        matches = [each for each in waiting if abs(each.at - at) <= self._within]
-        own = _Waiting(at, Stored.of(draft, state.moment), bool(matches))
-        if self._keeps_unmatched and any(not each.matched for each in matches):
-            for each in matches:
-                each.matched = True
-            state.put(other + group, _encode(waiting))
-        self._store(side + group, own, state)
-        pairs = [(draft, each.event.draft()) for each in matches]
+        matches = waiting_events.between(other + group, at - self._within, at + self._within, state)
+        own = Waiting(at, Stored.of(draft, state.moment), bool(matches))
+        _check_size(own, matches)
+        if self._keeps_unmatched:
+            waiting_events.mark(other + group, matches, state)
+        waiting_events.add(side + group, own, state)
+        pairs = [(draft, each.waiting.event.draft()) for each in matches]
         return [self._pair(*(pair if side == b"L" else pair[::-1]), draft) for pair in pairs]
 
     def due(self, state: StepState) -> Iterable[Due]:
         time = self._time.pass_idle(state)
         for at, key in state.take_due(EVENT_TIMER, time - self._kept, DUE_LIMIT):
-            waiting = _load(key, state)
-            left = [each for each in waiting if each.at != at]
-            if left:
-                state.put(key, _encode(left))
-            else:
-                state.delete(key)
-            if self._keeps_unmatched and key[:1] == b"L":
-                for each in waiting:
-                    if each.at == at and not each.matched:
-                        yield self._unmatched(each.event)
+            for waiting in waiting_events.take(key, at, state):
+                if self._keeps_unmatched and key[:1] == b"L" and not waiting.matched:
+                    yield self._unmatched(waiting.event)
 
     def may_be_due(self, state: StepState) -> bool:
         return self._time.is_due(self._kept, state)
@@ -156,17 +135,6 @@ class JoinStep(StatefulStep):
             return Due(self._pair(draft, None, draft), event.headers)
         except Exception as exc:  # noqa: BLE001 -- see `failure`
             return Due(draft, event.headers, failure(self.place, exc))
-
-    def _store(self, key: bytes, own: _Waiting, state: StepState) -> None:
-        waiting = [*_load(key, state), own]
-        packed = _encode(waiting)
-        if len(waiting) > _MOST or len(packed) > _MOST_BYTES:
-            raise Malformed(
-                f"{len(waiting)} events of one subject and source wait, of {len(packed)} bytes;"
-                f" the limits are {_MOST} and {_MOST_BYTES}: a smaller `within` keeps fewer"
-            )
-        state.put(key, packed)
-        state.set_timer(EVENT_TIMER, own.at, key)
 
     def _pair(self, left: Draft, right: Draft | None, base: Draft) -> Draft:
         """Return the event of a pair, with the attributes of `base`, the one that came last."""
@@ -183,6 +151,15 @@ class JoinStep(StatefulStep):
         return made
 
 
-def _load(key: bytes, state: StepState) -> list[_Waiting]:
-    found = state.get(key)
-    return [] if found is None else _decode(found)
+def _check_size(own: Waiting, matches: Sequence[Kept]) -> None:
+    """Check that the pairs of an event fit into memory.
+
+    Raises:
+        Malformed: they are too large.
+    """
+    size = len(matches) * len(own.event.value) + sum(len(each.waiting.event.value) for each in matches)
+    if size > _MOST_PAIRED:
+        raise Malformed(
+            f"the event makes {len(matches)} pairs of {size} bytes together; the limit is {_MOST_PAIRED}:"
+            " a smaller `within` makes fewer"
+        )

@@ -233,6 +233,7 @@ async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path) 
             step = orders.step
             found = {key: step.get(key) for key in [b"%d" % number for number in range(500)]}
             assert {key: value for key, value in found.items() if value is not None} == model
+            assert step.items(b"", b"~") == sorted(model.items())
             async with bus.writer("w") as writer:
                 for _ in range(rng.randrange(6)):
                     filled = dict(model)
@@ -240,10 +241,12 @@ async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path) 
                         key = b"%d" % rng.randrange(500)
                         if rng.random() < 0.3:
                             step.delete(key)
+                            step.delete_item(key)
                             filled.pop(key, None)
                         else:
                             filled[key] = b"%d" % rng.randrange(1000)
                             step.put(key, filled[key])
+                            step.put_item(key, filled[key])
                     orders.keep()
                     records = state.seal(0)
                     if rng.random() < 0.2:

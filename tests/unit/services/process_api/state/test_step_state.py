@@ -14,6 +14,9 @@ OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("put"), KEYS, st.binary(max_size=2)),
         st.tuples(st.just("delete"), KEYS),
+        st.tuples(st.just("put_item"), KEYS, st.binary(max_size=2)),
+        st.tuples(st.just("delete_item"), KEYS),
+        st.tuples(st.just("items"), KEYS, KEYS),
         st.tuples(st.just("set_timer"), st.integers(0, 20), KEYS),
         st.tuples(st.just("clear_timer"), st.integers(0, 20), KEYS),
         st.tuples(st.just("take_due"), st.integers(0, 20), st.integers(1, 3)),
@@ -27,20 +30,30 @@ OPERATIONS = st.lists(
 class Model:
     def __init__(self) -> None:
         self.values: dict[bytes, bytes] = {}
+        self.found: dict[bytes, bytes] = {}
         self.timers: set[Timer] = set()
         self.keep()
 
     def keep(self) -> None:
-        self.kept = (dict(self.values), set(self.timers))
+        self.kept = (dict(self.values), dict(self.found), set(self.timers))
 
     def undo(self) -> None:
-        self.values, self.timers = dict(self.kept[0]), set(self.kept[1])
+        self.values, self.found, self.timers = dict(self.kept[0]), dict(self.kept[1]), set(self.kept[2])
 
     def put(self, key: bytes, value: bytes) -> None:
         self.values[key] = value
 
     def delete(self, key: bytes) -> None:
         self.values.pop(key, None)
+
+    def put_item(self, key: bytes, value: bytes) -> None:
+        self.found[key] = value
+
+    def delete_item(self, key: bytes) -> None:
+        self.found.pop(key, None)
+
+    def items(self, start: bytes, stop: bytes) -> list[tuple[bytes, bytes]]:
+        return sorted((key, value) for key, value in self.found.items() if start <= key < stop)
 
     def set_timer(self, at: int, key: bytes) -> None:
         self.timers.add(Timer(at, key))
@@ -65,12 +78,15 @@ def test_a_step_state_is_as_a_plain_model(operations: list[tuple[Any, ...]]) -> 
     pipeline = PipelineState(layers, Moment())
     state, other = StepState(pipeline, 1), StepState(pipeline, 2)
     other.put(b"a", b"other")
+    other.put_item(b"a", b"other")
     other.set_timer(b"e", 3, b"a")
     pipeline.keep()
     model = Model()
     for name, *arguments in operations:
         match name:
-            case "put" | "delete":
+            case "items":
+                assert state.items(*sorted(arguments)) == model.items(*sorted(arguments))
+            case "put" | "delete" | "put_item" | "delete_item":
                 getattr(state, name)(*arguments)
                 getattr(model, name)(*arguments)
             case "set_timer" | "clear_timer":
@@ -91,7 +107,9 @@ def test_a_step_state_is_as_a_plain_model(operations: list[tuple[Any, ...]]) -> 
         assert first is None or (known is not None and known <= first.at)
         for key in (b"a", b"b", b"ab", b""):
             assert state.get(key) == model.values.get(key)
+        assert state.items(b"", b"z") == model.items(b"", b"z")
     assert other.get(b"a") == b"other"
+    assert other.items(b"", b"z") == [(b"a", b"other")]
     assert other.next_timer(b"e") == 3
 
 

@@ -1,6 +1,7 @@
 """A stateful step in one partition, without a bus."""
 
 import json
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -83,6 +84,13 @@ class Stepping:
         self.running.keep("orders")
         return _decoded(made)
 
+    def transact(self, rng: random.Random) -> None:
+        """End a transaction, or settle the oldest one, or neither."""
+        if rng.random() < 0.2:
+            self.layers.seal()
+        if self.layers.sealed and rng.random() < 0.2:
+            self.layers.store.apply(self.layers.sealed.popleft())
+
     @property
     def next_due(self) -> int | None:
         found = self.step.next_due(self.state)
@@ -90,8 +98,9 @@ class Stepping:
 
     def stored(self) -> int:
         """How many keys the step has."""
-        self.layers.store.apply(self.layers.seal())
-        self.layers.sealed.clear()
+        self.layers.seal()
+        while self.layers.sealed:
+            self.layers.store.apply(self.layers.sealed.popleft())
         store = self.layers.store
         assert isinstance(store, MemoryStore)
         return sum(len(table.values) for key, table in store._tables.items() if key[4:] != b"m")

@@ -7,6 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from services.process_api.pipeline.steps.registry import AnyStep
+from services.process_api.pipeline.steps.stateful import sessions
 from services.process_api.pipeline.steps.stateful.windows import Window
 from shared.errors import Malformed
 from shared.runtime.clock import rfc3339
@@ -164,8 +165,9 @@ def test_early_results_follow_changes() -> None:
     assert counts(send(bench, 5 * HOUR)) == [1]
 
 
-def test_early_results_of_many_windows_after_a_clock_that_was_ahead() -> None:
-    bench = Stepping(aggregate({"tumbling": 60}, early=3600))
+@pytest.mark.parametrize("window", [{"tumbling": 60}, {"session": 60}])
+def test_early_results_of_many_windows_after_a_clock_that_was_ahead(window: Any) -> None:
+    bench = Stepping(aggregate(window, early=3600))
     for number in range(250):
         bench.send({"v": 1}, at=-OFFSET, written=HOUR, subject=f"s{number}")
     bench.now = 0
@@ -175,6 +177,24 @@ def test_early_results_of_many_windows_after_a_clock_that_was_ahead() -> None:
     while more := bench.due():
         made += more
     assert len({each["subject"] for each in made if each["data"]["final"]}) == 250
+
+
+def test_a_session_that_becomes_another_after_a_clock_that_was_ahead_gives_one_result() -> None:
+    bench = Stepping(aggregate({"session": 60}, early=3600, lateness=60))
+    for number in range(150):
+        bench.send({"v": 1}, at=60 * SECOND, written=HOUR, subject=f"s{number}")
+    bench.now = 0
+    bench.begin()
+    first = {made["subject"] for made in bench.tick(1)}
+    other = next(name for name in (f"s{number}" for number in range(150)) if name not in first)
+    made = bench.send({"v": 1}, at=30 * SECOND, written=2, subject=other)
+    while more := bench.due():
+        made += more
+    assert other not in {each["subject"] for each in made}, "its next early result is due later"
+    made = bench.send({"v": 1}, at=600 * SECOND, written=2 * HOUR)
+    while more := bench.due():
+        made += more
+    assert [each["data"]["n"] for each in made if each["subject"] == other and each["data"]["final"]] == [2]
 
 
 def test_sessions_end_after_their_gap_and_merge() -> None:
@@ -224,8 +244,18 @@ def test_a_member_of_every_result_is_no_name() -> None:
         TypeAdapter(AnyStep).validate_python({"aggregate": {"window": {"tumbling": 1}, "values": {"final": "count"}}})
 
 
-@pytest.mark.parametrize("window", [{"tumbling": 60}, {"sliding": 60, "every": 20}, {"session": 15}])
-def test_random_events_as_a_plain_model(window: Any) -> None:
+@pytest.mark.parametrize(
+    ("window", "few", "later"),
+    [
+        ({"tumbling": 60}, 8, 8),
+        ({"sliding": 60, "every": 20}, 8, 8),
+        ({"session": 15}, 0, 0),
+        ({"session": 15}, 1, 1),
+        ({"session": 1}, 8, 8),
+        pytest.param({"session": 1}, 10**6, 8, id="as an earlier release at first"),
+    ],
+)
+def test_random_events_as_a_plain_model(window: Any, few: int, later: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the order of events within the lateness, and wherever runs begin, each window gives one right result."""
     seed = random.randrange(10**6)
     print("seed", seed)
@@ -235,7 +265,8 @@ def test_random_events_as_a_plain_model(window: Any) -> None:
     events: dict[str, list[tuple[int, int]]] = {}
     made: list[dict[str, Any]] = []
     clock = 0
-    for _ in range(400):
+    for number in range(400):
+        monkeypatch.setattr(sessions, "_FEW", few if number < 200 else later)
         clock += rng.choice([0, SECOND, 5 * SECOND, 30 * SECOND])
         at, subject, value = max(0, clock - rng.randrange(60 * SECOND)), rng.choice("abc"), rng.randrange(100)
         try:
@@ -244,6 +275,7 @@ def test_random_events_as_a_plain_model(window: Any) -> None:
             assert at < clock - lateness * SECOND
         else:
             events.setdefault(subject, []).append((at, value))
+        bench.transact(rng)
         if rng.random() < 0.05:
             bench.begin()
     made += bench.send({"v": 0}, at=clock + 2 * HOUR, written=clock + 2 * HOUR, subject="z")

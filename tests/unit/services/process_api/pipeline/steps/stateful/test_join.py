@@ -8,6 +8,8 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from services.process_api.pipeline.steps.registry import AnyStep
+from services.process_api.pipeline.steps.stateful import join as join_step
+from services.process_api.pipeline.steps.stateful import waiting_events
 from shared.errors import Malformed
 from tests.unit.services.process_api.pipeline.steps.stateful.stepping import START, Stepping, data_of
 
@@ -122,20 +124,38 @@ def test_an_unmatched_event_that_cannot_be_merged_is_rejected_alone() -> None:
     assert (json.loads(good.value())["data"], good.failed) == (4, None)
 
 
-def test_events_that_wait_are_bounded() -> None:
+def test_events_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting_events, "MOST", 100)
     bench = Stepping(join())
-    for number in range(1000):
+    for number in range(100):
         send(bench, "orders", number, 0)
-    with pytest.raises(Malformed, match="1001 events of one subject and source wait"):
+    with pytest.raises(Malformed, match="101 events of one subject and source wait"):
         send(bench, "orders", 1, 0)
+    assert len(send(bench, "payments", 1, 0)) == 100, "what was refused left nothing"
     bench = Stepping(join())
-    send(bench, "orders", "x" * 600_000, 0)
-    with pytest.raises(Malformed, match="the limits are 1000 and 1048576"):
+    for _ in range(27):
+        send(bench, "orders", "x" * 600_000, 0)
+    with pytest.raises(Malformed, match="the limits are 100 and 16777216"):
         send(bench, "orders", "x" * 600_000, 0)
 
 
+def test_the_pairs_of_one_event_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(join_step, "_MOST_PAIRED", 10_000)
+    bench = Stepping(join())
+    for _ in range(20):
+        send(bench, "orders", "x" * 100, 0)
+    with pytest.raises(Malformed, match=r"the event makes 20 pairs of \d+ bytes together; the limit is 10000"):
+        send(bench, "payments", "x" * 400, 0)
+    assert len(send(bench, "payments", "x", 0)) == 20
+    assert len(send(bench, "orders", "x", 0)) == 1, "what was refused does not wait"
+
+
+@pytest.mark.parametrize("small", [0, 2, 8, "as an earlier release at first"])
 @pytest.mark.parametrize("mode", ["inner", "left"])
-def test_random_events_as_a_plain_model(mode: str) -> None:
+def test_random_events_as_a_plain_model(mode: str, small: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = isinstance(small, str)
+    monkeypatch.setattr(waiting_events, "_SMALL", 10**6 if earlier else small)
+    monkeypatch.setattr(waiting_events, "_SMALL_BYTES", 10**9 if earlier else 8192)
     seed = random.randrange(10**6)
     print("seed", seed)
     rng, bench = random.Random(seed), Stepping(join(mode=mode, lateness=200))
@@ -144,14 +164,18 @@ def test_random_events_as_a_plain_model(mode: str) -> None:
     clock = 0
     for number in range(500):
         clock += rng.choice([0, 1, 5, 20])
+        if number == 250 and earlier:
+            monkeypatch.undo()
         at, source, subject = max(0, clock - rng.randrange(100)), rng.choice(list(sides)), rng.choice("abc")
         sides[source].append((at, subject, number))
         made += data_of(send(bench, source, number, at, subject=subject))
+        bench.transact(rng)
         if rng.random() < 0.05:
             bench.begin()
     made += data_of(send(bench, "payments", -1, clock + 1000, subject="z"))
     while more := bench.due():
         made += data_of(more)
+    assert bench.stored() == 2, "the last event and its timer"
     expected = [
         (left[2], right[2])
         for left in sides["orders"]
