@@ -3,7 +3,8 @@
 Most expressions cannot: their result is about as large as the event, and they take microseconds. Those that can, by a
 function such as `$pad(s, n)` with `n` from the data, or by a function of their own, are evaluated apart (`needed`): it
 costs about 50 µs an event. So are those that may multiply their input by itself, on large events alone
-(`needed_where_large`). The process has a limit of memory and of time; when it reaches one, it is replaced.
+(`needed_where_large`). The process has a limit of memory and of CPU time, which a busy machine does not change; when it
+reaches one, it is replaced. An evaluation uses CPU: one that does not is stopped by the clock, after much longer.
 
 Where the caller can be suspended (`shared.suspension.greenlets`), other tasks of the event loop run while an evaluation
 takes long, and at most `_AT_ONCE` processes evaluate at once.
@@ -29,8 +30,14 @@ from shared.suspension import greenlets as suspension
 MEMORY = 256 * 1024**2
 """Bytes that one evaluation may need."""
 
-SECONDS = 4.0
-"""For one evaluation. Within the process, jsonatapy stops after three seconds where it can."""
+CPU_SECONDS = 3
+"""CPU time of one evaluation, and up to a second more: the system counts whole seconds, and ends the process."""
+
+SECONDS = 60.0
+"""For one evaluation by the clock: only a process that is stopped or gets a fifteenth of a core reaches it."""
+
+_BLOCKING_SECONDS = 10.0
+"""The same where no other task of the event loop runs meanwhile."""
 
 _START_SECONDS = 30.0
 """Until the process has started; a machine may be very busy."""
@@ -79,8 +86,9 @@ def is_large(data: bytes | None, event: dict[str, Any] | None) -> bool:
 class Timeout(Exception):
     """The evaluation reached its time limit."""
 
-    def __init__(self, text: str = "") -> None:
-        super().__init__(text or f"the expression failed: D1012: no result within {SECONDS:g} s")
+
+def _no_result(limit: str) -> Timeout:
+    return Timeout(f"the expression failed: D1012: no result within {limit}")
 
 
 class _Process:
@@ -115,7 +123,8 @@ class _Process:
             Timeout: there is none in time.
             EOFError: the process has ended.
         """
-        return self._exchange(wire.request(given), self.seconds)
+        seconds = self.seconds if suspension.can_suspend() else min(self.seconds, _BLOCKING_SECONDS)
+        return self._exchange(wire.request(given), seconds)
 
     def _exchange(self, message: bytes, seconds: float) -> tuple[Kind, bytes]:
         began = time.monotonic()
@@ -129,7 +138,7 @@ class _Process:
         while (found := wire.parse_response(received)) is None:
             now = time.monotonic()
             if now >= deadline:
-                raise Timeout
+                raise _no_result(f"{seconds:g} s")
             if pause_at is not None and now >= pause_at:
                 self._pause(deadline - now, writes=bool(left))
             for end, _ in poll.poll(((deadline if pause_at is None else max(now, pause_at)) - now) * 1000):
@@ -164,7 +173,7 @@ class _Process:
 
 def _spawned(requests: int, responses: int, others: Sequence[int]) -> int:
     """Start a process that evaluates, between two pipes and without the `others`; return its id. Raises `OSError`."""
-    command = [sys.executable, "-m", "shared.expression.evaluator"]
+    command = [sys.executable, "-m", "shared.expression.evaluator", str(CPU_SECONDS)]
     actions = [
         (os.POSIX_SPAWN_DUP2, requests, 0),
         (os.POSIX_SPAWN_DUP2, responses, 1),
@@ -231,6 +240,8 @@ def _asked(given: wire.Request) -> tuple[Kind, bytes]:
         ended = process.end()
         if not isinstance(exc, EOFError):
             raise
+        if ended == -signal.SIGXCPU:
+            raise _no_result(f"{CPU_SECONDS} s of CPU time") from exc
         raise EOFError(ended) from exc
     _evaluators.idle.append(process)
     return found

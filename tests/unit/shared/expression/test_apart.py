@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -110,7 +111,31 @@ async def test_a_result_beyond_the_memory_concerns_its_event_alone() -> None:
     assert pad.evaluate(b'{"s":"b","n":2}', None) == b'"b "'
 
 
-async def test_an_evaluation_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_evaluation_is_limited_by_its_cpu_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine does not change the verdict; the clock stops what uses no CPU time, after much longer."""
+    monkeypatch.setattr(apart, "CPU_SECONDS", 1)
+    assert apart.SECONDS >= 15 * apart.CPU_SECONDS
+    counting = Jsonata("$count($map([1..n], function($x) { $sum([1..1000]) }))")
+    assert counting.evaluate(b'{"n":3}', None) == b"3"
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    with pytest.raises(EvaluationTimeout, match="no result within 1 s of CPU time"):
+        await suspendable(evaluated(counting, b'{"n":1000000}'))
+    assert 0.5 < resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5
+    assert not apart._evaluators.idle
+
+
+async def test_the_cpu_time_is_counted_anew_for_each_evaluation() -> None:
+    pad = Jsonata("$pad(s, 2)")
+    pad.evaluate(PAD, None)
+    (process,) = apart._evaluators.idle
+    _, most = resource.prlimit(process.pid, resource.RLIMIT_CPU)
+    resource.prlimit(process.pid, resource.RLIMIT_CPU, (1000, most))
+    pad.evaluate(PAD, None)
+    assert resource.prlimit(process.pid, resource.RLIMIT_CPU)[0] <= 1 + apart.CPU_SECONDS
+    assert resource.prlimit(process.pid, resource.RLIMIT_CORE) == (0, 0), "a file would hold what the event does"
+
+
+async def test_an_evaluation_that_does_not_end_is_ended() -> None:
     endless = Jsonata("$map([1], function($x) { ($f := function($y) { $f($y + 1) }; $f(1)) })")
     with pytest.raises((EvaluationTimeout, Malformed)):
         endless.evaluate(b"{}", None)

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from shared.errors import Malformed
-from shared.expression import evaluator, wire
+from shared.expression import apart, evaluator, wire
 from shared.expression.jsonata import EvaluationTimeout, Jsonata
 from shared.expression.wire import Kind
 
@@ -48,6 +48,19 @@ def test_an_error_is_an_answer(monkeypatch: pytest.MonkeyPatch, error: Exception
 
     monkeypatch.setattr(Jsonata, "evaluate", fail)
     assert [each for each, _ in answers(wire.Request(b"a", None, None))] == [kind]
+
+
+def test_each_request_is_announced_before_its_body_is_read() -> None:
+    requests = io.BytesIO(wire.request(wire.Request(b"a", b"{}", None)) * 2)
+    read: list[int] = []
+    evaluator.main(requests, io.BytesIO(), lambda: read.append(requests.tell()))
+    assert read == [wire.REQUEST_HEAD, wire.REQUEST_HEAD + len(requests.getvalue()) // 2]
+
+
+def test_the_cpu_time_ends_an_evaluation_before_the_clock_does() -> None:
+    compiled: dict[bytes, Jsonata] = {}
+    evaluator.answer(wire.Request(b"a", b"{}", None), compiled)
+    assert compiled[b"a"]._limit >= apart.SECONDS * 1000
 
 
 def test_few_expressions_stay_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
