@@ -1,8 +1,12 @@
 """The channels on which the events of a pipeline can be. Sans-I/O."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
+from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.step import StepOptions
+
+T = TypeVar("T")
 
 
 def channels_of(channel: str | None, steps: Sequence[StepOptions]) -> frozenset[str] | None:
@@ -19,3 +23,14 @@ def channels_of(channel: str | None, steps: Sequence[StepOptions]) -> frozenset[
     if channel is None and not any(step.channels() for step in steps):
         return None  # the channel that events come with
     return frozenset(found)
+
+
+def once(made: Sequence[T], channels: Sequence[str | bytes], drafts: Sequence[Draft]) -> list[T]:
+    """Return what an event has become, once for each channel and id: copies of `emit` may be on one channel again.
+
+    The sequences have one item for each event. Subscribers tell events by their ids: they would drop the second one.
+    """
+    kept: dict[tuple[str | bytes, str | None], T] = {}
+    for each, channel, draft in zip(made, channels, drafts, strict=True):
+        kept.setdefault((channel, draft.attribute("id")), each)
+    return list(kept.values())

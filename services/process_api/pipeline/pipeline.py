@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from services.process_api.pipeline.channels import channels_of
+from services.process_api.pipeline.channels import channels_of, once
 from services.process_api.pipeline.draft import Draft, relabelled
 from services.process_api.pipeline.part import Forwarded, Part
 from services.process_api.pipeline.segment import Segment, segments
@@ -256,10 +256,12 @@ class Pipeline:
     def _outputs(self, drafts: Sequence[Draft], headers: Headers, number: int) -> list[Outgoing]:
         """Return the events that leave a part: for subscribers, or for the next part."""
         if number < self.parts - 1:
-            return [self._forwarded(draft, headers, number + 1) for draft in drafts]
+            forwarded = [self._forwarded(draft, headers, number + 1) for draft in drafts]
+            return once(forwarded, [each.part.channel for each in forwarded], drafts)
         if len(drafts) == 1:  # nearly always
             return [self._outgoing(drafts[0], headers)]
-        return [self._outgoing(draft, headers) for draft in drafts]
+        made = [self._outgoing(draft, headers) for draft in drafts]
+        return once(made, [key for key, _, _ in made], drafts)
 
     def _forwarded(self, draft: Draft, headers: Headers, number: int) -> Forwarded:
         draft.check()

@@ -110,6 +110,10 @@ class StepOptions(Options):
         """
         return ()
 
+    def copies(self) -> bool:
+        """Return whether the step puts an event on several channels: each gets an event of the same id."""
+        return False
+
     def inner(self) -> Mapping[str, "Sequence[StepOptions]"]:
         """Return the lists of steps that the step holds, by their places below its own, such as `0.steps`."""
         return {}

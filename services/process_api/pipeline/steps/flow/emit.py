@@ -43,13 +43,17 @@ class EmitOptions(StepOptions):
 
     emit: Annotated[list[Annotated[str, AfterValidator(_channel_or_expression)]], Field(min_length=1, max_length=100)]
     """The channels. A text that begins with `=` is an expression that gives one; where it is undefined, the event is
-    not put on a channel by it. Each channel gets the event once, with the same id. The steps behind run on each."""
+    not put on a channel by it. Each channel gets the event once, with the same id. The steps behind run on each; a
+    `dedupe`, `latest`, `aggregate` or `join` has to stand before it."""
 
     def expressions(self) -> list[str]:
         return [written[len(_MARK) :] for written in self.emit if written.startswith(_MARK)]
 
     def channels(self) -> Sequence[str] | None:
         return None if self.expressions() else self.emit
+
+    def copies(self) -> bool:
+        return len(self.emit) > 1
 
     def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Emit(self)

@@ -48,6 +48,7 @@ class ScheduleOptions(StatefulOptions):
     """Passes each event, and adds a heartbeat event when a subject has been quiet for a time."""
 
     kind: ClassVar = "schedule"
+    takes_copies: ClassVar = True
     example: ClassVar = Example(
         "schedule: {quiet: 300}", [({"id": "a", "data": {"level": 7}}, [{"id": "a", "data": {"level": 7}}])]
     )

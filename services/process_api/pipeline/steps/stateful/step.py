@@ -39,6 +39,8 @@ class StatefulOptions(StepOptions):
 
     stateful: ClassVar = True
     holds: ClassVar = True
+    takes_copies: ClassVar = False
+    """Whether it may stand behind a step that puts an event on several channels; else it takes each for one more."""
 
     @property
     def fingerprint(self) -> str:
@@ -113,9 +115,18 @@ def stateful_on_top(steps: list[StepOptions]) -> list[StepOptions]:
     """Return the steps of a pipeline.
 
     Raises:
-        ValueError: a step inside another one keeps state, or divides the pipeline.
+        ValueError: a step inside another one keeps state or divides the pipeline, or one that keeps state would take
+            the same event several times.
     """
+    copying = ""
     for number, step in enumerate(steps):
+        if copying and isinstance(step, StatefulOptions) and not step.takes_copies:
+            raise ValueError(
+                f"{number}.{step.kind} would take an event once for each channel on which {copying} puts it;"
+                f" expected emit behind {step.kind}"
+            )
+        if any(each.copies() for each in step.all_steps()):
+            copying = f"{number}.{step.kind}"
         for inner in step.all_steps():
             if inner is not step and inner.divides:
                 raise ValueError(

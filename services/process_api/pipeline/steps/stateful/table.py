@@ -45,6 +45,7 @@ class TableOptions(StatefulOptions):
     """Joins each event with the latest value of another source."""
 
     kind: ClassVar = "table"
+    takes_copies: ClassVar = True
     holds: ClassVar = False
     example: ClassVar = Example(
         "table: {of: customers, into: data.customer}",
