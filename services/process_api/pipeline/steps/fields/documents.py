@@ -55,7 +55,8 @@ def to_xml(value: Any) -> str:
         elements = _elements(name, content, 0)
         if len(elements) != 1:
             raise Malformed(f"expected one root element, found {len(elements)}")
-        written = ET.tostring(elements[0], encoding="unicode")
+        # A parser reads "\r" as "\n"; in attributes, it is written like this already.
+        written = ET.tostring(elements[0], encoding="unicode").replace("\r", "&#13;")
         ET.fromstring(written)  # noqa: S314 -- our own text: names are not checked when it is written
     except (ET.ParseError, TypeError, ValueError) as exc:
         raise Malformed(f"cannot be written as XML: {exc}") from exc

@@ -1,6 +1,6 @@
 """The time of events, and how far it is. Sans-I/O."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from shared.runtime.clock import rfc3339
 from shared.settings import Options
 
 MS = 1000
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 _WATERMARK, _SEEN = b"watermark", b"seen"
 
 
@@ -49,7 +50,7 @@ class EventTime:
             return moment.timestamp
         try:
             found = datetime.fromisoformat(written)
-            at = int(found.replace(tzinfo=found.tzinfo or UTC).timestamp() * MS)
+            at = (found.replace(tzinfo=found.tzinfo or UTC) - _EPOCH) // _MILLISECOND
         except (ValueError, OverflowError):
             at = -1
         if at < 0:

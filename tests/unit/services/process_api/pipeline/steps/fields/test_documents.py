@@ -44,6 +44,11 @@ def test_xml_is_written() -> None:
     assert documents.to_xml(value) == ('<a x="1"><b>2</b><b>true</b><b /><c y="2">&lt;&amp;&gt;</c></a>')
 
 
+def test_ends_of_lines_in_xml_come_back_as_they_are() -> None:
+    value = {"a": {"@x": "1\r\n2\t", "b": "1\r\n2\r\t3\n"}}
+    assert documents.from_xml(documents.to_xml(value)) == value
+
+
 def _deep() -> Any:
     value: Any = "x"
     for _ in range(300):

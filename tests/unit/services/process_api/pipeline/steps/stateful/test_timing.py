@@ -25,6 +25,8 @@ def time_of(written: str | None) -> int:
         ("2023-11-14T23:13:19.5+01:00", -500),
         ("2023-11-14T23:13:20Z", 3_600_000),
         ("1970-01-01T00:00:00Z", -START),
+        ("1970-01-01T00:00:01.001Z", 1001 - START),
+        ("2023-11-14T22:13:19.9999999Z", -1),
     ],
 )
 def test_the_time_of_an_event(written: str | None, at: int) -> None:
