@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 _WAIT = 10.0
 _RETRY_INTERVAL = 1.0
 _SEEN_TIMEOUT = 2.0
+_RELOAD_INTERVAL = 2.0
+"""Seconds between two looks whether a reload has added a pipeline whose rewind was asked before."""
 
 
 class Request(NamedTuple):
@@ -98,15 +100,14 @@ class Controls:
             _take_into(found, key, value)
         return found
 
-    async def rewind_asked(self, pipelines: Iterable[str], partition: int, starts: Starts) -> None:
-        """Wait until a partition with these starts has a rewind to carry out.
+    async def rewind_asked(self, pipelines: Callable[[], Iterable[str]], partition: int, starts: Starts) -> None:
+        """Wait until a partition with these starts has a rewind to carry out; `pipelines` returns those that run now.
 
         Raises:
             RewindAsked: it has.
         """
-        names = list(pipelines)
-        while not any(self.asked.pending(names, partition, starts)):
-            await self._changed.wait()
+        while not any(self.asked.pending(pipelines(), partition, starts)):
+            await self.changed(_RELOAD_INTERVAL)
         raise RewindAsked
 
     async def control(self, bus: Bus, pipeline: str, control: Control) -> Request | None:

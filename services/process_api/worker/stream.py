@@ -154,8 +154,7 @@ class Stream:
                     tasks.create_task(commits.follow(), name=f"commits of {reader.topic}/{position.partition}")
                     if state is not None:
                         tasks.create_task(self._confirm(state), name=f"state of {reader.topic}/{position.partition}")
-                    names = [pipeline.name for pipeline in selection.pipelines]
-                    asked = self._controls.rewind_asked(names, position.partition, starts)
+                    asked = self._controls.rewind_asked(self._names, position.partition, starts)
                     tasks.create_task(asked, name=f"rewinds of {reader.topic}/{position.partition}")
                     filler = Filler(
                         reader,
@@ -247,6 +246,9 @@ class Stream:
                 attempts.begin(filler.next_offset)
             if filler.isolated:
                 await commits.drain()
+
+    def _names(self) -> list[str]:
+        return [pipeline.name for pipeline in self._selection().pipelines]
 
     def _hold(self, position: TopicPartition, blocked: Blocked) -> None:
         known = self.held.get(position)

@@ -47,8 +47,8 @@ async def test_what_is_asked_of_one_replica_reaches_the_others_and_those_that_st
 async def test_a_rewind_interrupts_the_partitions_that_have_not_carried_it_out() -> None:
     bus = MemoryBus()
     async with following(bus) as controls:
-        asked = asyncio.create_task(controls.rewind_asked(["orders"], 0, Starts("e")))
-        other = asyncio.create_task(controls.rewind_asked(["orders"], 1, Starts("e")))
+        asked = asyncio.create_task(controls.rewind_asked(lambda: ["orders"], 0, Starts("e")))
+        other = asyncio.create_task(controls.rewind_asked(lambda: ["orders"], 1, Starts("e")))
         await controls.rewind(bus, "orders", Rewind("r", "e", {0: 3}, "", reset_state=False, by="alice", at=1.0))
         with pytest.raises(RewindAsked):
             await asked

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.process_api.operations import controls
 from services.process_api.operations.requests import Control, Rewind
 from services.process_api.worker.stream import Stream
 from shared.bus.partitioning import partition_of
@@ -123,6 +124,25 @@ async def test_a_rewound_pipeline_runs_again_with_the_same_ids_and_no_other_one_
     assert (line["pipeline"], line["partition"], line["by"], line["before"], line["offset"]) == (
         "b", PARTITION, "alice", 4, 1,
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("asked_first", [False, True])
+async def test_a_pipeline_that_a_reload_adds_can_be_rewound(
+    asked_first: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(controls, "_RELOAD_INTERVAL", 0.01)
+    setting = Setting(pipelines=[pipeline(name="a", channel="a")])
+    await setting.ingest(1, 2, 3)
+    async with setting.running():
+        await until(lambda: published(setting, "a") == [1, 2, 3])
+        if asked_first:
+            await rewind(setting, "b", 0)
+        setting.replace(*two())
+        if not asked_first:
+            await rewind(setting, "b", 0)
+        await until(lambda: published(setting, "b") == [1, 3])
+    assert published(setting, "a") == [1, 2, 3]
 
 
 async def test_rewinds_within_rewinds_and_restarts() -> None:
