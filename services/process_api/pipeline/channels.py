@@ -1,12 +1,11 @@
 """The channels on which the events of a pipeline can be. Sans-I/O."""
 
 from collections.abc import Sequence
-from typing import TypeVar
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.part import Forwarded
 from services.process_api.pipeline.steps.step import StepOptions
-
-T = TypeVar("T")
+from shared.bus.protocol import Outgoing
 
 
 def channels_of(channel: str | None, steps: Sequence[StepOptions]) -> frozenset[str] | None:
@@ -25,12 +24,13 @@ def channels_of(channel: str | None, steps: Sequence[StepOptions]) -> frozenset[
     return frozenset(found)
 
 
-def once(made: Sequence[T], channels: Sequence[str | bytes], drafts: Sequence[Draft]) -> list[T]:
+def once(made: Sequence[Outgoing], drafts: Sequence[Draft]) -> list[Outgoing]:
     """Return what an event has become, once for each channel and id: copies of `emit` may be on one channel again.
 
-    The sequences have one item for each event. Subscribers tell events by their ids: they would drop the second one.
+    `drafts` are the same events. Subscribers tell events by their ids: they would drop the second one.
     """
-    kept: dict[tuple[str | bytes, str | None], T] = {}
-    for each, channel, draft in zip(made, channels, drafts, strict=True):
+    kept: dict[tuple[str | bytes, str | None], Outgoing] = {}
+    for each, draft in zip(made, drafts, strict=True):
+        channel = each.part.channel if isinstance(each, Forwarded) else each.key
         kept.setdefault((channel, draft.attribute("id")), each)
     return list(kept.values())

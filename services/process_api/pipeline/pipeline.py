@@ -28,6 +28,7 @@ from services.process_api.state.running import RunningState
 from shared.bus.protocol import Headers, Outgoing
 from shared.errors import Malformed
 from shared.events.event import channel, json_string
+from shared.events.headers import packed_provenance
 from shared.settings import Options
 
 EVENT, CHANNEL = "event", "channel"
@@ -194,8 +195,7 @@ class Pipeline:
     ) -> list[Outgoing] | Rejected | Blocked:
         """Run one event, by its outcome of `start`, through the steps that are left; return the events it becomes."""
         number = _number(part)
-        segment = self._segments[number]
-        if segment.stateful:
+        if (segment := self._segments[number]).stateful:
             name = f"{self.name}/{number}"
             first = name not in scope.timed
             scope.timed.add(name)
@@ -220,6 +220,7 @@ class Pipeline:
             for step, behind in segment.timed:
                 for result in step.due(scope.state.step(self.name, step.place)):
                     value = result.value()  # before a step changes it
+                    scope.state.at_result(result.key, packed_provenance(result.headers) or b"")
                     (outcome,) = await behind.resume([result.failed or (result.draft,)], scope)
                     yield result, value, self._finished(outcome, result.headers, number)
 
@@ -256,12 +257,10 @@ class Pipeline:
     def _outputs(self, drafts: Sequence[Draft], headers: Headers, number: int) -> list[Outgoing]:
         """Return the events that leave a part: for subscribers, or for the next part."""
         if number < self.parts - 1:
-            forwarded = [self._forwarded(draft, headers, number + 1) for draft in drafts]
-            return once(forwarded, [each.part.channel for each in forwarded], drafts)
+            return once([self._forwarded(draft, headers, number + 1) for draft in drafts], drafts)
         if len(drafts) == 1:  # nearly always
             return [self._outgoing(drafts[0], headers)]
-        made = [self._outgoing(draft, headers) for draft in drafts]
-        return once(made, [key for key, _, _ in made], drafts)
+        return once([self._outgoing(draft, headers) for draft in drafts], drafts)
 
     def _forwarded(self, draft: Draft, headers: Headers, number: int) -> Forwarded:
         draft.check()

@@ -38,6 +38,10 @@ class RunningState:
         moment.now = moment.since = self.now()
         moment.idle = False
 
+    def at_result(self, key: bytes, provenance: bytes) -> None:
+        """Note that a result is processed that the time has made due; `key` is that of the records it is made of."""
+        self._moment.key, self._moment.provenance = key, provenance
+
     def at_no_record(self) -> None:
         """Note that there is no record, and none waits."""
         moment, now = self._moment, self.now()

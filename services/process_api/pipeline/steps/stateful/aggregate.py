@@ -9,7 +9,7 @@ from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.stateful import sessions
 from services.process_api.pipeline.steps.stateful.accumulators import Computed, Function, Value
-from services.process_api.pipeline.steps.stateful.grouping import By, Group, Grouping
+from services.process_api.pipeline.steps.stateful.grouping import By, Group, Grouping, kept_key
 from services.process_api.pipeline.steps.stateful.results import Open, Results, pack, unpack
 from services.process_api.pipeline.steps.stateful.step import DUE_LIMIT, Due, StatefulOptions, StatefulStep
 from services.process_api.pipeline.steps.stateful.timing import MS, EventTime, TimedOptions
@@ -105,9 +105,10 @@ class AggregateStep(StatefulStep):
         group = self._grouping.of(draft, state.moment)
         time = self._time.advance(at, state)
         values = [computed.of(draft, at) for computed in self._values]
-        source = (draft.attribute("source") or "").removeprefix("/sources/")
+        source, subject = (draft.attribute("source") or "").removeprefix("/sources/"), draft.attribute("subject") or ""
+        key = kept_key(state.moment.key, subject)
         fresh = [
-            Open(span.start, span.end, draft.attribute("subject") or "", group.values, source, values)
+            Open(span.start, span.end, subject, group.values, source, values, kept_key=key)
             for span in self._spans.of(at)
         ]
         if not sum([self._add(window, group, time, state) for window in fresh]):
@@ -182,6 +183,7 @@ class AggregateStep(StatefulStep):
             values,
             max(one.revision, other.revision),
             one.early_at or other.early_at,
+            other.kept_key,
         )
 
     def _take(self, key: bytes, state: StepState) -> Open | None:

@@ -23,6 +23,16 @@ _LONGEST = 256
 """Bytes of the largest key of a group as it is; a longer one is hashed."""
 
 
+def kept_key(key: bytes, subject: str | None) -> bytes | None:
+    """Return the key of an event's record as state keeps it: None where it is the subject, as nearly always."""
+    return None if key == (subject or "").encode() else key
+
+
+def key_of(kept: bytes | None, subject: str | None) -> bytes:
+    """Return the key of which `kept_key` has returned this."""
+    return (subject or "").encode() if kept is None else kept
+
+
 class _OneOrSeveral:
     """Lets editors accept one item in the place of a list."""
 

@@ -131,10 +131,11 @@ class JoinStep(StatefulStep):
 
     def _unmatched(self, event: Stored) -> Due:
         draft = event.draft()
+        key = event.key(draft)
         try:
-            return Due(self._pair(draft, None, draft), event.headers)
+            return Due(self._pair(draft, None, draft), event.headers, key)
         except Exception as exc:  # noqa: BLE001 -- see `failure`
-            return Due(draft, event.headers, failure(self.place, exc))
+            return Due(draft, event.headers, key, failure(self.place, exc))
 
     def _pair(self, left: Draft, right: Draft | None, base: Draft) -> Draft:
         """Return the event of a pair, with the attributes of `base`, the one that came last."""

@@ -95,7 +95,8 @@ class LatestStep(StatefulStep):
                 state.delete(key)
                 continue
             self._note_passed(key, now, state)
-            yield Due(held.event.draft(), held.event.headers)
+            draft = held.event.draft()
+            yield Due(draft, held.event.headers, held.event.key(draft))
 
     def next_due(self, state: StepState) -> int | None:
         return state.next_timer(WALL_TIMER)

@@ -7,6 +7,7 @@ import msgspec
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.stateful.accumulators import Computed, Parts
+from services.process_api.pipeline.steps.stateful.grouping import key_of
 from services.process_api.pipeline.steps.stateful.step import Due
 from services.process_api.pipeline.steps.stateful.windows import Span
 from shared.events.event import json_string
@@ -31,6 +32,8 @@ class Open(msgspec.Struct, array_like=True):
     """How many early results there were."""
     early_at: int = 0
     """When the next early result is due, in milliseconds since 1970; 0 for never."""
+    kept_key: bytes | None = None
+    """Of the records of its events; see `kept_key` of `grouping`."""
 
     @property
     def span(self) -> Span:
@@ -79,7 +82,8 @@ class Results:
         }
         attributes = b",".join(b'"%b":%b' % (name.encode(), json_string(text)) for name, text in head.items() if text)
         value = b'{%b,"data":%b}' % (attributes, self._data(window, final=final))
-        return Due(Draft(value), Provenance(window.source, now, identity).headers())
+        headers = Provenance(window.source, now, identity).headers()
+        return Due(Draft(value), headers, key_of(window.kept_key, window.subject))
 
     def _data(self, window: Open, *, final: bool) -> bytes:
         members = {

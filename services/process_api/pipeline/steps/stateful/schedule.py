@@ -9,7 +9,7 @@ from pydantic import Field
 
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.steps.context import StepContext
-from services.process_api.pipeline.steps.stateful.grouping import By, Grouping
+from services.process_api.pipeline.steps.stateful.grouping import By, Grouping, kept_key, key_of
 from services.process_api.pipeline.steps.stateful.step import DUE_LIMIT, Due, StatefulOptions, StatefulStep
 from services.process_api.pipeline.steps.step import Example
 from services.process_api.state.keys import WALL_TIMER
@@ -71,6 +71,8 @@ class _Subject(msgspec.Struct, array_like=True):
     subject: str
     source: str
     by: tuple[bytes, ...]
+    kept_key: bytes | None = None
+    """Of the record of its last event; see `kept_key` of `grouping`."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -93,8 +95,8 @@ class ScheduleStep(StatefulStep):
         found = state.get(group.key)
         known = None if found is None else _decode(found)
         seen = moment.timestamp if known is None else max(moment.timestamp, known.seen)
-        source = (draft.attribute("source") or "").removeprefix("/sources/")
-        subject = _Subject(seen, 0, draft.attribute("subject") or "", source, group.values)
+        source, name = (draft.attribute("source") or "").removeprefix("/sources/"), draft.attribute("subject") or ""
+        subject = _Subject(seen, 0, name, source, group.values, kept_key(moment.key, name))
         state.put(group.key, _encode(subject))
         if known is not None and known.count:
             state.clear_timer(WALL_TIMER, self._due_at(known), group.key)
@@ -145,4 +147,5 @@ class ScheduleStep(StatefulStep):
         since = json_string(rfc3339(subject.seen / _MS))
         data = b'{"since":%b,"quiet":%d,"count":%d%b}' % (since, (at - subject.seen) // _MS, subject.count, by)
         value = b'{%b,"data":%b}' % (attributes, data)
-        return Due(Draft(value), Provenance(subject.source, at, identity).headers())
+        headers = Provenance(subject.source, at, identity).headers()
+        return Due(Draft(value), headers, key_of(subject.kept_key, subject.subject))

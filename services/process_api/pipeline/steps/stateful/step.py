@@ -26,6 +26,8 @@ class Due(NamedTuple):
 
     draft: Draft
     headers: Headers
+    key: bytes
+    """Of the records that it is made of: steps behind that keep state group it by that, as they group events."""
     failed: Rejected | Blocked | None = None
     """Why there is no result; `draft` is what it should have been made of."""
 

@@ -5,6 +5,7 @@ from typing import Self
 import msgspec
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps.stateful.grouping import kept_key, key_of
 from services.process_api.state.step_state import Moment
 from shared.bus.protocol import Headers
 from shared.events.event import Channel, json_string
@@ -23,16 +24,23 @@ class Stored(msgspec.Struct, array_like=True):
     channel: str | None
     """What a step has set."""
     provenance: bytes
+    kept_key: bytes | None = None
+    """Of its record; see `kept_key`. Releases before that had no such member."""
 
     @classmethod
     def of(cls, draft: Draft, moment: Moment) -> Self:
         """Return an event as it can be stored."""
-        return cls(draft.encoded(_NO_CHANNEL), draft.attribute("channel"), draft.channel, moment.provenance)
+        own_channel, key = draft.attribute("channel"), kept_key(moment.key, draft.attribute("subject"))
+        return cls(draft.encoded(_NO_CHANNEL), own_channel, draft.channel, moment.provenance, key)
 
     @property
     def headers(self) -> Headers:
         """Return the headers of the event's record."""
         return headers_of(self.provenance)
+
+    def key(self, draft: Draft) -> bytes:
+        """Return the key of the event's record; `draft` is the event as it was."""
+        return key_of(self.kept_key, draft.attribute("subject"))
 
     def draft(self) -> Draft:
         """Return the event as it was."""

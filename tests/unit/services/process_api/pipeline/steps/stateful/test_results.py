@@ -18,7 +18,7 @@ def test_what_is_packed_is_unpacked() -> None:
 
 
 def test_a_window_becomes_an_event() -> None:
-    draft, headers, _ = RESULTS.of(WINDOW, b"group", 1234, final=True)
+    draft, headers, key, _ = RESULTS.of(WINDOW, b"group", 1234, final=True)
     made = json.loads(draft.encoded(b'"c"'))
     assert made["data"] == {
         "start": "1970-01-01T00:00:00.000Z",
@@ -31,6 +31,7 @@ def test_a_window_becomes_an_event() -> None:
     draft.check()
     provenance = unpack_provenance(dict(headers)["trelay-provenance"])
     assert (provenance.source, provenance.read_ms, provenance.id) == ("orders", 1234, made["id"])
+    assert key == b"C-1"
 
 
 def test_ids_tell_apart_groups_windows_and_revisions() -> None:

@@ -31,3 +31,10 @@ def test_both_channels_are_kept() -> None:
     stored = Stored.of(draft, MOMENT)
     assert (stored.draft().channel, stored.draft().attribute("channel")) == ("set", "own")
     assert dict(stored.headers)["trelay-provenance"] == b"orders 5 id"
+
+
+@pytest.mark.parametrize("key", [b"C-1", b"another", b""])
+def test_the_key_of_its_record_is_kept(key: bytes) -> None:
+    stored = Stored.of(Draft(event(1)), Moment(key=key))
+    assert stored.key(stored.draft()) == key
+    assert (stored.kept_key is None) is (key == b"C-1"), "which is the subject"

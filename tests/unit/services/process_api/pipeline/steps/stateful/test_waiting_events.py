@@ -96,7 +96,7 @@ def test_a_small_group_is_written_as_by_earlier_releases() -> None:
     _, state = state_of()
     for number in range(3):
         add(GROUP, waiting(number, str(number)), state)
-    expected = [[number, [b"%d" % number, None, None, b""], False] for number in range(3)]
+    expected = [[number, [b"%d" % number, None, None, b"", None], False] for number in range(3)]
     assert state.get(GROUP) == msgspec.msgpack.encode(expected)
 
 
