@@ -121,6 +121,8 @@ def _edited(letter: Letter, edit: Edit) -> bytes:
         if before is None:
             raise Malformed("the letter holds no event whose data could be replaced; give a whole `event`")
         kept = {name: raw for name, raw in before.items() if name not in {"data", "data_base64"}}
+        if "data_base64" in before:
+            kept["datacontenttype"] = msgspec.Raw(b'"application/json"')
         value = encode({**kept, "data": msgspec.Raw(edit.data)})
     else:
         value = edit.event or b""

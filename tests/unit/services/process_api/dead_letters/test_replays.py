@@ -14,7 +14,7 @@ from shared.events.dead_letter import Content, Replay, replay_in
 from shared.events.event import Channel
 from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.unit.services.process_api.dead_letters.lettering import TOPICS, bad_line, letter, reject
-from tests.unit.services.process_api.making import event
+from tests.unit.services.process_api.making import event, without_data
 
 FIXED = Channel("orders.fixed")
 
@@ -108,6 +108,13 @@ def test_edited_data_keeps_the_attributes() -> None:
     assert json.loads(record.value or b"") == {**before, "data": {"n": 9007199254740993}}
     # It is parsed as a whole, because an edit may put `data` anywhere.
     assert [name for name, _ in record.headers] == ["content-type", "trelay-replay"]
+
+
+def test_edited_data_in_the_place_of_bytes_is_json() -> None:
+    value = without_data(data_base64="AAE=", datacontenttype="application/octet-stream")
+    made = json.loads(replayed(letter(reject(value=value)), data=b'{"fixed":1}')[1].value or b"")
+    assert (made["data"], made["datacontenttype"]) == ({"fixed": 1}, "application/json")
+    assert "data_base64" not in made
 
 
 def test_an_edited_event_follows_its_subject_where_the_record_did() -> None:
