@@ -171,7 +171,7 @@ class Previewed:
         self, tail: Tail, records: Sequence[Record], wanted: AbstractSet[bytes], begin: int
     ) -> frozenset[bytes]:
         """Return the provenance of the events that all parts of the pipeline have processed."""
-        group, ingest = f"{self._topics.prefix}.process", self._topics.ingest
+        group, ingest = self._topics.process_group, self._topics.ingest
         done = {
             number: await self._bus.committed(group, TopicPartition(ingest, number)) or 0
             for number in await self._bus.bounds(ingest)
