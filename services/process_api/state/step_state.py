@@ -20,6 +20,11 @@ from services.process_api.state.keys import (
 )
 from services.process_api.state.store import Size
 from services.process_api.state.timers import Timers
+from shared.bus.protocol import RECORD_LIMIT
+from shared.errors import Malformed
+
+LARGEST_VALUE = RECORD_LIMIT - 65_536
+"""Bytes of the largest value: its record of the changelog fits the bus, whatever its key is."""
 
 
 @dataclass(slots=True)
@@ -86,6 +91,8 @@ class StepState:
         self._values = self._prefix + VALUE
         self._items = self._prefix + ITEM
         self._began = False
+        self.limited = False
+        """Whether values above `LARGEST_VALUE` are refused: while an event is processed, which can be rejected."""
         self._timers = {kind: Timers(partial(self._scan, self._prefix + kind)) for kind in TIMERS}
         pipeline.steps.append(self)
 
@@ -119,7 +126,8 @@ class StepState:
         return self._get(self._values + bounded(key))
 
     def put(self, key: bytes, value: bytes) -> None:
-        """Set a value."""
+        """Set a value. Raises `Malformed` where they are `limited`."""
+        self._check(value)
         self._pipeline.provisional[self._values + bounded(key)] = value
 
     def delete(self, key: bytes) -> None:
@@ -133,12 +141,17 @@ class StepState:
         return [(key[skip:], value) for key, value in found]
 
     def put_item(self, key: bytes, value: bytes) -> None:
-        """Set an item. Its key has `LONGEST_KEY` bytes at most."""
+        """Set an item. Its key has `LONGEST_KEY` bytes at most. Raises as `put` does."""
+        self._check(value)
         self._change_item(key, value)
 
     def delete_item(self, key: bytes) -> None:
         """Delete an item."""
         self._change_item(key, None)
+
+    def _check(self, value: bytes) -> None:
+        if self.limited and len(value) > LARGEST_VALUE:
+            raise Malformed(f"its state would have {len(value)} bytes, the limit is {LARGEST_VALUE}")
 
     def _change_item(self, key: bytes, value: bytes | None) -> None:
         whole, provisional = self._items + key, self._pipeline.provisional

@@ -90,11 +90,13 @@ class StatefulStep:
         assert scope.state is not None, "a pipeline is stateful"
         state = scope.state.step(self.pipeline, self.place)
         outcomes: list[Outcome] = []
+        state.limited = True  # state that the bus refuses would end the run, and of a result no record is to blame
         for draft in drafts:
             try:
                 outcomes.append(self.process(draft, state))
             except Exception as exc:  # noqa: BLE001 -- see `failure`; raised, it would make the others run twice
                 outcomes.append(failure(self.place, exc))
+        state.limited = False
         return outcomes
 
 

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.process_api.state.changes import Layers
 from services.process_api.state.memory import MemoryStore
-from services.process_api.state.step_state import Moment, PipelineState, StepState, Timer
+from services.process_api.state.step_state import LARGEST_VALUE, Moment, PipelineState, StepState, Timer
+from shared.errors import Malformed
 
 KEYS = st.sampled_from([b"a", b"b", b"ab", b""])
 OPERATIONS = st.lists(
@@ -128,3 +130,14 @@ def test_numbers_and_kinds_of_timers_are_apart() -> None:
     pipeline.undo()
     pipeline.undo()
     assert state.number(b"watermark") is None
+
+
+def test_a_value_that_the_bus_would_refuse_is_refused_while_an_event_is_processed() -> None:
+    state = StepState(PipelineState(Layers(MemoryStore()), Moment()), 1)
+    state.put(b"k", bytes(LARGEST_VALUE + 1))
+    state.limited = True
+    state.put(b"k", bytes(LARGEST_VALUE))
+    for put in (state.put, state.put_item):
+        with pytest.raises(Malformed, match=f"its state would have {LARGEST_VALUE + 1} bytes, the limit is"):
+            put(b"k", bytes(LARGEST_VALUE + 1))
+    assert (len(state.get(b"k") or b""), state.items(b"", b"z")) == (LARGEST_VALUE, [])

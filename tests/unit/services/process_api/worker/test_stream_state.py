@@ -10,6 +10,7 @@ from services.process_api.state.memory import MemoryStores
 from services.process_api.worker import stream
 from services.process_api.worker.filler import TransactionOptions
 from shared.bus.partitioning import partition_of
+from shared.bus.protocol import RECORD_LIMIT
 from shared.errors import Unavailable
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
@@ -123,6 +124,19 @@ async def test_an_unmatched_event_that_cannot_be_merged_is_a_dead_letter(merge: 
 async def ingest_at(setting: Setting, number: int, minute: int, subject: str = "C-1", source: str = "orders") -> None:
     attributes = {"time": f"2023-11-14T22:{14 + minute}:00Z", "source": f"/sources/{source}"}
     await setting.ingest(number, subject=subject, source=source, attributes=attributes)
+
+
+async def test_a_result_whose_state_the_bus_would_refuse_stops_no_partition() -> None:
+    """No record is to blame for it: to isolate the records of its transaction would not help."""
+    steps = [{"latest": {"every": 50}}, {"set": {"data.big": "=big & big & big"}}, {"latest": {"every": 60_000}}]
+    setting = Setting(pipelines=[pipeline(*steps, {"drop": "data.big"})])
+    setting.bus.limit = RECORD_LIMIT
+    await setting.ingest(1, 2, big="x" * 1_500_000)
+    async with setting.running():
+        await until(lambda: len(setting.dead()) == 1)
+        await setting.ingest(3, subject="another", big="x")
+        await until(lambda: setting.published() == [1, 3])
+    assert setting.dead()[0].startswith("steps.2.latest: its state would have 4500")
 
 
 @pytest.mark.parametrize("last", [[], [99]])
