@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.part import Forwarded
 from services.process_api.pipeline.steps.step import StepOptions
 from shared.bus.protocol import Outgoing
@@ -24,13 +23,10 @@ def channels_of(channel: str | None, steps: Sequence[StepOptions]) -> frozenset[
     return frozenset(found)
 
 
-def once(made: Sequence[Outgoing], drafts: Sequence[Draft]) -> list[Outgoing]:
-    """Return what an event has become, once for each channel and id: copies of `emit` may be on one channel again.
+def once(made: Sequence[Outgoing]) -> list[Outgoing]:
+    """Return what an event has become, each once on its channel: copies that `emit` made may be on one channel again.
 
-    `drafts` are the same events. Subscribers tell events by their ids: they would drop the second one.
+    Subscribers tell events by their ids: they would drop the second one. Events of one id that differ stay both.
     """
-    kept: dict[tuple[str | bytes, str | None], Outgoing] = {}
-    for each, draft in zip(made, drafts, strict=True):
-        channel = each.part.channel if isinstance(each, Forwarded) else each.key
-        kept.setdefault((channel, draft.attribute("id")), each)
+    kept = {(each.part.channel if isinstance(each, Forwarded) else each.key, each.value): each for each in made}
     return list(kept.values())

@@ -257,10 +257,10 @@ class Pipeline:
     def _outputs(self, drafts: Sequence[Draft], headers: Headers, number: int) -> list[Outgoing]:
         """Return the events that leave a part: for subscribers, or for the next part."""
         if number < self.parts - 1:
-            return once([self._forwarded(draft, headers, number + 1) for draft in drafts], drafts)
+            return once([self._forwarded(draft, headers, number + 1) for draft in drafts])
         if len(drafts) == 1:  # nearly always
             return [self._outgoing(drafts[0], headers)]
-        return once([self._outgoing(draft, headers) for draft in drafts], drafts)
+        return once([self._outgoing(draft, headers) for draft in drafts])
 
     def _forwarded(self, draft: Draft, headers: Headers, number: int) -> Forwarded:
         draft.check()
