@@ -4,7 +4,7 @@ JSONata's numbers are doubles: `9007199254740993` becomes `9007199254740992` wit
 before JSONata costs about a microsecond a kilobyte where no number is suspicious.
 """
 
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from re import Pattern
 from re import compile as pattern
 from typing import Any
@@ -46,7 +46,10 @@ _LARGEST_EXPONENT = 308
 
 _SHOWN = 40
 
+_ALL_DIGITS = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+
 _decode = msgspec.json.Decoder().decode
+_encode_sorted = msgspec.json.Encoder(order="sorted", decimal_format="number").encode
 
 
 def inexact(text: bytes) -> bytes | None:
@@ -111,6 +114,31 @@ def whole(number: Number) -> int | None:
         return None
     found = int(written)
     return found if found == written else None
+
+
+def normalized(decoded: Any) -> Any:
+    """Return a decoded JSON value in which equal numbers are written alike: those without a fraction are integers."""
+    if isinstance(decoded, dict):
+        return {name: normalized(member) for name, member in decoded.items()}
+    if isinstance(decoded, list):
+        return [normalized(item) for item in decoded]
+    if not isinstance(decoded, float | Decimal):
+        return decoded
+    found = whole(decoded)
+    if found is not None:
+        return found
+    return decoded.normalize(_ALL_DIGITS) if isinstance(decoded, Decimal) else decoded
+
+
+def canonical(text: bytes) -> bytes:
+    """Return the JSON text of a value that all equal values have: of 1, 1.0 and 1e0, or of an object in any order.
+
+    Raises:
+        Malformed: as for `value`.
+    """
+    first = text[:1]
+    plain = b"\\" not in text if first == b'"' else text.isdigit() or first in {b"t", b"f", b"n"}
+    return text if plain else _encode_sorted(normalized(value(text)))
 
 
 def is_short(token: bytes) -> bool:

@@ -168,3 +168,31 @@ def test_values_are_comparable_as_json() -> None:
 )
 def test_a_token_is_kept_unless_it_is_a_number_that_would_be_altered(token: bytes, kept: bool) -> None:
     assert exact._kept(token) is kept
+
+
+VALUES = st.recursive(
+    st.one_of(written_numbers(), st.text(max_size=5).map(json.dumps), st.sampled_from(["true", "false", "null"])),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.dictionaries(st.sampled_from(["a", "b", '"']), inner, max_size=2).map(
+            lambda members: f"{{{', '.join(f'{json.dumps(name)}: {text}' for name, text in members.items())}}}"
+        ),
+    ),
+    max_leaves=4,
+)
+
+
+@given(VALUES, VALUES)
+@example("1.0", "1")
+@example("[-0.0]", "[0]")
+@example('"0.1"', "0.1")
+@example('{"a": "0.12345678901234567891"}', '{"a": 0.12345678901234567891}')
+@example("1e400", "10e399")
+@example("true", "1")
+def test_equal_values_have_one_canonical_text_and_others_have_others(one: str, other: str) -> None:
+    def shown(text: str) -> Any:
+        return exact.comparable(exactly(text))
+
+    same = shown(one) == shown(other)
+    assert (exact.canonical(one.encode()) == exact.canonical(other.encode())) is same
+    assert shown(exact.canonical(one.encode()).decode()) == shown(one)

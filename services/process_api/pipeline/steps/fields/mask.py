@@ -4,8 +4,8 @@ import functools
 import hmac
 import json
 from collections.abc import Sequence
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
-from typing import Annotated, Any, ClassVar, Self
+from decimal import Decimal
+from typing import Annotated, ClassVar, Self
 
 import msgspec
 from pydantic import Field, model_validator
@@ -15,12 +15,11 @@ from services.process_api.pipeline.paths import Path, parse
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.fields.changing import Change, change
 from services.process_api.pipeline.steps.step import Example, PathText, Step, StepOptions
+from shared.expression.exact import normalized
 from shared.expression.exact import value as exact_value
-from shared.expression.exact import whole
 from shared.settings import Options, Secret
 
 _string = msgspec.json.Decoder(str).decode
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _REDACTED = b'"***"'
 _SHORTEST_KEY = 16
 
@@ -131,22 +130,8 @@ def _hashed(written: bytes) -> str:
     """Return the text of a value for its hash: equal values have one text, as 1, 1.0 and 1e0 have."""
     if written[:1] == b'"':
         return _string(written)
-    found = _with_integers(exact_value(written))
-    return _number(found) if isinstance(found, Decimal) else json.dumps(found, sort_keys=True, default=_number)
-
-
-def _with_integers(value: Any) -> Any:
-    """Return a value in which each number without a fraction is an integer."""
-    if isinstance(value, dict):
-        return {name: _with_integers(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_with_integers(item) for item in value]
-    found = whole(value) if isinstance(value, float | Decimal) else None
-    return value if found is None else found
-
-
-def _number(value: Decimal) -> str:
-    return str(value.normalize(_EXACT))
+    found = normalized(exact_value(written))
+    return str(found) if isinstance(found, Decimal) else json.dumps(found, sort_keys=True, default=str)
 
 
 def _json(text: str) -> bytes:

@@ -10,6 +10,7 @@ from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.step import Example, Step, StepOptions
 from shared.errors import Malformed
 from shared.events.event import json_string
+from shared.expression.exact import canonical
 from shared.expression.expression import Expression
 from shared.expression.nodes import Raw
 from shared.expression.settings import ExpressionText
@@ -32,8 +33,8 @@ class RepartitionOptions(StepOptions):
     )
 
     repartition: ExpressionText
-    """A JSONata expression over the entity that gives the new subject: text, a number or a boolean. An event for which
-    it is undefined, null or empty goes to the dead letter."""
+    """A JSONata expression over the entity that gives the new subject: text, a number or a boolean; 12, 12.0 and 1.2e1
+    are one subject. An event for which it is undefined, null or empty goes to the dead letter."""
 
     def expressions(self) -> list[str]:
         return [self.repartition]
@@ -52,6 +53,6 @@ class Repartition:
         if found is None or found in {b"null", b'""'} or found[:1] in {b"{", b"["}:
             shown = "undefined" if found is None else found[:_SHOWN].decode(errors="replace")
             raise Malformed(f"{self._written} is {shown}; expected text that is not empty, a number or a boolean")
-        subject = _string(found) if found[:1] == b'"' else found.decode()
+        subject = _string(found) if found[:1] == b'"' else canonical(found).decode()
         draft.set_attribute("subject", Raw(json_string(subject)))
         return (draft,)

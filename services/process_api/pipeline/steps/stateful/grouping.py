@@ -16,6 +16,7 @@ from pydantic_core import CoreSchema
 from services.process_api.pipeline.draft import Draft
 from services.process_api.state.step_state import Moment
 from shared.errors import Malformed
+from shared.expression.exact import canonical
 from shared.expression.expression import Expression
 from shared.expression.settings import ExpressionText
 
@@ -55,7 +56,7 @@ class Group(NamedTuple):
 
     key: bytes
     values: tuple[bytes, ...]
-    """Of the expressions, as JSON."""
+    """Of the expressions, as JSON that the event has: another event of the group may write them in another form."""
 
 
 class Grouping:
@@ -70,13 +71,14 @@ class Grouping:
         Raises:
             Malformed: an expression fails on the event, or is undefined.
         """
-        values = []
+        values, parts = [], [b"%d:%b" % (len(moment.key), moment.key)]
         for text, expression in self._by:
             value = expression.value(draft)
             if value is None:
                 raise Malformed(f"`by`: {text} is undefined for this event")
             values.append(value)
-        key = b"\0".join([b"%d:%b" % (len(moment.key), moment.key), *values])
+            parts.append(canonical(value))
+        key = b"\0".join(parts)
         if len(key) > _LONGEST:
             key = hashlib.sha256(key).digest()
         return Group(key, tuple(values))

@@ -14,7 +14,9 @@ from tests.unit.services.process_api.making import applied, event, pipeline
 BY_CUSTOMER = {"repartition": "customer"}
 
 
-@pytest.mark.parametrize(("value", "subject"), [("C-1", "C-1"), (7, "7"), (1.5, "1.5"), (True, "true"), ("é", "é")])
+@pytest.mark.parametrize(
+    ("value", "subject"), [("C-1", "C-1"), (7, "7"), (7.0, "7"), (1.5, "1.5"), (True, "true"), ("é", "é")]
+)
 def test_the_value_is_the_new_subject(value: Any, subject: str) -> None:
     assert applied(BY_CUSTOMER, event({"customer": value}))["subject"] == subject
 
