@@ -3,6 +3,7 @@
 from copy import copy
 from typing import Self
 
+from shared.errors import Malformed
 from shared.events.event import (
     Attributes,
     Channel,
@@ -169,6 +170,15 @@ class Draft:
                 check_data(data)
         elif data is not None and len(data) >= SMALLEST_NESTED:
             check_nesting(data)
+
+    def check_json(self) -> None:
+        """Check that its content is JSON, or that it has none.
+
+        Raises:
+            Malformed: it has `data_base64`.
+        """
+        if "data_base64" in self.attributes():
+            raise Malformed("the event's data is not JSON (data_base64)")
 
     def encoded(self, channel: bytes) -> bytes:
         """Return the event's bytes with this channel, a JSON string."""

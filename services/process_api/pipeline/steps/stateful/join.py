@@ -102,6 +102,7 @@ class JoinStep(StatefulStep):
         if side is None:
             expected = " and ".join(name.removeprefix(_SOURCES) for name in self._sides)
             raise Malformed(f"an event of the source {draft.attribute('source')!r}; expected {expected}")
+        draft.check_json()  # a pair is an object with both
         at = self._time.of(draft, state)
         group = self._grouping.of(draft, state.moment).key
         if at + self._kept <= self._time.advance(at, state):

@@ -82,6 +82,7 @@ class TableStep(StatefulStep):
     def process(self, draft: Draft, state: StepState) -> Sequence[Draft]:
         key = self._grouping.of(draft, state.moment).key
         if draft.attribute("source") == self._source:
+            draft.check_json()  # else it would delete the row
             row = draft.data_text()
             if row is None or row == b"null" or (self._deleted is not None and self._deleted.holds(draft)):
                 state.delete(key)

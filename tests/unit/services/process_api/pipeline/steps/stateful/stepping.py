@@ -18,7 +18,7 @@ from services.process_api.state.step_state import Moment
 from shared.errors import Malformed
 from shared.events.headers import Provenance
 from shared.runtime.clock import rfc3339
-from tests.unit.services.process_api.making import event
+from tests.unit.services.process_api.making import event, without_data
 
 _step: TypeAdapter[Any] = TypeAdapter(AnyStep)
 
@@ -55,7 +55,7 @@ class Stepping:
         attributes = {"id": f"e{self.numbers}", "subject": subject, **more}
         if at is not None:
             attributes["time"] = rfc3339((START + at) / 1000)
-        draft = Draft(event(data, **attributes))
+        draft = Draft(without_data(**attributes) if "data_base64" in attributes else event(data, **attributes))
         timestamp = START + (self.now if written is None else written)
         provenance = Provenance("orders", timestamp, attributes["id"]).pack()
         self.running.at_record(subject.encode(), timestamp, provenance)

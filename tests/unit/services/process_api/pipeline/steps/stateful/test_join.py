@@ -59,6 +59,13 @@ def test_an_event_of_a_third_source_is_rejected() -> None:
         send(Stepping(join()), "other", 1, 0)
 
 
+def test_content_other_than_json_is_rejected_and_not_dropped() -> None:
+    bench = Stepping(join())
+    send(bench, "orders", 1, 0)
+    with pytest.raises(Malformed, match="the event's data is not JSON"):
+        send(bench, "payments", None, 0, data_base64="AAE=")
+
+
 def test_two_sources_are_needed() -> None:
     with pytest.raises(ValidationError, match="left and right are both 'orders'"):
         TypeAdapter(AnyStep).validate_python(join(right="orders"))

@@ -43,6 +43,14 @@ def test_a_row_is_deleted() -> None:
     assert bench.stored() == 0
 
 
+def test_content_other_than_json_is_no_row_and_deletes_none() -> None:
+    bench = Stepping(table())
+    row(bench, {"name": "Ada"})
+    with pytest.raises(Malformed, match="the event's data is not JSON"):
+        bench.send(data_base64="AAE=", source="/sources/customers")
+    assert data_of(bench.send({"id": 1})) == [{"id": 1, "customer": {"name": "Ada"}}]
+
+
 def test_an_event_without_a_row() -> None:
     assert data_of(Stepping(table()).send({"id": 1})) == [{"id": 1}]
     assert Stepping(table(missing="drop")).send({"id": 1}) == []
