@@ -1,8 +1,9 @@
 // What has arrived and was not taken yet.
 
-/** Hands over what is put, in order; ends with a value. */
-export class Queue<Item, End> {
-  readonly #items: Item[] = [];
+/** Hands over the texts that are put, in order; ends with a value. */
+export class Queue<End> {
+  readonly #items: string[] = [];
+  #characters = 0;
   #end: { value: End } | undefined;
   #wake: (() => void) | undefined;
 
@@ -10,9 +11,15 @@ export class Queue<Item, End> {
     return this.#items.length;
   }
 
-  put(item: Item): void {
+  /** Those of everything that was not taken. */
+  get characters(): number {
+    return this.#characters;
+  }
+
+  put(item: string): void {
     if (this.#end === undefined) {
       this.#items.push(item);
+      this.#characters += item.length;
       this.#wake?.();
     }
   }
@@ -26,13 +33,15 @@ export class Queue<Item, End> {
   /** Add nothing more, and drop what was not taken. */
   cut(value: End): void {
     this.#items.length = 0;
+    this.#characters = 0;
     this.end(value);
   }
 
-  async *take(): AsyncGenerator<Item, End> {
+  async *take(): AsyncGenerator<string, End> {
     for (;;) {
       const item = this.#items.shift();
       if (item !== undefined) {
+        this.#characters -= item.length;
         yield item;
       } else if (this.#end !== undefined) {
         return this.#end.value;

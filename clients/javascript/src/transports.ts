@@ -29,6 +29,8 @@ const SUBPROTOCOL = "cloudevents.json";
 const HEARTBEAT = '{"type":"trelay.heartbeat"}';
 const OPEN_TIMEOUT = 10_000;
 const QUEUE_LIMIT = 10_000;
+/** A page has no more memory than some hundred megabytes, and an event may have one. */
+const QUEUE_CHARACTERS = 64 * 1024 * 1024;
 const SLOW = "the program is behind; reconnecting from its cursor";
 
 /** Read over a WebSocket. */
@@ -38,7 +40,7 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
   url.search = attempt.query.toString();
   const protocols = attempt.token === undefined ? [SUBPROTOCOL] : [SUBPROTOCOL, `bearer.${attempt.token}`];
   const socket = new WebSocket(url, protocols);
-  const queue = new Queue<string, Ending>();
+  const queue = new Queue<Ending>();
   let opened: Elapsed | undefined;
   const openFor = (): { openFor?: number } => (opened === undefined ? {} : { openFor: opened.milliseconds });
   const end = (code: number, reason: string): void => {
@@ -68,7 +70,7 @@ export async function* overWebSocket(attempt: Attempt): AsyncGenerator<string, E
       return;
     }
     queue.put(message.data);
-    if (queue.size > QUEUE_LIMIT) {
+    if (queue.size > QUEUE_LIMIT || queue.characters > QUEUE_CHARACTERS) {
       // A browser reads on whether the page keeps up or not. The connection is held until the queue is taken: without it,
       // another tab could receive the same events.
       queue.end({ code: 1006, reason: SLOW, ...openFor() });

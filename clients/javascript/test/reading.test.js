@@ -1,12 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdtemp } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { test } from "node:test";
 
 import { cursorOf, parseEvent, Repeats } from "../dist/events.js";
 import { Queue } from "../dist/queue.js";
-import { fileStore, memoryStore } from "../dist/stores.js";
 import { entries } from "../dist/transports.js";
 
 async function read(text, size) {
@@ -62,20 +58,19 @@ test("a snapshot that begins has events that were received before", () => {
 
 test("what was put is taken before the end", async () => {
   const queue = new Queue();
-  queue.put(1);
+  queue.put("first");
   queue.end("done");
-  queue.put(2);
+  queue.put("second");
+  assert.deepEqual([queue.size, queue.characters], [1, 5]);
   const taken = queue.take();
-  assert.deepEqual(await taken.next(), { done: false, value: 1 });
+  assert.deepEqual(await taken.next(), { done: false, value: "first" });
   assert.deepEqual(await taken.next(), { done: true, value: "done" });
+  assert.deepEqual([queue.size, queue.characters], [0, 0]);
 });
 
-test("a cursor is kept", async () => {
-  const path = join(await mkdtemp(join(tmpdir(), "trelay-")), "cursor");
-  for (const store of [memoryStore(), fileStore(path)]) {
-    assert.equal(await store.load(), undefined);
-    await store.save("AaB");
-    assert.equal(await store.load(), "AaB");
-  }
-  assert.equal(await fileStore(path).load(), "AaB");
+test("what is dropped does not count", () => {
+  const queue = new Queue();
+  queue.put("first");
+  queue.cut("done");
+  assert.deepEqual([queue.size, queue.characters], [0, 0]);
 });

@@ -220,6 +220,22 @@ test("a program that is behind takes what was received, and holds its connection
   await events.return();
 });
 
+test("events of many megabytes do not wait for a program that is behind", async () => {
+  const events = tab(memoryStore());
+  const socket = await begin(events);
+  const data = "x".repeat(8 * 1024 * 1024);
+  for (let number = 1; number <= 20; number++) {
+    socket.text(JSON.stringify({ cursor: `at${number}`, id: String(number), source: "/s", type: "t", data }));
+  }
+  for (let number = 1; number <= 8; number++) assert.equal(await take(events), number);
+  const opening = FakeSocket.next();
+  const next = take(events);
+  assert.equal((await opening).query.get("cursor"), "at8");
+  FakeSocket.opened.at(-1).connected("at8");
+  assert.equal(await next, "trelay.connected");
+  await events.return();
+});
+
 test("a page that was asleep drops what it had received", async () => {
   const now = Date.now;
   const events = tab(memoryStore());

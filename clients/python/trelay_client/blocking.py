@@ -28,6 +28,8 @@ def events(
 ) -> Generator[Frame, None, None]:
     """Yield what `subscribe` yields. With a `store`, resume from its cursor and keep it, as `resume` does.
 
+    `cursor` is where a store begins that has none yet.
+
     `options` are those of `subscribe`; its callbacks are called in the thread of the connection. Close the generator to
     disconnect: a `for` loop does when it ends.
 
@@ -48,7 +50,7 @@ def _resumed(
 ) -> Generator[Frame, None, None]:
     shown = options.get("heartbeats", False)
     if store is not None:
-        cursor = store.load()
+        cursor = store.load() or cursor
     reading = _Reading()
     options = {**options, "heartbeats": True}
     with reading.connected(url, credentials, channels, cursor, options):

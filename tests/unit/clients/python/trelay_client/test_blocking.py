@@ -37,6 +37,15 @@ async def test_events_arrive_in_a_program_without_asyncio(tmp_path: Path) -> Non
     assert not [thread for thread in threading.enumerate() if thread.name == "trelay subscription"]
 
 
+async def test_a_store_without_a_cursor_begins_at_the_given_one(tmp_path: Path) -> None:
+    store = CursorFile(tmp_path / "cursor")
+    sessions = [session(connected(), event(number), event(number + 1), stay=True) for number in (1, 2)]
+    async with FakeServer(*sessions).up() as server:
+        for _ in sessions:
+            await asyncio.to_thread(taken, server.url, 2, store=store, cursor="given")
+        assert [request["cursor"] for request in server.requests] == ["given", "after-1"]
+
+
 async def test_what_ends_the_subscription_is_raised() -> None:
     async with FakeServer(session(event(1), close=(4504, "client disabled"))).up() as server:
 

@@ -38,6 +38,105 @@ def test_an_unusable_path_is_named(tmp_path: Path) -> None:
         CursorFile(tmp_path / "absent" / "cursor").save("x")
 
 
+@pytest.fixture
+def operations(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What is synchronised and replaced, with the content at that moment."""
+    seen: list[tuple[str, str]] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def recorded_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        seen.append(("folder", path.name) if path.is_dir() else ("file", path.read_text()))
+        fsync(descriptor)
+
+    def recorded_replace(self: Path, target: Path) -> Path:
+        seen.append(("replace", self.read_text()))
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(Path, "replace", recorded_replace)
+    return seen
+
+
+def test_a_cursor_is_on_the_disk_before_it_replaces_the_one_before(
+    tmp_path: Path, operations: list[tuple[str, str]]
+) -> None:
+    file = CursorFile(tmp_path / "cursor")
+    file.save("first")
+    file.save("second")
+    first = [("file", "first\n"), ("replace", "first\n"), ("folder", tmp_path.name)]
+    assert operations == [*first, ("file", "second\n"), ("replace", "second\n")]
+
+
+def test_nothing_is_synchronised_if_the_program_says_so(tmp_path: Path, operations: list[tuple[str, str]]) -> None:
+    CursorFile(tmp_path / "cursor", sync=False).save("first")
+    assert operations == [("replace", "first\n")]
+
+
+def test_a_full_disk_leaves_the_cursor_before_and_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = CursorFile(tmp_path / "cursor")
+    file.save("first")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UsageError, match="cursor: cannot write the cursor: No space left on device"):
+        file.save("second")
+    assert file.load() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["cursor"]
+
+
+def test_a_folder_that_cannot_be_synchronised_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def fsync_of_files(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync_of_files)
+    file = CursorFile(tmp_path / "cursor")
+    file.save("first")
+    assert file.load() == "first"
+
+
+def test_a_folder_that_fails_to_be_synchronised_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fsync = os.fsync
+
+    def fsync_of_files(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync_of_files)
+    with pytest.raises(UsageError, match="cannot write the cursor: Input/output error"):
+        CursorFile(tmp_path / "cursor").save("first")
+
+
+def test_a_process_that_was_forked_meanwhile_does_not_keep_the_lock(tmp_path: Path) -> None:
+    file = CursorFile(tmp_path / "cursor")
+    file.acquire()
+    copy = os.dup(next(number for number in _descriptors() if _path_of(number) == tmp_path / ".cursor.lock"))
+    file.release()
+    file.acquire()
+    file.release()
+    os.close(copy)
+
+
+def _descriptors() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]
+
+
+def _path_of(descriptor: int) -> Path | None:
+    try:
+        return Path(f"/proc/self/fd/{descriptor}").readlink()
+    except FileNotFoundError:
+        return None  # that of the listing
+
+
 def test_another_subscription_cannot_use_the_file(tmp_path: Path) -> None:
     path = tmp_path / "cursor"
     first, second = CursorFile(path), CursorFile(path)
