@@ -28,15 +28,13 @@ _CODES = {
 """Stable codes, for programs; any other is the phrase of the status, such as `not-found`. The phrases of 413, 414, 416
 and 422 depend on the version of Python."""
 _BELOW = (
-    ("Can not decode content-encoding", HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content encoding is not supported"),
     ("Got more than", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "a line of the request is too long"),
     ("Missing 'Host'", HTTPStatus.BAD_REQUEST, "the header 'Host' is missing"),
     ("Received HTTPS", HTTPStatus.BAD_REQUEST, "this port speaks plain HTTP, and the request is TLS"),
     ("Unknown Expect", HTTPStatus.EXPECTATION_FAILED, "header 'Expect': expected '100-continue'"),
 )
 """How aiohttp's texts begin for requests that it refuses before the application sees them."""
-_ENCODINGS = {"Accept-Encoding": "gzip, deflate"}  # RFC 9110, 15.5.16
-_KEPT = ("Allow", "Retry-After", "WWW-Authenticate", "Location")
+_KEPT = ("Allow", "Retry-After", "WWW-Authenticate", "Location", "Accept-Encoding")  # the last: RFC 9110, 15.5.16
 
 
 def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> web.Response:
@@ -106,8 +104,7 @@ def replace_text(response: web.Response) -> None:
     text = response.text or ""
     found = ((status, detail) for begin, status, detail in _BELOW if text.startswith(begin))
     status, detail = next(found, (HTTPStatus(response.status), "the request is not valid HTTP"))
-    headers = _ENCODINGS if status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE else {}
-    better = problem(status, detail, headers=headers)
+    better = problem(status, detail)
     response._set_status(status, None)  # noqa: SLF001 -- `set_status` refuses once the response is prepared
     response.body = better.body
     response.headers.update(better.headers)

@@ -10,15 +10,13 @@ async with serve(app, settings.listen, health) as listening:
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from ssl import SSLContext
 from typing import Annotated
 
-from aiohttp import StreamReader, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
@@ -27,10 +25,11 @@ from pydantic import Field
 from shared.errors import SettingsError
 from shared.http.health import Readiness
 from shared.http.hosts import allowed_hosts, only_from
-from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions, LimitedConnection
+from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions
 from shared.http.listener import Tls, accepting, bound_sockets
 from shared.http.metrics import CertificateMetrics, ProcessMetrics, ReadinessCollector
-from shared.http.problem import problems, replace_text
+from shared.http.problem import problems
+from shared.http.requests import request_factory
 from shared.http.tls import Certificate, TlsOptions
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.tasks import Tasks
@@ -43,9 +42,6 @@ _SILENT = logging.Logger("malformed requests", level=logging.CRITICAL)  # noqa: 
 REQUEST_LINE_BYTES = web.AppKey("REQUEST_LINE_BYTES", int)
 """The longest request line, with the URL, that an application accepts; 8,190 bytes, if it does not say."""
 _REQUEST_LINE_BYTES = 8190
-_ERROR = 400
-_TEXTS = ("text/plain", "text/html")
-"""What aiohttp itself responds with."""
 
 
 class HealthOptions(Options):
@@ -205,13 +201,14 @@ async def _site(
         logger=_SILENT,
         shutdown_timeout=listen.shutdown_timeout,
         max_line_size=app.get(REQUEST_LINE_BYTES, _REQUEST_LINE_BYTES),
+        auto_decompress=False,  # `BodyReader` does
     )
     host, port = at
     async with AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         assert runner.server is not None, "made by setup"
-        runner.server.request_factory = _requests(listen.body_limit)
+        runner.server.request_factory = request_factory(listen.body_limit)
         limiter = ConnectionLimiter(listen.limits, runner.server, clock)
         tasks.keep(f"connection limits on port {port}", limiter.enforce())
         try:
@@ -225,42 +222,6 @@ async def _site(
         stack.enter_context(accepting(sockets, limiter.protocol, tasks, tls))
         name = f"[{host}]" if ":" in host else host
         yield f"{'http' if context is None else 'https'}://{name}:{bound}"
-
-
-class _Request(web.Request):
-    async def _prepare_hook(self, response: web.StreamResponse) -> None:
-        # aiohttp puts its own version and Python's there, which help an attacker. No other hook sees every response:
-        # those to malformed requests as well.
-        response.headers["Server"] = "trelay"
-        # A browser that opens a response must not guess that it is a page: it may hold data of strangers.
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        if isinstance(response, web.Response) and response.status >= _ERROR and response.content_type in _TEXTS:
-            replace_text(response)
-        if isinstance(response, web.Response) and (connection := _limited(self.protocol)) is not None:
-            connection.response_began()  # a stream stays in progress
-        await super()._prepare_hook(response)
-
-
-def _requests(body_limit: int) -> Callable[..., web.Request]:
-    def request(
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> web.Request:
-        if (connection := _limited(protocol)) is not None:
-            connection.request_began()
-        loop = asyncio.get_running_loop()
-        return _Request(message, payload, protocol, writer, task, loop, client_max_size=body_limit)
-
-    return request
-
-
-def _limited(protocol: web.RequestHandler) -> LimitedConnection | None:
-    """Return the connection that a request came by; None if it is lost, or a WebSocket by now."""
-    found = None if protocol.transport is None else protocol.transport.get_protocol()
-    return found if isinstance(found, LimitedConnection) else None
 
 
 def _add_health(app: web.Application, health: Health, *, reasons: bool) -> None:

@@ -55,9 +55,9 @@ class StreamRoutes:
         return web.Response(body=body, content_type="application/json", headers=FRESH)
 
     async def _publish(self, request: web.Request, operator: Operator) -> web.Response:
-        self._pushes.check_encoding(request.headers)
+        reader = self._pushes.reader(request.headers, request.client_max_size)
         stream = self._stream.get()
-        body = await self._pushes.body(request.content.readany, request.client_max_size)
+        body = await self._pushes.body(request.content.readany, reader)
         push = Push(request.headers, request.query, body)
         producer = Producer(f"operator {operator.name}", _EVERY_CHANNEL)
         pushed = await self._pushes.append(push, producer, stream.appender, stream.once)

@@ -125,8 +125,8 @@ def parse_events(push: Push, defaults: Defaults, options: EntityOptions) -> list
         Refused: `UNSUPPORTED_TYPE`.
     """
     media, charset = _content_type(push.headers.get("Content-Type", ""))
-    if charset not in {"", "utf-8", "utf8", "us-ascii"}:
-        raise Refused(UNSUPPORTED_TYPE, f"found charset {charset[:40]!r}; expected UTF-8")
+    if _is_json(media) and charset not in {"", "utf-8", "utf8", "us-ascii"}:
+        raise Refused(UNSUPPORTED_TYPE, f"found charset {charset[:40]!r}; expected UTF-8, as JSON has")
     if media == _BATCH:
         return _read_batch(push, defaults, options)
     if media == _STRUCTURED:

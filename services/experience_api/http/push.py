@@ -23,13 +23,11 @@ from services.experience_api.refusals import Refused
 from shared.bus.protocol import RECORD_LIMIT, Appender, Outgoing
 from shared.errors import TooLarge, Unavailable
 from shared.events.telemetry import continue_trace
+from shared.http.bodies import BodyReader, UnsupportedEncoding, encoding_of
 from shared.http.origin import Origin
 from shared.runtime.clock import Clock, rfc3339
 from shared.runtime.trace import current_span
 from shared.telemetry.tracing import NO_TRACING, Tracing
-
-_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
-"""Encodings of a body that aiohttp decodes without another library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +75,22 @@ class Pushes:
         """Return who pushes, before the body is read. `certificate` is that of the client in TLS.
 
         Raises:
-            Refused: `DRAINING`, `UNSUPPORTED_TYPE`, and those of `Producers.identify`.
+            Refused: `DRAINING`, and those of `Producers.identify`.
         """
         if self._closed:
             raise Refused(refusals.DRAINING, retry_after=1.0)
-        producer = self._producers.identify(origin, headers, certificate, self._clock.monotonic())
-        self.check_encoding(headers)
-        return producer
+        return self._producers.identify(origin, headers, certificate, self._clock.monotonic())
 
-    def check_encoding(self, headers: MultiMapping[str]) -> None:
-        """Check that the body can be decoded.
+    def reader(self, headers: MultiMapping[str], limit: int) -> BodyReader:
+        """Return what reads the body of a request; `limit` is in bytes.
 
         Raises:
-            Refused: `UNSUPPORTED_TYPE`.
+            Refused: `UNSUPPORTED_TYPE`: its encoding is not read.
         """
-        encoding = headers.get("Content-Encoding", "")
-        if encoding.strip().lower() not in _ENCODINGS:
-            detail = f"content encoding {encoding[:40]!r}: expected gzip, deflate, or none"
-            raise Refused(refusals.UNSUPPORTED_TYPE, detail)
+        try:
+            return BodyReader(encoding_of(headers), limit)
+        except UnsupportedEncoding as exc:
+            raise Refused(refusals.UNSUPPORTED_TYPE, str(exc)) from exc
 
     def _check_sizes(self, events: Sequence[PushedEvent]) -> None:
         for index, pushed in enumerate(events):
@@ -102,22 +98,20 @@ class Pushes:
                 found = f"found {len(pushed.value)} bytes; expected at most {self._event_limit}"
                 raise TooLarge.of_event(index, f"{found}, so that its frame is within `bus.topics.largest_frame`")
 
-    async def body(self, read: Callable[[], Awaitable[bytes]], limit: int) -> bytes:
+    async def body(self, read: Callable[[], Awaitable[bytes]], reader: BodyReader) -> bytes:
         """Return the body once it has arrived. `read` returns what has arrived meanwhile, and nothing at the end.
 
         Raises:
-            Refused: `TOO_SLOW`; `TOO_LARGE`: it has more than `limit` bytes.
+            Refused: `TOO_SLOW`.
+            TooLarge, Malformed: as the methods of `reader`.
         """
-        body = bytearray()
         try:
             while True:
                 async with asyncio.timeout(self._options.body_timeout):
                     chunk = await read()
                 if not chunk:
-                    return bytes(body)
-                body += chunk
-                if len(body) > limit:
-                    raise Refused(refusals.TOO_LARGE, f"the body exceeds the limit of {limit} bytes")
+                    return reader.body()
+                reader.feed(chunk)
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW) from exc
 

@@ -67,8 +67,9 @@ class Routes:
     async def _push(self, request: web.Request) -> web.StreamResponse:
         certificate = None if request.transport is None else request.transport.get_extra_info("peercert")
         producer = self._pushes.check(self._origin(request), request.headers, certificate)
+        reader = self._pushes.reader(request.headers, request.client_max_size)
         stream = self._stream.get()
-        body = await self._pushes.body(request.content.readany, request.client_max_size)
+        body = await self._pushes.body(request.content.readany, reader)
         push = Push(request.headers, request.query, body)
         pushed = await self._pushes.append(push, producer, stream.appender, stream.once)
         self._pushed.accepted()

@@ -13,8 +13,8 @@ import aiohttp
 from yarl import URL
 
 from shared.errors import Malformed, Unauthorized, Unavailable
+from shared.http.bodies import ACCEPTED_ENCODINGS, BodyReader
 from shared.http.client.authentication import Authentication, authentication
-from shared.http.client.bodies import ACCEPTED_ENCODINGS, BodyReader
 from shared.http.client.connecting import CONNECTIONS, RedirectNotFollowed, connector, tls_context, without_redirects
 from shared.http.client.failures import (
     HEAD_BYTES,

@@ -25,7 +25,8 @@ from services.system_api.sources.http.webhook.options import WebhookSourceOption
 from services.system_api.sources.http.webhook.refusals import Refused
 from services.system_api.sources.http.webhook.rounds import Rounds
 from services.system_api.sources.http.webhook.verification import Proof, verifier
-from shared.errors import Unavailable
+from shared.errors import Malformed, TooLarge, Unavailable
+from shared.http.bodies import BodyReader, UnsupportedEncoding, encoding_of
 from shared.http.client.pace import Pace, RateOptions
 from shared.runtime import failpoints
 from shared.runtime.clock import Clock
@@ -37,9 +38,11 @@ _STORE_TIMEOUT = 8.0
 _LARGE = 262_144
 """Bytes from which a body is verified and evaluated in a thread: a megabyte takes some milliseconds."""
 _LOG_INTERVAL = 10.0
+_ENCODINGS = {"br", "compress", "deflate", "gzip", "x-gzip", "zstd"}
+"""What HTTP knows, read or not."""
 
 Read = Callable[[], Awaitable[bytes]]
-"""Returns what has arrived of the body meanwhile, and nothing at the end."""
+"""Returns what has arrived of the body meanwhile, as it was sent, and nothing at the end."""
 
 
 class Request(NamedTuple):
@@ -117,16 +120,20 @@ class Receiver:
         limit = self._options.body_limit
         if request.size is not None and request.size > limit:
             raise Refused(refusals.TOO_LARGE, f"found {request.size} bytes, the limit is {limit}")
-        body = bytearray()
         try:
+            reader = BodyReader(_encoding(request.headers), limit)
             async with asyncio.timeout(self._options.body_timeout):
                 while chunk := await request.read():
-                    body += chunk
-                    if len(body) > limit:
-                        raise Refused(refusals.TOO_LARGE, f"the limit is {limit} bytes")
+                    reader.feed(chunk)
+            return reader.body()
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW, f"the limit is {self._options.body_timeout:g} seconds") from exc
-        return bytes(body)
+        except TooLarge as exc:
+            raise Refused(refusals.TOO_LARGE, f"the limit is {limit} bytes") from exc
+        except UnsupportedEncoding as exc:
+            raise Refused(refusals.UNSUPPORTED_TYPE, str(exc)) from exc
+        except Malformed as exc:
+            raise Refused(refusals.MALFORMED, str(exc)) from exc
 
     async def _stored(self, request: Request, body: bytes) -> Answer:
         now = self._clock.monotonic()
@@ -161,6 +168,12 @@ class Receiver:
             fields |= {"reason": refused.detail, "address": address}
             logger.warning("webhook refused", extra={**fields, "count": self._unlogged})
             self._logged_at, self._unlogged = now, 0
+
+
+def _encoding(headers: MultiMapping[str]) -> str:
+    """Return the encoding of a body; one that HTTP does not know, as of a sender that names a charset, is none."""
+    found = encoding_of(headers)
+    return found if set(found.split(", ")) & _ENCODINGS else ""
 
 
 async def _store(inbox: Inbox, name: str, limits: Limits, deliveries: Sequence[Delivery]) -> list[Outcome]:

@@ -30,6 +30,8 @@ TIMESTAMP_OUTSIDE = Refusal(403, "timestamp-outside-tolerance", "the time of the
 TOKEN_WRONG = Refusal(401, "token-wrong", "expected a token as Authorization: Bearer …", _BEARER)
 PASSWORD_WRONG = Refusal(401, "password-wrong", "expected a user name and a password as Authorization: Basic …", _BASIC)
 ID_MISSING = Refusal(400, "delivery-id-missing", "nothing identifies the delivery")
+MALFORMED = Refusal(400, "malformed", "the body cannot be decompressed")
+UNSUPPORTED_TYPE = Refusal(415, "unsupported-type", "the content encoding is not read")
 TOO_SLOW = Refusal(408, "too-slow", "the body did not arrive in time")
 TOO_LARGE = Refusal(413, "too-large", "the body is too large")
 RATE_LIMITED = Refusal(429, "rate-limited", "too many deliveries in one second", retry_after=1.0)
@@ -41,7 +43,8 @@ UNAVAILABLE = Refusal(503, "unavailable", "the database does not answer; send th
 
 REFUSALS = (
     *(UNKNOWN_SOURCE, SIGNATURE_MISSING, SIGNATURE_MALFORMED, SIGNATURE_WRONG, TIMESTAMP_OUTSIDE, TOKEN_WRONG),
-    *(PASSWORD_WRONG, ID_MISSING, TOO_SLOW, TOO_LARGE, RATE_LIMITED, BUSY, INBOX_FULL, UNAVAILABLE),
+    *(PASSWORD_WRONG, ID_MISSING, MALFORMED, UNSUPPORTED_TYPE, TOO_SLOW, TOO_LARGE, RATE_LIMITED, BUSY, INBOX_FULL),
+    UNAVAILABLE,
 )
 
 

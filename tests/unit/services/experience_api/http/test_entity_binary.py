@@ -7,6 +7,7 @@ import pytest
 from multidict import CIMultiDict, MultiDict
 
 from services.experience_api.http.entity import Defaults, EntityOptions, Push, parse_events
+from services.experience_api.refusals import UNSUPPORTED_TYPE, Refused
 from shared.errors import Malformed
 from tests.unit.services.experience_api.http.pushes import one, read
 
@@ -40,6 +41,19 @@ def test_binary_mode_keeps_other_data_as_base64() -> None:
     assert base64.b64decode(event["data_base64"]) == b"\x00\xff"
     assert event["datacontenttype"] == "image/png"
     assert "data" not in event
+
+
+@pytest.mark.parametrize("content_type", ["text/plain; charset=iso-8859-1", "application/xml;charset=UTF-16"])
+def test_binary_mode_keeps_data_of_any_charset(content_type: str) -> None:
+    event = one("Gr\u00fc\u00dfe".encode("latin-1"), content_type, headers=binary_headers())
+    assert base64.b64decode(event["data_base64"]) == b"Gr\xfc\xdfe"
+    assert event["datacontenttype"] == content_type
+
+
+def test_binary_mode_takes_json_in_utf_8_alone() -> None:
+    with pytest.raises(Refused) as refused:
+        one("{}", "application/json; charset=iso-8859-1", headers=binary_headers())
+    assert refused.value.refusal is UNSUPPORTED_TYPE
 
 
 def test_binary_mode_without_a_body_has_no_data() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import gzip
 import json
 import random
 from collections.abc import Sequence
@@ -14,7 +15,14 @@ from services.experience_api.producers.identity import ALLOWED_ADDRESS, Producer
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.memory import MemoryKeyStore
 from services.experience_api.producers.once.options import OnceOptions
-from services.experience_api.refusals import ADDRESS_NOT_ALLOWED, DRAINING, UNAVAILABLE, Refused
+from services.experience_api.refusals import (
+    ADDRESS_NOT_ALLOWED,
+    DRAINING,
+    TOO_SLOW,
+    UNAVAILABLE,
+    UNSUPPORTED_TYPE,
+    Refused,
+)
 from services.experience_api.registry.protocol import Node
 from services.experience_api.wire.cursor import CursorCodec
 from services.experience_api.wire.frames import event_frame, event_payload
@@ -74,6 +82,48 @@ async def test_accepted_events_are_on_the_bus() -> None:
     assert pushed.id == "id-1"
     assert record.key == b"orders.eu"
     assert json.loads(record.value or b"")["data"] == {"total": 1}
+
+
+async def read_body(encodings: list[str], *pieces: bytes, limit: int = 100) -> bytes:
+    waiting = [*pieces, b""]
+
+    async def read() -> bytes:
+        return waiting.pop(0)
+
+    found = pushes()
+    headers = CIMultiDict(("Content-Encoding", each) for each in encodings)
+    return await found.body(read, found.reader(headers, limit))
+
+
+async def test_a_body_arrives_in_pieces_and_compressed() -> None:
+    packed = gzip.compress(b"hello")
+    assert await read_body([], b"hel", b"lo") == b"hello"
+    assert await read_body(["gzip"], packed[:5], packed[5:]) == b"hello"
+
+
+@pytest.mark.parametrize("encodings", [["br"], ["gzip", "gzip"], ["gzip, gzip"], ["foo"]])
+async def test_a_body_of_another_encoding_is_refused_before_it_is_read(encodings: list[str]) -> None:
+    with pytest.raises(Refused) as refused:
+        await read_body(encodings)
+    assert refused.value.refusal is UNSUPPORTED_TYPE
+
+
+async def test_a_compressed_body_that_ends_in_its_middle_is_refused() -> None:
+    with pytest.raises(Malformed, match="ends in the middle of its compression"):
+        await read_body(["gzip"], gzip.compress(b"hello")[:-9])
+
+
+@pytest.mark.parametrize("body", [b"x" * 101, gzip.compress(b"x" * 101)])
+async def test_a_body_above_the_limit_is_refused(body: bytes) -> None:
+    with pytest.raises(TooLarge, match="exceeds the limit of 100 bytes"):
+        await read_body([] if body.startswith(b"x") else ["gzip"], body)
+
+
+async def test_a_body_that_stops_to_arrive_is_refused() -> None:
+    found = making(EntityOptions(body_timeout=0.01))
+    with pytest.raises(Refused) as refused:
+        await found.body(asyncio.Future[bytes], found.reader(CIMultiDict(), 100))
+    assert refused.value.refusal is TOO_SLOW
 
 
 async def test_a_trace_is_continued_or_started() -> None:

@@ -1,8 +1,10 @@
 """A delivery is stored only if it is verified, and answered only once it is stored."""
 
 import asyncio
+import gzip
 import logging
 import threading
+import zlib
 
 import pytest
 from multidict import CIMultiDict
@@ -65,6 +67,26 @@ async def test_bodies_are_bounded() -> None:
     assert receiving.reads == 0
     assert await receiving.code(github(large, "d"), large[:600], large[600:]) == "too-large"
     assert await receiving.code(github(large[1:], "d"), large[1:]) == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "outcome"),
+    [
+        ("gzip", gzip.compress(BODY), "accepted"),
+        ("gzip", gzip.compress(BODY)[:-1], "malformed"),
+        ("gzip", BODY, "malformed"),
+        ("deflate", zlib.compress(BODY), "accepted"),
+        ("gzip", gzip.compress(b"x" * 1025), "too-large"),
+        ("br", BODY, "unsupported-type"),
+        ("gzip, gzip", gzip.compress(BODY), "unsupported-type"),
+        ("utf-8", BODY, "accepted"),
+    ],
+)
+async def test_a_compressed_body(encoding: str, body: bytes, outcome: str) -> None:
+    receiving = Receiving(body_limit=1024)
+    headers = {**github(BODY, "d"), "Content-Encoding": encoding}
+    assert await receiving.code(headers, body[:5], body[5:]) == outcome
+    assert receiving.count(outcome.replace("-", "_")) == 1
 
 
 async def test_a_large_body_is_verified_too() -> None:

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from shared.errors import Malformed, TooLarge
-from shared.http.client.bodies import BodyReader
+from shared.http.bodies import BodyReader, UnsupportedEncoding, encoding_of
 
 
 def raw_deflate(data: bytes) -> bytes:
@@ -78,3 +79,27 @@ def test_an_unknown_encoding_is_an_error() -> None:
 def test_a_broken_body_is_an_error(body: bytes, error: str) -> None:
     with pytest.raises(Malformed, match=error):
         read("gzip", body)
+
+
+@pytest.mark.parametrize(
+    ("headers", "encoding"),
+    [
+        ([], ""),
+        ([("Content-Encoding", " GZIP")], "gzip"),
+        ([("Content-Encoding", "identity")], ""),
+        ([("Content-Encoding", "gzip"), ("Content-Encoding", "identity")], "gzip"),
+        ([("Content-Encoding", "gzip"), ("Content-Encoding", "gzip")], "gzip, gzip"),
+        ([("Content-Encoding", "br,gzip")], "br, gzip"),
+        ([("Transfer-Encoding", "chunked")], ""),
+        ([("Transfer-Encoding", "gzip, Chunked")], "gzip"),
+        ([("Transfer-Encoding", "gzip, chunked"), ("Content-Encoding", "deflate")], "deflate, gzip"),
+    ],
+)
+def test_the_encodings_of_a_body_are_all_named(headers: list[tuple[str, str]], encoding: str) -> None:
+    assert encoding_of(CIMultiDict(headers)) == encoding
+
+
+@pytest.mark.parametrize("encoding", ["gzip, gzip", "br", "deflate, gzip"])
+def test_an_encoding_that_is_not_read_is_told_from_a_broken_body(encoding: str) -> None:
+    with pytest.raises(UnsupportedEncoding, match="expected gzip, deflate"):
+        BodyReader(encoding, 10)

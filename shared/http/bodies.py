@@ -1,17 +1,33 @@
-"""Reads the body of a response in pieces, decompressed, and bounded in bytes whatever it decompresses to. No I/O."""
+"""Reads the body of a message in pieces, decompressed, and bounded in bytes whatever it decompresses to. No I/O.
+
+aiohttp itself takes a compressed body that ends in its middle for a whole one, and looks at one of several encodings.
+"""
 
 import zlib
 from typing import Protocol
 
+from multidict import MultiMapping
+
 from shared.errors import Malformed, TooLarge
 
 ACCEPTED_ENCODINGS = "gzip, deflate"
-"""What requests offer in `Accept-Encoding`."""
+"""What is offered in `Accept-Encoding`."""
 
 _ANY_HEADER = 32 + zlib.MAX_WBITS
 """Tells zlib to recognise the headers of gzip and of zlib."""
 _RAW = -zlib.MAX_WBITS
 _ZLIB_METHOD = 8
+
+
+class UnsupportedEncoding(Malformed):
+    """The body has an encoding that is not read."""
+
+
+def encoding_of(headers: MultiMapping[str]) -> str:
+    """Return the encodings of a message's body, with commas between several: those of its transfer are the same."""
+    found = [*headers.getall("Content-Encoding", []), *headers.getall("Transfer-Encoding", [])]
+    names = (name.strip().lower() for line in found for name in line.split(","))
+    return ", ".join(name for name in names if name not in {"", "chunked", "identity"})
 
 
 class _Inflater(Protocol):
@@ -25,17 +41,19 @@ class _Inflater(Protocol):
 
 
 class BodyReader:
-    """The body of one response."""
+    """The body of one message."""
 
     def __init__(self, encoding: str, limit: int) -> None:
-        """`encoding` is the value of `Content-Encoding`, empty without one; `limit` is the largest body in bytes.
+        """`encoding` is what `encoding_of` returns, empty without one; `limit` is the largest body in bytes.
 
         Raises:
-            Malformed: the encoding is not one of `ACCEPTED_ENCODINGS`.
+            UnsupportedEncoding: the encoding is not one of `ACCEPTED_ENCODINGS`.
         """
         self._encoding = encoding.strip().lower()
         if self._encoding not in {"", "identity", "gzip", "x-gzip", "deflate"}:
-            raise Malformed(f"the body has the content encoding {encoding[:40]!r}; expected {ACCEPTED_ENCODINGS}")
+            raise UnsupportedEncoding(
+                f"the body has the content encoding {encoding[:40]!r}; expected {ACCEPTED_ENCODINGS}"
+            )
         self._limit = limit
         self._body = bytearray()
         self._inflater: _Inflater | None = None
@@ -91,4 +109,4 @@ class BodyReader:
     def _add(self, piece: bytes) -> None:
         self._body += piece
         if len(self._body) > self._limit:
-            raise TooLarge(f"the body is larger than the limit of {self._limit} bytes")
+            raise TooLarge(f"the body exceeds the limit of {self._limit} bytes")
