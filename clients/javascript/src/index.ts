@@ -6,6 +6,7 @@ import { ask } from "./changing.js";
 import { Channels } from "./channels.js";
 import { Endings, type Ending } from "./endings.js";
 import { cursorOf, isControl, isHeartbeat, parseEvent, Repeats, type TrelayEvent } from "./events.js";
+import { Fallback } from "./fallback.js";
 import type { Messages } from "./messages.js";
 import { queryOf, warnUnreadable, type Options } from "./options.js";
 import { readAhead, Sender, type Attached } from "./sending.js";
@@ -23,9 +24,6 @@ export type { Options } from "./options.js";
 export { Sender, type SendOptions } from "./sending.js";
 export { fileStore, localStorageStore, memoryStore, type ResumeStore } from "./stores.js";
 
-const FAILED_SOCKETS = 2;
-/** The first code that the service closes with; below are those of whatever is on the path. */
-const SERVICE_CODES = 4000;
 const ANSWERS = /"trelay\.(?:connected|accepted|rejected)"/;
 
 /**
@@ -65,8 +63,7 @@ class Subscription {
   #saved: string | undefined;
   /** The last use of the store: one follows the other. */
   #storing: Promise<unknown> = Promise.resolve();
-  /** WebSockets, one after the other, over which nothing has arrived. */
-  #failedSockets = 0;
+  readonly #fallback = new Fallback();
   /** Whether the last connection has received its first event. */
   #connected = false;
 
@@ -82,6 +79,9 @@ class Subscription {
     options.signal?.addEventListener("abort", () => this.#stop.abort("aborted"), { signal: this.#signal });
     if (options.signal?.aborted === true) {
       this.#stop.abort("aborted");
+    }
+    if (typeof window !== "undefined") {
+      window.addEventListener("online", () => this.#fallback.reset(), { signal: this.#signal });
     }
     this.#authorization = new Authorization(options.credentials, this.#base, this.#signal);
     this.#messages = options.sender === undefined ? undefined : Sender.messagesOf(options.sender);
@@ -169,22 +169,14 @@ class Subscription {
     try {
       this.#connected = false;
       const ending = yield* this.#read(transport(attempt), watch);
-      this.#judge(transport, ending);
+      if (transport === overWebSocket) {
+        this.#fallback.socketEnded(this.#connected, ending.code);
+      } else {
+        this.#fallback.streamEnded(this.#connected);
+      }
       return ending;
     } finally {
       watch.stop();
-    }
-  }
-
-  /** Count a WebSocket over which nothing has arrived: it was not opened, or something on the path takes no frames. */
-  #judge(transport: Transport, ending: Ending): void {
-    if (transport === overWebSocket) {
-      const failed = !this.#connected && ending.code < SERVICE_CODES;
-      this.#failedSockets = failed ? this.#failedSockets + 1 : 0;
-    } else if (this.#connected) {
-      this.#failedSockets = FAILED_SOCKETS - 1; // the network may be another one now: one attempt
-    } else {
-      this.#failedSockets = 0;
     }
   }
 
@@ -292,7 +284,7 @@ class Subscription {
       case "sse":
         return overEventStream;
       default:
-        return typeof WebSocket === "undefined" || this.#failedSockets >= FAILED_SOCKETS ? overEventStream : overWebSocket;
+        return typeof WebSocket === "undefined" || this.#fallback.streams ? overEventStream : overWebSocket;
     }
   }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Fallback } from "../dist/fallback.js";
 import { subscribe } from "../dist/index.js";
 
 const CONNECTED = { cursor: "at0", id: "c", source: "/trelay", type: "trelay.connected", data: { heartbeat: 25 } };
@@ -76,10 +77,41 @@ for (const [name, act] of [
   });
 }
 
-test("after an event stream that has worked, one WebSocket is tried", async (t) => {
-  const path = new Path(t, refused, refused, streams(1), refused, streams(2), serves(3));
-  assert.deepEqual(await take(3), ["1", "2", "3"]);
-  assert.deepEqual(path.opened, ["websocket", "websocket", "sse", "websocket", "sse", "websocket"]);
+test("after an event stream that has worked, one WebSocket is tried; if it fails, after two more", async (t) => {
+  const path = new Path(t, refused, refused, streams(1), refused, streams(2), streams(3), serves(4));
+  assert.deepEqual(await take(4), ["1", "2", "3", "4"]);
+  assert.deepEqual(path.opened, ["websocket", "websocket", "sse", "websocket", "sse", "sse", "websocket"]);
+});
+
+test("where no WebSocket works, fewer and fewer are tried", () => {
+  const fallback = new Fallback();
+  const opened = [];
+  const open = (sockets, streams = () => true) => {
+    opened.push(fallback.streams ? "s" : "w");
+    if (fallback.streams) fallback.streamEnded(streams());
+    else fallback.socketEnded(sockets, 1006);
+  };
+  for (let number = 0; number < 40; number++) open(false);
+  assert.equal(opened.splice(0).join(""), `wws${"wss"}${"wssss"}${"wssssssss"}${"wssssssssssssssss"}wsss`.slice(0, 40));
+  open(false, () => false); // the service is away, too
+  assert.equal(fallback.streams, false);
+  for (let number = 0; number < 7; number++) open(false);
+  assert.equal(opened.splice(0).join(""), "swwswssw");
+});
+
+test("a WebSocket that works again is as good as the first one", () => {
+  const fallback = new Fallback();
+  for (let round = 0; round < 3; round++) {
+    fallback.socketEnded(false, 1006);
+    if (round === 0) fallback.socketEnded(false, 1006);
+    while (fallback.streams) fallback.streamEnded(true);
+  }
+  fallback.socketEnded(true, 1006);
+  fallback.socketEnded(false, 1006);
+  assert.equal(fallback.streams, false);
+  fallback.socketEnded(false, 1006);
+  fallback.streamEnded(true);
+  assert.equal(fallback.streams, false);
 });
 
 test("a WebSocket that has worked, or that the service has closed, is none that fails", async (t) => {
