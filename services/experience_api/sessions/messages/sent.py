@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -9,7 +10,8 @@ import msgspec
 
 from services.experience_api.producers.once.keys import valid_key
 from services.experience_api.refusals import MALFORMED, Refused
-from shared.events import event
+from shared.errors import Malformed
+from shared.events import event, strict_json
 
 KIND = "trelay.message"
 """The `type` of a message with an id."""
@@ -38,24 +40,27 @@ class _Message(msgspec.Struct, forbid_unknown_fields=True):
 
 _kind = msgspec.json.Decoder(_Kind).decode
 _message = msgspec.json.Decoder(_Message).decode
+_lenient = json.JSONDecoder(strict=False).decode
+"""Reads more than other readers do, such as lone surrogates, which JavaScript writes."""
 
 
 def read_sent(message: bytes) -> Sent:
     """Read a message.
 
     Raises:
-        Refused: `MALFORMED`: it has the type of one with an id, and another form.
+        Refused: `MALFORMED`: it has the type of one with an id, and another form, or data that breaks the rule of
+            `strict_json`.
     """
     if not _has_id(message):
         return Sent(None, data_of(message))
     try:
         found = _message(message)
     except (msgspec.MsgspecError, RecursionError) as exc:
-        raise Refused(MALFORMED, f"{exc}; {_EXPECTED}") from exc
+        raise Refused(MALFORMED, f"{strict_json.fault_of(message) or exc}; {_EXPECTED}") from exc
     if not valid_key(found.id):
         raise Refused(MALFORMED, "id: expected 1 to 255 visible ASCII characters, such as a UUID")
     if isinstance(found.data, msgspec.Raw) and isinstance(found.data_base64, msgspec.UnsetType):
-        return Sent(found.id, _json(msgspec.json.format(bytes(found.data), indent=-1)))
+        return Sent(found.id, _checked(bytes(found.data)))
     if isinstance(found.data_base64, str) and isinstance(found.data, msgspec.UnsetType):
         try:
             content = base64.b64decode(found.data_base64, validate=True)
@@ -66,15 +71,17 @@ def read_sent(message: bytes) -> Sent:
 
 
 def data_of(message: bytes) -> Mapping[str, bytes]:
-    """Return a message as the data of an event: JSON as it is, other text as a string, anything else as base64."""
+    """Return a message as the data of an event: JSON as it is, other text as a string, anything else as base64.
+
+    JSON that not every reader accepts is text.
+    """
     try:
         text = message.decode()
     except UnicodeDecodeError:
         return _bytes(message)
-    try:
-        return _json(msgspec.json.format(message, indent=-1))
-    except (msgspec.DecodeError, RecursionError):
-        return {"datacontenttype": event.json_string("text/plain"), "data": event.json_string(text)}
+    if strict_json.fault_of(message) is None:
+        return _json(message)
+    return {"datacontenttype": event.json_string("text/plain"), "data": event.json_string(text)}
 
 
 def _has_id(message: bytes) -> bool:
@@ -83,11 +90,31 @@ def _has_id(message: bytes) -> bool:
     try:
         return _kind(message).type == KIND
     except (msgspec.MsgspecError, RecursionError):
+        return _would_have_id(message)
+
+
+def _would_have_id(message: bytes) -> bool:
+    """Return whether a message has an id, and is not JSON that every reader accepts.
+
+    As text without an id, it would be stored again each time it is sent again.
+    """
+    try:
+        found = _lenient(message.decode(errors="replace"))
+    except (ValueError, RecursionError):
         return False
+    return isinstance(found, dict) and found.get("type") == KIND
 
 
-def _json(compact: bytes) -> Mapping[str, bytes]:
-    return {"datacontenttype": event.json_string("application/json"), "data": compact}
+def _checked(data: bytes) -> Mapping[str, bytes]:
+    try:
+        strict_json.check(data)
+    except Malformed as exc:
+        raise Refused(MALFORMED, f"data: {exc}") from exc
+    return _json(data)
+
+
+def _json(data: bytes) -> Mapping[str, bytes]:
+    return {"datacontenttype": event.json_string("application/json"), "data": msgspec.json.format(data, indent=-1)}
 
 
 def _bytes(content: bytes) -> Mapping[str, bytes]:

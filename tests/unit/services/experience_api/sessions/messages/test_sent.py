@@ -50,6 +50,28 @@ def test_another_form_is_refused(members: dict[str, Any]) -> None:
     assert refused.value.refusal is MALFORMED
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('"\\ud800"', "surrogate"),
+        ("1e999", "data: "),
+        ("[" * 600 + "]" * 600, "data: "),
+        ("NaN", "expected"),
+    ],
+)
+def test_data_that_not_every_reader_accepts_is_refused_with_an_id(text: str, why: str) -> None:
+    """As text without an id, it would be stored again each time that the client sends it again."""
+    with pytest.raises(Refused, match=why) as refused:
+        read_sent(f'{{"type": "trelay.message", "id": "m-1", "data": {text}}}'.encode())
+    assert refused.value.refusal is MALFORMED
+
+
+@pytest.mark.parametrize("text", ["1e999", "[" * 600 + "]" * 600, '"\\ud800"', "NaN", '{"a": -1e400}'])
+def test_json_that_not_every_reader_accepts_is_text_without_an_id(text: str) -> None:
+    expected = {"datacontenttype": b'"text/plain"', "data": json.dumps(text).encode()}
+    assert read_sent(text.encode()) == (None, expected)
+
+
 @given(st.binary() | st.text().map(str.encode) | st.sampled_from([
     b'"trelay.message"', b'{"x":"trelay.message"}', b'{"type":7,"x":"trelay.message"}', b'{"trelay.message',
     b'{"trelay.message":' + b"[" * 5000,
