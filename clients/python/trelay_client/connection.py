@@ -118,9 +118,11 @@ class Connection:
         except TimeoutError:
             yield self._state.lost(f"received nothing for {timeout:g} s", self._clock.monotonic() - started)
         finally:
-            await writing.end()
-            with suppress(TimeoutError):
-                await socket.close()
+            try:
+                await writing.end()
+            finally:
+                with suppress(TimeoutError):
+                    await socket.close()
 
     async def _connect(self, token: str) -> aiohttp.ClientWebSocketResponse[bool]:
         query = {**self._query, **(self._parts.changes.query if self._parts.changes is not None else {})}
@@ -199,8 +201,10 @@ class _Writing:
             await self._changing.end()
         finally:
             if self._task is not None and self._messages is not None:
-                await ended(self._task)
-                self._messages.disconnected()
+                try:
+                    await ended(self._task)
+                finally:
+                    self._messages.disconnected()
 
     async def _write(self, messages: Messages) -> None:
         with suppress(aiohttp.ClientError, OSError):  # the connection is lost, which ends the reading too

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any
 
 
@@ -12,7 +11,12 @@ def started(name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
 
 
 async def ended(task: asyncio.Task[None]) -> None:
-    """Cancel a task, and return when it has ended; its error is of no interest any more."""
+    """Cancel a task, and return when it has ended; its error is of no interest any more.
+
+    Raises:
+        CancelledError: the caller was cancelled meanwhile. The task ends by itself.
+    """
     task.cancel()
-    with suppress(asyncio.CancelledError, Exception):
-        await task
+    await asyncio.wait([task])  # not the task itself: whose cancellation that raises would not be known
+    if not task.cancelled():
+        task.exception()  # marks it as retrieved
