@@ -17,6 +17,7 @@ Where msgspec checks the syntax of many documents anyway, `is_suspicious` decide
 """
 
 import itertools
+import math
 import re
 import threading
 
@@ -79,6 +80,9 @@ _NO_BRACKETS = bytes(code for code in range(256) if chr(code) not in "[]{}")
 _OPEN = ord("[")
 _PASSES = 16
 
+_LARGE_NUMBER = re.compile(rb"(?<![0-9.eE+-])(?:-?[0-9.]++[eE]\+?[0-9]{3,}+|[0-9.eE+-]{210,}+)")
+"""Finds, outside of strings, each number that may be out of range."""
+
 _check_syntax = msgspec.json.Decoder(msgspec.Raw).decode
 _decode = msgspec.json.Decoder().decode
 
@@ -114,6 +118,28 @@ def check(document: bytes, levels: int = DATA_LEVELS) -> None:
         fault = find_fault(document, levels)
         if fault is not None:
             raise Malformed(fault)
+
+
+def obeys(document: bytes, levels: int = DATA_LEVELS) -> bool:
+    """Whether a JSON document obeys the rule.
+
+    It takes some ten milliseconds at most for 256 KiB, whatever they hold; to name the fault, as `check` does, takes
+    more than a hundred.
+    """
+    if is_plain(document, levels):
+        return True
+    try:
+        if not document.isascii():
+            str(document, "utf-8")
+        _check_syntax(document)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return False
+    if _is_deeper(document, levels):
+        return False
+    if not _has_exponent(document) and not _has_long_run(document):
+        return True
+    numbers = _LARGE_NUMBER.findall(_STRING.sub(b"", document))
+    return all(math.isfinite(float(number)) for number in numbers)
 
 
 def check_depth(document: bytes) -> None:

@@ -11,7 +11,8 @@ from services.experience_api.hub.outbox import Outbox
 from services.experience_api.hub.patterns import PatternIndex, check_pattern, covers
 from shared.errors import Malformed
 
-_NAMES_LIMIT = 1000
+NAMES_LIMIT = 1000
+"""Names and patterns that a connection may request."""
 _WILDCARDS_LIMIT = 50
 """Wildcard patterns a connection may request. Unlike names, several of them can match one channel, and each that may
 still match costs a step."""
@@ -142,8 +143,8 @@ def narrow(
     if not names:
         # Often a variable that is not set: it must not mean every channel.
         raise Malformed("'channels' names no channel; name some, or leave it out for all that are permitted")
-    if len(names) > _NAMES_LIMIT:
-        raise Malformed(f"found {len(names)} channels; the limit is {_NAMES_LIMIT}")
+    if len(names) > NAMES_LIMIT:
+        raise Malformed(f"found {len(names)} channels; the limit is {NAMES_LIMIT}")
     if (wildcards := sum("*" in name for name in names)) > _WILDCARDS_LIMIT:
         raise Malformed(f"found {wildcards} patterns with '*'; the limit is {_WILDCARDS_LIMIT}")
     _check_named(filters, names)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from services.experience_api.hub.audience import ChannelNotPermitted, Interest, interest_in, narrow
+from services.experience_api.hub.audience import NAMES_LIMIT, ChannelNotPermitted, Interest, interest_in, narrow
 from services.experience_api.hub.filters import check_filters
 from services.experience_api.refusals import CHANNEL_NOT_PERMITTED, MALFORMED, Refused
 from services.experience_api.sessions.conflate import read_conflate
@@ -47,6 +47,10 @@ def read_change(body: bytes) -> Change:
     if moves if change.channels is not None else not moves and not alters:
         expected = "either 'channels', or 'subscribe' and 'unsubscribe', and perhaps 'filters' and 'conflate'"
         raise Refused(MALFORMED, f"body: expected {expected}")
+    # Before anything is made of them: a megabyte of names would keep the event loop for half a second.
+    for names in (change.channels or (), change.subscribe, change.unsubscribe):
+        if len(names) > NAMES_LIMIT:
+            raise Refused(MALFORMED, f"body: found {len(names)} channels; the limit is {NAMES_LIMIT}")
     return change
 
 

@@ -10,11 +10,12 @@ import msgspec
 
 from services.experience_api.producers.once.keys import valid_key
 from services.experience_api.refusals import MALFORMED, Refused
-from shared.errors import Malformed
 from shared.events import event, strict_json
 
 KIND = "trelay.message"
 """The `type` of a message with an id."""
+_NAMED_BYTES = 8192
+"""Bytes of the largest message whose fault is named."""
 _EXPECTED = 'expected {"type": "trelay.message", "id": "<id>", "data": …}, or "data_base64" in the place of "data"'
 
 
@@ -56,7 +57,7 @@ def read_sent(message: bytes) -> Sent:
     try:
         found = _message(message)
     except (msgspec.MsgspecError, RecursionError) as exc:
-        raise Refused(MALFORMED, f"{strict_json.fault_of(message) or exc}; {_EXPECTED}") from exc
+        raise Refused(MALFORMED, f"{_fault_of(message) or exc}; {_EXPECTED}") from exc
     if not valid_key(found.id):
         raise Refused(MALFORMED, "id: expected 1 to 255 visible ASCII characters, such as a UUID")
     if isinstance(found.data, msgspec.Raw) and isinstance(found.data_base64, msgspec.UnsetType):
@@ -79,7 +80,7 @@ def data_of(message: bytes) -> Mapping[str, bytes]:
         text = message.decode()
     except UnicodeDecodeError:
         return _bytes(message)
-    if strict_json.fault_of(message) is None:
+    if strict_json.obeys(message):
         return _json(message)
     return {"datacontenttype": event.json_string("text/plain"), "data": event.json_string(text)}
 
@@ -106,11 +107,14 @@ def _would_have_id(message: bytes) -> bool:
 
 
 def _checked(data: bytes) -> Mapping[str, bytes]:
-    try:
-        strict_json.check(data)
-    except Malformed as exc:
-        raise Refused(MALFORMED, f"data: {exc}") from exc
+    if not strict_json.obeys(data):
+        raise Refused(MALFORMED, f"data: {_fault_of(data) or 'found JSON that not every reader accepts'}")
     return _json(data)
+
+
+def _fault_of(document: bytes) -> str | None:
+    """Return what is wrong with a document; None of a large one, for which that would take long."""
+    return strict_json.fault_of(document) if len(document) <= _NAMED_BYTES else None
 
 
 def _json(data: bytes) -> Mapping[str, bytes]:

@@ -2,14 +2,17 @@ import asyncio
 import gzip
 import json
 import random
+import threading
 from collections.abc import Sequence
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from multidict import CIMultiDict, MultiDict
 
 from services.experience_api.auth.admission import Budgets
-from services.experience_api.http.entity import EntityOptions, Push, PushedEvent
+from services.experience_api.http import push
+from services.experience_api.http.entity import EntityOptions, Push, PushedEvent, parse_events
 from services.experience_api.http.push import Pushes
 from services.experience_api.producers.identity import ALLOWED_ADDRESS, Producers
 from services.experience_api.producers.once.appender import OnceAppender
@@ -124,6 +127,36 @@ async def test_a_body_that_stops_to_arrive_is_refused() -> None:
     with pytest.raises(Refused) as refused:
         await found.body(asyncio.Future[bytes], found.reader(CIMultiDict(), 100))
     assert refused.value.refusal is TOO_SLOW
+
+
+async def test_large_bodies_are_parsed_outside_of_the_event_loop_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[threading.Thread] = []
+    busy = threading.Lock()
+
+    def parse(*arguments: Any) -> list[PushedEvent]:
+        threads.append(threading.current_thread())
+        with busy:
+            return parse_events(*arguments)
+
+    monkeypatch.setattr(push, "parse_events", parse)
+    bus = MemoryBus()
+    await bus.ensure_topics(TOPICS.all())
+    large = plain('"' + "x" * 40_000 + '"')
+    found = pushes()
+    async with bus.appender() as appender:
+        await found.append(plain(), ALLOWED_ADDRESS, appender, UNUSED)
+        assert threads == [threading.main_thread()]
+        busy.acquire()
+        appends = [asyncio.ensure_future(found.append(large, ALLOWED_ADDRESS, appender, UNUSED)) for _ in range(2)]
+        while len(threads) == 1:
+            await asyncio.sleep(0)
+        assert len(threads) == 2, "the other one waits"
+        busy.release()
+        assert [(await each).new for each in appends] == [1, 1]
+        malformed = plain("[" + "1," * 20_000 + "]")
+        with pytest.raises(Malformed, match="trailing comma"):
+            await found.append(malformed, ALLOWED_ADDRESS, appender, UNUSED)
+    assert threading.main_thread() not in threads[1:]
 
 
 async def test_a_trace_is_continued_or_started() -> None:
