@@ -13,6 +13,9 @@ from shared.errors import Malformed, TooLarge
 ACCEPTED_ENCODINGS = "gzip, deflate"
 """What is offered in `Accept-Encoding`."""
 
+_LONGEST = 200
+"""Characters of all encodings of a body."""
+
 _ANY_HEADER = 32 + zlib.MAX_WBITS
 """Tells zlib to recognise the headers of gzip and of zlib."""
 _RAW = -zlib.MAX_WBITS
@@ -25,8 +28,10 @@ class UnsupportedEncoding(Malformed):
 
 def encoding_of(headers: MultiMapping[str]) -> str:
     """Return the encodings of a message's body, with commas between several: those of its transfer are the same."""
-    found = [*headers.getall("Content-Encoding", []), *headers.getall("Transfer-Encoding", [])]
-    names = (name.strip().lower() for line in found for name in line.split(","))
+    found = ",".join((*headers.getall("Content-Encoding", []), *headers.getall("Transfer-Encoding", [])))
+    if len(found) > _LONGEST:
+        return found[:_LONGEST]  # none that is read
+    names = (name.strip().lower() for name in found.split(","))
     return ", ".join(name for name in names if name not in {"", "chunked", "identity"})
 
 

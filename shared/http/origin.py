@@ -22,6 +22,8 @@ from shared.http.addresses import rate_limit_key
 
 Address = IPv4Address | IPv6Address
 _HOPS_LIMIT = 32
+_NAME_LIMIT = 64
+"""Characters of the longest name that a proxy may have added."""
 _MAPPED_BITS = 96
 """Bits before an IPv4 address that is written as IPv6."""
 # What proxies add: RFC 7239, RFC 9110 (7.6.3), RFC 8586, and the many names for the address of a client. `ce-` begins
@@ -92,8 +94,9 @@ class Origin:
 def origin(peer: str | None, headers: MultiMapping[str], trusted: Networks) -> Origin:
     """Find where a request comes from: the peer itself, or what trusted proxies name."""
     address = _address(peer or "")
-    proxied_by = next((name for name in headers if _PROXY_HEADER.fullmatch(name)), None)
-    hops = [hop for line in headers.getall("X-Forwarded-For", []) for hop in line.split(",")]
+    # Strangers may send a megabyte of either, which this looks at before anything is known of them.
+    proxied_by = next((name for name in headers if len(name) <= _NAME_LIMIT and _PROXY_HEADER.fullmatch(name)), None)
+    hops = [hop for line in headers.getall("X-Forwarded-For", []) for hop in line.rsplit(",", _HOPS_LIMIT)]
     named = False
     for _ in range(_HOPS_LIMIT):
         if address not in trusted or not hops:

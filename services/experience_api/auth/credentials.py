@@ -121,12 +121,13 @@ def offered_protocols(headers: MultiMapping[str]) -> list[str]:
         Refused: `MALFORMED` if there are too many, or if the supported one is not in the first of several lines:
             aiohttp reads the first line only, and would log the token in it as an unknown protocol.
     """
-    lines = [line.split(",") for line in headers.getall("Sec-WebSocket-Protocol", [])]
+    # A stranger may send a megabyte of commas.
+    lines = [line.split(",", _PROTOCOLS_LIMIT) for line in headers.getall("Sec-WebSocket-Protocol", [])]
     if len(lines) > 1 and SUBPROTOCOL not in map(str.strip, lines[0]):
         raise Refused(MALFORMED, f"offer the subprotocol {SUBPROTOCOL!r} in the first line 'Sec-WebSocket-Protocol'")
     offered = [item.strip() for line in lines for item in line]
     if len(offered) > _PROTOCOLS_LIMIT:
-        raise Refused(MALFORMED, f"found {len(offered)} subprotocols; the limit is {_PROTOCOLS_LIMIT}")
+        raise Refused(MALFORMED, f"found more than {_PROTOCOLS_LIMIT} subprotocols; expected at most so many")
     return [item for item in offered if item]
 
 

@@ -11,6 +11,8 @@ from services.experience_api.refusals import MALFORMED, UPGRADE_REQUIRED, Refuse
 _VERSION = "13"
 """RFC 6455; earlier versions were drafts."""
 _KEY_BYTES = 16
+_TOKENS_LIMIT = 32
+"""Words of one header line that are looked at."""
 
 
 def check_upgrade(request: web.BaseRequest) -> None:
@@ -42,7 +44,8 @@ def check_upgrade(request: web.BaseRequest) -> None:
 
 
 def _tokens(lines: list[str]) -> Iterator[str]:
-    return (token.strip().lower() for line in lines for token in line.split(","))
+    # A stranger may send a megabyte of commas.
+    return (token.strip().lower() for line in lines for token in line.split(",", _TOKENS_LIMIT))
 
 
 def _valid(key: str) -> bool:

@@ -16,6 +16,9 @@ LARGEST_WINDOW = 15
 _SMALLEST_WINDOW = 9
 """zlib cannot compress with a window of 256 bytes."""
 
+_LONGEST = 4096
+"""Characters: browsers send 50. A megabyte would take a second."""
+
 _OPTIONAL_SPACE = r"[ \t]*"
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _NAME = re.compile(rf"{_OPTIONAL_SPACE}({_WORD}){_OPTIONAL_SPACE}")
@@ -42,10 +45,13 @@ class _MalformedError(Exception):
 def negotiate(headers: Iterable[str]) -> Agreed | None:
     """Return the compression of the first offer that can be accepted; None if there is none.
 
-    A header that violates the grammar offers nothing.
+    A header that violates the grammar, or is much longer than any client sends, offers nothing.
     """
+    header = ",".join(headers)
+    if len(header) > _LONGEST:
+        return None
     try:
-        offers = list(_offers(",".join(headers)))
+        offers = list(_offers(header))
     except _MalformedError:
         return None
     for name, parameters in offers:

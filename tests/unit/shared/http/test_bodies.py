@@ -51,7 +51,7 @@ def test_an_empty_piece_and_an_empty_body_are_nothing() -> None:
 def test_the_limit_counts_what_is_decompressed(encoding: str) -> None:
     encode = ENCODERS[encoding]
     assert read(encoding, encode(b"x" * 100), limit=100) == b"x" * 100
-    with pytest.raises(TooLarge, match="larger than the limit of 100 bytes"):
+    with pytest.raises(TooLarge, match="exceeds the limit of 100 bytes"):
         read(encoding, encode(b"x" * 101), limit=100)
 
 

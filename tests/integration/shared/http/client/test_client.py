@@ -97,7 +97,7 @@ async def test_a_closed_port_is_unavailable() -> None:
 async def test_a_body_is_bounded_in_bytes(api: HttpApi, headers: dict[str, str]) -> None:
     body = bytes(10 << 20)
     api.answer("/", (200, headers, gzip.compress(body, 1) if headers else body))
-    assert "larger than the limit of 1024 bytes" in await fails(api, UnusableResponse, response_limit=1024)
+    assert "exceeds the limit of 1024 bytes" in await fails(api, UnusableResponse, response_limit=1024)
 
 
 @pytest.mark.parametrize(

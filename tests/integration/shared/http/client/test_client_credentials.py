@@ -78,7 +78,7 @@ async def test_a_token_that_is_refused_twice_is_an_error(api: HttpApi) -> None:
         ((503, {}, b"later"), Unavailable, "503 Service Unavailable: 'later'"),
         ((429, {}, b"later"), RateLimited, "429 Too Many Requests: 'later'"),
         ((200, {}, b"<html>"), Unavailable, "the response holds no access token"),
-        ((200, {}, bytes(100_000)), Unavailable, "larger than the limit"),
+        ((200, {}, bytes(100_000)), Unavailable, "exceeds the limit"),
         ((302, {"Location": "/elsewhere"}, None), Unavailable, "302 Found"),
     ],
 )
