@@ -79,7 +79,7 @@ interface Files {
  * power failure leaves the old or the new one.
  */
 export function fileStore(path: string): ResumeStore {
-  const [files, paths] = [module<Files>("node:fs/promises"), module<Paths>("node:path")];
+  const [files, paths] = [imported<Files>("node:fs/promises"), imported<Paths>("node:path")];
   let listed = false;
   return {
     load: async () => {
@@ -112,7 +112,7 @@ export function fileStore(path: string): ResumeStore {
 }
 
 /** Import a module of Node. Its name is not a constant in the import: bundlers for browsers would look for it. */
-async function module<Module>(name: string): Promise<Module> {
+async function imported<Module>(name: string): Promise<Module> {
   return (await import(name)) as Module;
 }
 

@@ -103,7 +103,7 @@ def _would_have_id(message: bytes) -> bool:
         found = _lenient(message.decode(errors="replace"))
     except (ValueError, RecursionError):
         return False
-    return isinstance(found, dict) and found.get("type") == KIND
+    return isinstance(found, dict) and bool(found.get("type") == KIND)
 
 
 def _checked(data: bytes) -> Mapping[str, bytes]:
