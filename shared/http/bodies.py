@@ -63,6 +63,7 @@ class BodyReader:
         self._body = bytearray()
         self._inflater: _Inflater | None = None
         self._received = False
+        self._compressed = 0
 
     def feed(self, piece: bytes) -> None:
         """Take the next piece.
@@ -81,6 +82,10 @@ class BodyReader:
             self._inflate(piece)
         except zlib.error as exc:
             raise Malformed(f"the body cannot be decompressed ({self._encoding}): {exc}") from exc
+        self._compressed += len(piece)
+        # As of members without content, which never end. What cannot be compressed grows a little.
+        if self._compressed > self._limit + self._limit // 64 + 1024:
+            raise TooLarge(f"the compressed body exceeds the limit of {self._limit} bytes")
 
     @property
     def beginning(self) -> bytes:

@@ -1,6 +1,7 @@
 """Bodies in pieces, compressed or not, and their limit."""
 
 import gzip
+import random
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -103,3 +104,13 @@ def test_the_encodings_of_a_body_are_all_named(headers: list[tuple[str, str]], e
 def test_an_encoding_that_is_not_read_is_told_from_a_broken_body(encoding: str) -> None:
     with pytest.raises(UnsupportedEncoding, match="expected gzip, deflate"):
         BodyReader(encoding, 10)
+
+
+def test_members_without_content_end() -> None:
+    with pytest.raises(TooLarge, match="the compressed body exceeds the limit of 1000 bytes"):
+        read("gzip", gzip.compress(b"") * 200, limit=1000)
+
+
+def test_what_cannot_be_compressed_may_be_as_large_as_the_limit() -> None:
+    content = random.Random(3).randbytes(100_000)
+    assert read("gzip", gzip.compress(content), 4096, limit=100_000) == content
