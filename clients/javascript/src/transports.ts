@@ -155,7 +155,12 @@ export async function* entries(body: ReadableStream<Uint8Array>, onBytes: () => 
         return;
       }
       onBytes();
-      const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
+      const text = decoder.decode(value, { stream: true });
+      if (!text.includes("\n")) {
+        rest += text; // not split again with each piece of a large event
+        continue;
+      }
+      const lines = (rest + text).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {
         if (line === "") {
