@@ -1,4 +1,7 @@
-"""Group commit: calls that arrive while one round trip is in flight share the next one."""
+"""Group commit: calls that arrive while one round trip is in flight share the next one.
+
+A caller that is cancelled before the round of its call begins takes the call back. Behind that, nobody knows.
+"""
 
 import asyncio
 import logging
@@ -121,13 +124,34 @@ class GroupCommit:
             self._room.notify_all()
 
     async def _gather(self) -> list[Call]:
-        first, self._postponed = self._postponed or await self._waiting.get(), None
+        first = await self._next()
         calls, size = [first], first.size
         while not self._waiting.empty():
             call = self._waiting.get_nowait()
+            if self._dropped(call):
+                continue
             if size + call.size > _ROUND_LIMIT:
                 self._postponed = call
                 break
             calls.append(call)
             size += call.size
         return calls
+
+    async def _next(self) -> Call:
+        while True:
+            call, self._postponed = self._postponed or await self._waiting.get(), None
+            if not self._dropped(call):
+                return call
+            async with self._room:
+                self._room.notify_all()
+
+    def _dropped(self, call: Call) -> bool:
+        """Drop a call whose caller is gone, as after an outage that was longer than its timeout.
+
+        A caller that was told to try again has done so by now: its records would be there twice.
+        """
+        if not call.done.done():
+            return False
+        self._bytes -= call.size
+        self._waiting.task_done()
+        return True

@@ -130,6 +130,67 @@ async def test_a_cancelled_caller_does_not_affect_the_others() -> None:
     assert gone.cancelled()
 
 
+async def joining(rounds: GroupCommit, *sizes: int) -> list[asyncio.Task[None]]:
+    """Join one call after the other, with their numbers as topics; the first one is in flight."""
+    callers = []
+    for number, size in enumerate(sizes):
+        callers.append(asyncio.create_task(join(rounds, str(number), size)))
+        await run_all()
+    return callers
+
+
+async def test_a_caller_that_is_gone_before_its_round_takes_its_call_back() -> None:
+    log = Log()
+    async with running(log.append_round) as rounds:
+        first, gone, second, third = await joining(rounds, 1, 3 * MIB, 3 * MIB, 1)
+        gone.cancel()
+        await run_all()
+        log.may_append.set()
+        await asyncio.gather(first, second, third)
+        async with asyncio.timeout(60):
+            await rounds.drain()
+    assert log.rounds == [["0"], ["2", "3"]]
+
+
+async def test_a_call_that_was_put_off_may_be_taken_back_too() -> None:
+    rounds_of, gates = [], {topic: asyncio.Event() for topic in "01"}
+
+    async def append_round(calls: list[Call]) -> None:
+        rounds_of.append([call.topic for call in calls])
+        await gates[calls[0].topic].wait()
+        for call in calls:
+            call.finish()
+
+    async with running(append_round) as rounds:
+        first, second, gone = await joining(rounds, 1, 3 * MIB, 3 * MIB)
+        gates["0"].set()
+        await first
+        await run_all()
+        assert rounds_of == [["0"], ["1"]], "the third one is put off"
+        gone.cancel()
+        await run_all()
+        gates["1"].set()
+        await second
+        async with asyncio.timeout(60):
+            await rounds.drain()
+    assert rounds_of == [["0"], ["1"]]
+
+
+async def test_calls_that_are_taken_back_leave_their_room_to_others() -> None:
+    log = Log()
+    async with running(log.append_round) as rounds:
+        first, *gone = await joining(rounds, *[4 * MIB] * 5)
+        late = asyncio.create_task(join(rounds, "late", 4 * MIB))
+        await run_all()
+        for each in gone:
+            each.cancel()
+        await run_all()
+        log.may_append.set()
+        async with asyncio.timeout(60):
+            await asyncio.gather(first, late)
+    assert log.rounds == [["0"], ["late"]]
+
+
 async def test_each_call_has_the_outcome_of_its_commit() -> None:
     async def append_round(calls: list[Call]) -> None:
         for call in calls:
