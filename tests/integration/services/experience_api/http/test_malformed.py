@@ -1,5 +1,6 @@
 """Requests that aiohttp refuses itself, and methods that no endpoint takes."""
 
+import gzip
 import json
 
 import pytest
@@ -8,6 +9,8 @@ from tests.integration.services.experience_api.http.raw import answer
 from tests.integration.services.experience_api.replicas import Replica
 
 HOST = b"Host: localhost\r\n"
+CUT = gzip.compress(b'{"number": 1} ')[:-9]
+"""A compressed body that ends in its middle: what it begins with is JSON."""
 PUSH = b"POST /entity?channel=a HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
 
 
@@ -28,6 +31,9 @@ PUSH = b"POST /entity?channel=a HTTP/1.1\r\n" + HOST + b"Content-Type: applicati
         (PUSH + b"Content-Encoding: zstd\r\nContent-Length: 5\r\n\r\nhello", 415, "unsupported-type"),
         (PUSH + b"Content-Encoding: foo\r\nContent-Length: 5\r\n\r\nhello", 415, "unsupported-type"),
         (PUSH + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello", 400, "malformed"),
+        (PUSH + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(CUT), CUT), 400, "malformed"),
+        (PUSH + b"Content-Encoding: deflate\r\nContent-Length: %d\r\n\r\n%b" % (len(CUT), CUT), 400, "malformed"),
+        (PUSH + 2 * b"Content-Encoding: gzip\r\n" + b"Content-Length: 2\r\n\r\n{}", 415, "unsupported-type"),
         (PUSH + b"Expect: 200-ok\r\nContent-Length: 5\r\n\r\nhello", 417, "expectation-failed"),
         (b"GET /nothing HTTP/1.1\r\n" + HOST + b"\r\n", 404, "not-found"),
         (b"PUT /entity HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\n", 405, "method-not-allowed"),
