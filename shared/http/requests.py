@@ -17,18 +17,6 @@ _TEXTS = ("text/plain", "text/html")
 """What aiohttp itself responds with."""
 
 
-def body_reader(request: web.Request, limit: int) -> BodyReader:
-    """Return what reads the body of a request, whose pieces come as they were sent. `limit` is in bytes.
-
-    Raises:
-        HTTPUnsupportedMediaType: the body has an encoding that is not read.
-    """
-    try:
-        return BodyReader(encoding_of(request.headers), limit)
-    except UnsupportedEncoding as exc:
-        raise web.HTTPUnsupportedMediaType(text=str(exc), headers={"Accept-Encoding": ACCEPTED_ENCODINGS}) from exc
-
-
 def request_factory(body_limit: int) -> Callable[..., web.Request]:
     """Return what makes the requests of a listener; `body_limit` is the largest body in bytes."""
 
@@ -55,7 +43,7 @@ class _Request(web.Request):
             HTTPRequestEntityTooLarge, HTTPUnsupportedMediaType, RequestPayloadError, Malformed: it cannot be read.
         """
         if self._read_bytes is None:
-            reader = body_reader(self, self.client_max_size)
+            reader = _body_reader(self, self.client_max_size)
             try:
                 async for piece in self.content.iter_any():
                     reader.feed(piece)
@@ -75,6 +63,18 @@ class _Request(web.Request):
         if isinstance(response, web.Response) and (connection := _limited(self.protocol)) is not None:
             connection.response_began()  # a stream stays in progress
         await super()._prepare_hook(response)
+
+
+def _body_reader(request: web.Request, limit: int) -> BodyReader:
+    """Return what reads the body of a request, whose pieces come as they were sent. `limit` is in bytes.
+
+    Raises:
+        HTTPUnsupportedMediaType: the body has an encoding that is not read.
+    """
+    try:
+        return BodyReader(encoding_of(request.headers), limit)
+    except UnsupportedEncoding as exc:
+        raise web.HTTPUnsupportedMediaType(text=str(exc), headers={"Accept-Encoding": ACCEPTED_ENCODINGS}) from exc
 
 
 def _limited(protocol: web.RequestHandler) -> LimitedConnection | None:
