@@ -10,6 +10,8 @@ export type Credentials =
   | { clientId: string; clientSecret: string };
 
 const TIMEOUT = 20_000;
+/** The form of a token (RFC 6750). */
+const TICKET = /^[A-Za-z0-9._~+/=-]+$/;
 const CONTROL = /[\0-\x1f\x7f]/;
 
 /** Who subscribes, with the token of their connections. */
@@ -37,7 +39,7 @@ export class Authorization {
     const credentials = this.#credentials;
     try {
       if ("ticket" in credentials) {
-        query.set("ticket", await inTime("ticket", this.#signal, () => credentials.ticket()));
+        query.set("ticket", ticketIn(await inTime("ticket", this.#signal, () => credentials.ticket())));
       } else if ("token" in credentials) {
         this.token = credentials.token;
       } else {
@@ -105,6 +107,18 @@ export async function inTime<Result>(
     clearTimeout(timer);
     outer.removeEventListener("abort", stop);
   }
+}
+
+/**
+ * Return a ticket. What is none, such as the page of an error, is asked for again: the service would refuse it, which ends a
+ * subscription.
+ */
+function ticketIn(found: unknown): string {
+  const ticket = typeof found === "string" ? found.trim() : "";
+  if (!TICKET.test(ticket)) {
+    throw new TypeError(`found ${typeof found === "string" ? "another text" : typeof found} in place of a ticket`);
+  }
+  return ticket;
 }
 
 /** Check that credentials can be sent; the error holds nothing of them. */

@@ -59,6 +59,19 @@ test("a subscription that ends does not wait for a ticket", async () => {
   assert.deepEqual(await adding, { code: 1006, reason: "closed" });
 });
 
+test("what is no ticket is asked for again", async () => {
+  const given = ["<!doctype html>", "", undefined, { ticket: "t" }, " a.b-c_d~e\n"];
+  const asked = authorization({ ticket: async () => given.shift() });
+  for (const reason of ["another text", "another text", "undefined", "object"]) {
+    const query = new URLSearchParams();
+    assert.deepEqual(await asked.add(query), { code: 1006, reason: `found ${reason} in place of a ticket` });
+    assert.equal(query.has("ticket"), false);
+  }
+  const query = new URLSearchParams();
+  assert.equal(await asked.add(query), undefined);
+  assert.equal(query.get("ticket"), "a.b-c_d~e");
+});
+
 test("filters are part of the query, also with a cursor", () => {
   const filters = { "orders.*": "total > 100" };
   for (const cursor of [undefined, "AaB"]) {
