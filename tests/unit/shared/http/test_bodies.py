@@ -94,6 +94,7 @@ def test_a_broken_body_is_an_error(body: bytes, error: str) -> None:
         ([("Transfer-Encoding", "chunked")], ""),
         ([("Transfer-Encoding", "gzip, Chunked")], "gzip"),
         ([("Transfer-Encoding", "gzip, chunked"), ("Content-Encoding", "deflate")], "deflate, gzip"),
+        ([("Content-Encoding", "gzip" + "," * 500)], "gzip" + "," * 196),
     ],
 )
 def test_the_encodings_of_a_body_are_all_named(headers: list[tuple[str, str]], encoding: str) -> None:

@@ -86,3 +86,8 @@ _pieces = st.sampled_from(
 def test_any_header_is_accepted_or_declined(header: str) -> None:
     agreed = negotiate([header])
     assert agreed is None or 9 <= agreed.window <= 15
+
+
+def test_a_header_that_no_client_sends_offers_nothing() -> None:
+    assert negotiate(["permessage-deflate", "a," * 2000]) is not None
+    assert negotiate(["permessage-deflate", "a," * 2100]) is None

@@ -66,6 +66,25 @@ def test_data_that_not_every_reader_accepts_is_refused_with_an_id(text: str, why
     assert refused.value.refusal is MALFORMED
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"x": "trelay.message", "y": "\\ud800"}',
+        '{"type": "other", "x": ["trelay.message", NaN]}',
+        '{"type": "trelay.message"',
+        '{"trelay.message": ' + "[" * 5000,
+    ],
+)
+def test_other_json_that_names_the_type_has_no_id(text: str) -> None:
+    assert read_sent(text.encode()).id is None
+
+
+def test_the_fault_of_large_data_is_not_looked_for() -> None:
+    data = "[" + "1," * 10_000 + "1e999]"
+    with pytest.raises(Refused, match="data: found JSON that not every reader accepts"):
+        read_sent(f'{{"type": "trelay.message", "id": "m-1", "data": {data}}}'.encode())
+
+
 @pytest.mark.parametrize("text", ["1e999", "[" * 600 + "]" * 600, '"\\ud800"', "NaN", '{"a": -1e400}'])
 def test_json_that_not_every_reader_accepts_is_text_without_an_id(text: str) -> None:
     expected = {"datacontenttype": b'"text/plain"', "data": json.dumps(text).encode()}
