@@ -124,9 +124,9 @@ def parse_events(push: Push, defaults: Defaults, options: EntityOptions) -> list
         TooLarge: the batch has too many events.
         Refused: `UNSUPPORTED_TYPE`.
     """
-    media, charset = _content_type(push.headers.get("Content-Type", ""))
-    if _is_json(media) and charset not in {"", "utf-8", "utf8", "us-ascii"}:
-        raise Refused(UNSUPPORTED_TYPE, f"found charset {charset[:40]!r}; expected UTF-8, as JSON has")
+    media, charsets = _content_type(push.headers.get("Content-Type", ""))
+    if _is_json(media) and (other := [name for name in charsets if name not in {"", "utf-8", "utf8", "us-ascii"}]):
+        raise Refused(UNSUPPORTED_TYPE, f"found charset {other[0][:40]!r}; expected UTF-8, as JSON has")
     if media == _BATCH:
         return _read_batch(push, defaults, options)
     if media == _STRUCTURED:
@@ -155,11 +155,11 @@ def _query(push: Push, *known: str) -> dict[str, str]:
     return dict(query.items())
 
 
-def _content_type(text: str) -> tuple[str, str]:
+def _content_type(text: str) -> tuple[str, list[str]]:
+    """Return the media type of a header, and every charset that it names."""
     media, *parameters = (part.strip() for part in text.split(";"))
     pairs = (parameter.partition("=") for parameter in parameters)
-    charsets = [value.strip('" ') for name, _, value in pairs if name.strip().lower() == "charset"]
-    return media.lower(), charsets[0].lower() if charsets else ""
+    return media.lower(), [value.strip('" ').lower() for name, _, value in pairs if name.strip().lower() == "charset"]
 
 
 def _is_json(media: str) -> bool:

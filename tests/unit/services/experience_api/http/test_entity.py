@@ -163,6 +163,7 @@ def test_the_query_does_not_set_attributes_of_a_cloudevent(content_type: str, bo
         "json",
         "application/xml",
         f"{STRUCTURED}; charset=latin-1",
+        f"{STRUCTURED}; charset=utf-8; charset=latin-1",
         "application/jsonx",
     ],
 )
