@@ -1,5 +1,6 @@
 """Pipelines that keep state, on a stream: exactly once whatever fails, and results without input."""
 
+import asyncio
 import json
 import random
 from typing import Any
@@ -10,7 +11,7 @@ from services.process_api.state.memory import MemoryStores
 from services.process_api.worker import stream
 from services.process_api.worker.filler import TransactionOptions
 from shared.bus.partitioning import partition_of
-from shared.bus.protocol import RECORD_LIMIT
+from shared.bus.protocol import RECORD_LIMIT, TopicPartition
 from shared.errors import Unavailable
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
@@ -238,6 +239,39 @@ async def test_failures_anywhere_neither_lose_nor_repeat() -> None:
         await until(lambda: len(found()) >= len(wanted) + len(keys))
     assert [data["n"] for data in found() if "final" in data] == wanted
     assert [data["n"] for data in found() if "final" not in data] == sorted(keys.values())
+    assert not setting.dead()
+
+
+async def _processed(setting: Setting) -> int:
+    """Return how many records of the ingest topic are committed."""
+    places = [TopicPartition(TOPICS.ingest, number) for number in range(TOPICS.partitions)]
+    return sum([await setting.bus.committed(TOPICS.process_group, place) or 0 for place in places])
+
+
+async def test_failures_anywhere_leave_the_results_of_each_subject_to_the_state_behind() -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    rng = random.Random(seed)
+    window = {"aggregate": {"window": {"tumbling": 60}, "values": {"count": "count"}}}
+    behind = {"dedupe": {"by": "count", "within": 86_400}}
+    setting = Setting(pipelines=[pipeline(window, behind)], options=TransactionOptions(events=3))
+    setting.bus.fail = lambda _number: Unavailable("random") if rng.random() < 0.2 else None
+    for number in range(60):
+        attributes = {"time": f"2023-11-14T22:{14 + number // 12}:00Z"}
+        await setting.ingest(number, subject="ABCD"[number % 4], attributes=attributes)
+
+    def found() -> list[str]:
+        return sorted(json.loads(record.value)["subject"] for record in setting.records(TOPICS.publish))
+
+    for _ in range(4):
+        async with setting.running():
+            await until(lambda: rng.random() < 0.1 or len(found()) >= len("ABCD"))
+    async with setting.running():
+        await until(lambda: len(found()) >= len("ABCD"))
+        async with asyncio.timeout(60):
+            while await _processed(setting) < 60:
+                await asyncio.sleep(0.002)
+    assert found() == list("ABCD"), "each has three events in each minute"
     assert not setting.dead()
 
 
