@@ -31,7 +31,7 @@ _INDEXES = """
 _JSON_CHECKS = """
     SELECT check_clause FROM information_schema.check_constraints WHERE constraint_schema = %s AND table_name = %s
 """
-_STANDBY = "SELECT @@global.read_only NOT IN ('0', 'OFF')"
+_STANDBY = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')"
 """A number, or a word in newer releases of MariaDB, which have more than two values."""
 _TRANSACTIONS = "SELECT count(*) FROM information_schema.innodb_trx"
 _TIMES = ("timestamp", "datetime")
