@@ -139,7 +139,9 @@ class PipelineRoutes:
         return web.json_response(planned, headers=FRESH)
 
     async def _shown(self, name: str, accepted: Request | None = None, status: int = 200) -> web.Response:
-        found = (await self.overview.all(self._connected(), accepted))[name]
+        found = (await self.overview.all(self._connected(), accepted)).get(name)
+        if found is None:
+            refuse(404, f"a reload has removed pipeline {name!r} meanwhile; GET /pipelines lists those that are left")
         return web.json_response({"name": name, **found}, status=status, headers=FRESH)
 
     async def _command(self, request: web.Request, members: set[str]) -> tuple[Operator, Pipeline, Body]:

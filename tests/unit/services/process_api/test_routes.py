@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,36 @@ async def test_a_reload_reaches_all_replicas_and_a_bad_file_changes_nothing() ->
             while set((await apis["c"].get())[1]) != {"orders"}:
                 await asyncio.sleep(0.01)
         assert set((await apis["b"].get())[1]) == {"orders", "totals"}
+
+
+async def test_a_pipeline_that_a_reload_removes_while_it_is_looked_up_is_not_there() -> None:
+    class Slow(MemoryBus):
+        """Reloads, once, before it says where a pipeline is."""
+
+        reload: Callable[[], Awaitable[Any]] | None = None
+
+        async def bounds(self, topic: str) -> Mapping[int, tuple[int, int]]:
+            if topic == "trelay.ingest" and (reload := self.reload) is not None:
+                self.reload = None
+                await reload()
+            return await super().bounds(topic)
+
+    bus = Slow()
+    given: dict[str, Any] = {"node": "n", "listen": {"port": 0}, "pipelines": PIPELINES}
+    before = ProcessSettings.model_validate({"process": given})
+    fewer = ProcessSettings.model_validate({"process": {**given, "pipelines": {"orders": PIPELINES["orders"]}}})
+    async with (
+        build_process_api(before, bus=bus, alerts=RecordingAlerts()) as service,
+        aiohttp.ClientSession() as session,
+    ):
+        file = SettingsFile(before, lambda _files: fewer, service.sections)
+        api = Api(service.listening.url, session)
+        await api.until(lambda found: found["lag"] == 0)
+        bus.reload = file.reread
+        status, problem = await api.get("/totals")
+        assert (status, "reload has removed pipeline 'totals'" in problem["detail"]) == (404, True)
+        assert bus.reload is None
+        assert set((await api.get())[1]) == {"orders"}
 
 
 async def test_a_process_without_a_settings_file_cannot_reload() -> None:
