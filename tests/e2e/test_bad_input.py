@@ -148,7 +148,7 @@ def test_a_file_that_was_missing_is_read_when_it_comes(observed: Observed) -> No
         ("token", 401, "The token is not valid: register again"),
         ("huge", 413, "the body exceeds the limit of 1048576 bytes"),
         ("binary", 400, "the body is not JSON"),
-        ("not gzip", 400, "the body is incomplete or cannot be decoded"),
+        ("not gzip", 400, "the body cannot be decompressed (gzip)"),
         ("no channel", 400, "attribute 'channel': missing"),
     ],
 )
