@@ -31,10 +31,11 @@ _VALUES = {
     "sql_select_limit": "DEFAULT",
     "div_precision_increment": "4",
     "lc_time_names": "'en_US'",
+    "sql_quote_show_create": "1",
     "transaction_isolation": "'REPEATABLE-READ'",
     "transaction_read_only": "1",
 }
-"""Settings that decide how a value is written, or which rows a statement returns."""
+"""Settings that decide how a value or a name is written, or which rows a statement returns."""
 _FOR_OUTBOX = {"transaction_isolation": "'READ-COMMITTED'", "transaction_read_only": "0"}
 _MARIADB_NAMES = {"transaction_isolation": "tx_isolation", "transaction_read_only": "tx_read_only"}
 

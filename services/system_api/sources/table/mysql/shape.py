@@ -1,7 +1,8 @@
 """Reads the shape of a table in MariaDB or MySQL, and checks the settings against it."""
 
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,8 @@ _INDEXES = """
     SELECT index_name, non_unique, column_name FROM information_schema.statistics
     WHERE table_schema = %s AND table_name = %s ORDER BY index_name <> 'PRIMARY', index_name, seq_in_index
 """
-_JSON_CHECKS = """
-    SELECT check_clause FROM information_schema.check_constraints WHERE constraint_schema = %s AND table_name = %s
-"""
+_JSON_CHECK = re.compile(r"'(?:[^'\\]|''|\\.)*'|CHECK \(json_valid\(`((?:[^`]|``)+)`\)\)|`(?:[^`]|``)+`", re.DOTALL)
+"""Finds the name of a checked column in a definition, and takes texts and other names as a whole."""
 _STANDBY = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')"
 """A number, or a word in newer releases of MariaDB, which have more than two values."""
 _TRANSACTIONS = "SELECT count(*) FROM information_schema.innodb_trx"
@@ -150,7 +150,10 @@ async def _table(connection: MysqlConnection, options: TableSourceOptions) -> _R
     found = await connection.fetch(_COLUMNS, place)
     if not tables or not found:
         raise SettingsError(f"table: there is no table {options.table!r}, or the account may not see it")
-    checked = await _checked_json(connection, place)
+    relation = ".".join(map(quoted, place))
+    checked = set[str]()
+    if connection.on_mariadb and tables[0][0] != "VIEW":
+        checked = checked_json(await _definition(connection, relation))
     columns = {
         name: Column(name, "json" if name in checked else type_, bool(nullable), bool(increments))
         for name, type_, nullable, increments, _ in found
@@ -159,9 +162,7 @@ async def _table(connection: MysqlConnection, options: TableSourceOptions) -> _R
     for name, repeated, column in await connection.fetch(_INDEXES, place):
         indexes.setdefault(name, (not repeated, []))[1].append(column)
     definition = (tables[0][2], *(tuple(row) for row in found))
-    return _Relation(
-        ".".join(map(quoted, place)), columns, definition, is_table=tables[0][0] == "BASE TABLE", indexes=indexes
-    )
+    return _Relation(relation, columns, definition, is_table=tables[0][0] == "BASE TABLE", indexes=indexes)
 
 
 async def _query(connection: MysqlConnection, options: TableSourceOptions) -> _Relation:
@@ -175,13 +176,18 @@ async def _query(connection: MysqlConnection, options: TableSourceOptions) -> _R
     )
 
 
-async def _checked_json(connection: MysqlConnection, place: Sequence[str]) -> set[str]:
+async def _definition(connection: MysqlConnection, relation: str) -> str:
+    """Return what made a table of MariaDB.
+
+    A look at `information_schema.check_constraints` beside an ALTER TABLE has ended a server (10.11.19, SIGSEGV).
+    """
+    ((_, definition),) = await connection.fetch(f"SHOW CREATE TABLE {relation}")
+    return str(definition)
+
+
+def checked_json(definition: str) -> set[str]:
     """Return the columns of text that MariaDB checks to be JSON, which is how it stores this type."""
-    if not connection.on_mariadb:
-        return set()
-    clauses = [clause.strip("() ") for (clause,) in await connection.fetch(_JSON_CHECKS, place)]
-    names = [clause.removeprefix("json_valid(`").removesuffix("`") for clause in clauses]
-    return {name.replace("``", "`") for clause, name in zip(clauses, names, strict=True) if name != clause}
+    return {name.replace("``", "`") for name in _JSON_CHECK.findall(definition) if name}
 
 
 async def _lists_transactions(connection: MysqlConnection) -> bool:

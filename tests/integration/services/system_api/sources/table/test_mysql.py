@@ -158,6 +158,22 @@ async def test_values_are_unchanged(upstream: Upstream) -> None:
     assert (other["f"], other["dt"]) == (16777218.0, "0000-00-00T00:00:00")
 
 
+async def test_json_is_json_for_an_account_that_may_read_some_columns(upstream: Upstream, mariadb: MariaDb) -> None:
+    _, _, name = upstream.url.rpartition("/")
+    await upstream.execute("CREATE TABLE orders (id bigint AUTO_INCREMENT PRIMARY KEY, j json, secret text)")
+    await upstream.execute("INSERT INTO orders (j) VALUES ('{\"a\": 1}')")
+    await upstream.execute(
+        f"CREATE USER {name[:20]}@'127.0.0.1'; GRANT SELECT (id, j) ON {name}.orders TO {name[:20]}@'127.0.0.1';"
+        f" GRANT PROCESS ON *.* TO {name[:20]}@'127.0.0.1'"
+    )
+    try:
+        poller = TablePoller(mariadb.url(name, name[:20]), columns=["id", "j"])
+        async with poller.opened() as source:
+            assert await poller.drain(source) == [{"id": 1, "j": {"a": 1}}]
+    finally:
+        await upstream.execute(f"DROP USER {name[:20]}@'127.0.0.1'")
+
+
 async def test_an_account_without_process_needs_an_overlap(upstream: Upstream, mariadb: MariaDb) -> None:
     _, _, name = upstream.url.rpartition("/")
     await upstream.execute(TIMED)
