@@ -137,24 +137,13 @@ def mistyped(document: Document, keys: Keys, references: set[KeyPath]) -> Iterat
 
     A text that refers to the environment may have a value of any type.
     """
-    for path, value in _scalars((), document.value):
-        wanted = keys.types(path, document.value) - {"null"}
+    for path, value, types in keys.scalars(document.value):
+        wanted = types - {"null"}
         if path in references or not wanted or wanted & _types(value):
             continue
         expected = "; or ".join(_EXPECTED[kind] for kind in sorted(wanted))
         shown = "a value that is not shown" if keys.secret(path, document.value) else _shown(value)
         yield Fault(path, document.place(path), f"{expected}, found {shown}")
-
-
-def _scalars(path: KeyPath, value: Any) -> Iterator[tuple[KeyPath, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _scalars((*path, key), item)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _scalars((*path, index), item)
-    elif value is not None:
-        yield path, value
 
 
 def _types(value: Any) -> set[str]:

@@ -1,7 +1,7 @@
 """The JSON Schema of a settings model: for editors, and to know which keys a place may have."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -105,20 +105,33 @@ class Keys:
             for node in self.nodes(path[:length], value)
         )
 
-    def types(self, path: KeyPath, value: Any) -> set[str]:
-        """Return the JSON types that a value at `path` may have; none if any is permitted or nothing is known."""
-        found = [node for node in self.nodes(path, value) if not node.keys() & {"$ref", "anyOf", "oneOf", "allOf"}]
-        return {node["type"] for node in found} if all("type" in node for node in found) else set()
+    def scalars(self, value: Any) -> Iterator[tuple[KeyPath, Any, set[str]]]:
+        """Yield each scalar but null in a file that holds `value`: its path, itself, and which JSON types it may have.
+
+        No types if any is permitted or nothing is known.
+        """
+        yield from self._scalars((), value, list(self._choices(self._schema, value)))
 
     def nodes(self, path: KeyPath, value: Any) -> list[Mapping[str, Any]]:
         """Return the schemas that apply at `path` of a file that holds `value`."""
         nodes = list(self._choices(self._schema, value))
         for part in path:
             value = _inside(value, part)
-            nodes = [
-                found for node in nodes for child in _children(node, part) for found in self._choices(child, value)
-            ]
+            nodes = self._below(nodes, part, value)
         return nodes
+
+    def _scalars(
+        self, path: KeyPath, value: Any, nodes: list[Mapping[str, Any]]
+    ) -> Iterator[tuple[KeyPath, Any, set[str]]]:
+        if isinstance(value, dict | list):
+            for part, item in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from self._scalars((*path, part), item, self._below(nodes, part, item))
+        elif value is not None:
+            yield path, value, _types(nodes)
+
+    def _below(self, nodes: Iterable[Mapping[str, Any]], part: str | int, value: Any) -> list[Mapping[str, Any]]:
+        """Return the schemas that apply to `value`, which is at a key or an index below these."""
+        return [found for node in nodes for child in _children(node, part) for found in self._choices(child, value)]
 
     def _choices(self, node: Mapping[str, Any], value: Any) -> Iterator[Mapping[str, Any]]:
         """Follow references. Of alternatives that a key distinguishes, follow the one that the value names."""
@@ -134,6 +147,11 @@ class Keys:
                 return
         for choice in (*node.get("anyOf", ()), *node.get("oneOf", ()), *node.get("allOf", ())):
             yield from self._choices(choice, value)
+
+
+def _types(nodes: Iterable[Mapping[str, Any]]) -> set[str]:
+    found = [node for node in nodes if not node.keys() & {"$ref", "anyOf", "oneOf", "allOf"}]
+    return {node["type"] for node in found} if all("type" in node for node in found) else set()
 
 
 def _children(node: Mapping[str, Any], part: str | int) -> Iterator[Mapping[str, Any]]:
