@@ -11,6 +11,8 @@ from tests.servers.kafka import Kafka
 
 EVENTS = 10_000
 AT_RANDOM = 6
+OF_ONE_PROCESS = 3
+"""Fewer: each of them ends all three services."""
 
 
 @pytest.mark.timeout(900)
@@ -27,4 +29,5 @@ async def test_three_processes_on_kafka_and_postgresql(
 async def test_one_process_on_postgresql_alone(tmp_path: Path, databases: Databases, seed: int) -> None:
     async with databases.fresh() as dsn:
         feed = tmp_path / "feed.ndjson"
-        assert await Run(one_process(tmp_path, feed, dsn), dsn, feed, tmp_path, seed, EVENTS, AT_RANDOM).play() == []
+        deployment = one_process(tmp_path, feed, dsn)
+        assert await Run(deployment, dsn, feed, tmp_path, seed, EVENTS, OF_ONE_PROCESS).play() == []
