@@ -44,7 +44,15 @@ def test_any_bytes_obey_the_rule_if_they_have_no_fault(document: bytes) -> None:
     ids=range(7),
 )
 def test_no_document_takes_long_to_judge(document: bytes) -> None:
-    """The limit is some ten times what it takes, and less than what it takes to find the fault of the first one."""
+    """The limit is some ten times what it takes, and less than what it takes to find the fault of the first one.
+
+    Once in a while something else, as a collection of garbage, takes that long too.
+    """
+    assert min(cpu(document) for _ in range(5)) < 0.25
+
+
+def cpu(document: bytes) -> float:
+    """Return the seconds of CPU that it takes to judge a document that does not obey."""
     began = time.thread_time()
     assert not strict_json.obeys(document)
-    assert time.thread_time() - began < 0.25
+    return time.thread_time() - began

@@ -68,9 +68,17 @@ def where(headers: Headers) -> None:
 def test_long_headers_are_read_or_refused_at_once(
     read: Callable[[Headers], object], headers: Callable[[], Headers]
 ) -> None:
-    """Each takes a millisecond or two; those that were read to their end took 30 to 400."""
+    """Each takes a millisecond or two of CPU; those that were read to their end took 30 to 400.
+
+    Once in a while something else, as a collection of garbage, takes that long too.
+    """
     given = headers()
+    assert min(cpu(read, given) for _ in range(10)) < 0.02
+
+
+def cpu(read: Callable[[Headers], object], given: Headers) -> float:
+    """Return the seconds of CPU that a reading takes."""
     began = time.thread_time()
     with suppress(Refused):
         read(given)
-    assert time.thread_time() - began < 0.02
+    return time.thread_time() - began
