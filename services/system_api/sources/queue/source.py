@@ -89,7 +89,7 @@ class QueueSource:
                 self._held.extend(received.messages)
                 self._more = received.more
             # An expression that is evaluated apart may take seconds.
-            if repeats := await suspendable(self._filled(batch, limit, connection)):
+            if repeats := await suspendable(self._fill(batch, limit, connection)):
                 await connection.acknowledge(repeats)
         except Unavailable:
             await self._disconnect()
@@ -120,10 +120,7 @@ class QueueSource:
             return {}
         raise Malformed("a queue keeps no message that is published; expected beginning or a position")
 
-    async def _filled(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
-        return self._fill(batch, limit, connection)
-
-    def _fill(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
+    async def _fill(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
         """Process what is held; return the messages that can be acknowledged at once."""
         taken: list[Message] = []
         self._events.begin_batch()
