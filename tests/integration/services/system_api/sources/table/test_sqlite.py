@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +12,12 @@ import pytest
 from services.system_api.sources.table.sqlite.file import SqliteFile
 from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
+from tests.integration.services.system_api.sources.table.sqlite_database import path, upstream, url
 from tests.integration.services.system_api.sources.table.table_poller import TablePoller
 
+__all__ = ["path", "upstream", "url"]
+
 KEYED = "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, n)"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "shop é%41.db"
-
-
-@pytest.fixture
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
-
-
-@pytest.fixture
-def upstream(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    yield connection
-    connection.close()
 
 
 async def test_values_are_unchanged(upstream: sqlite3.Connection, url: str) -> None:

@@ -2,32 +2,17 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.services.system_api.sources.table.sqlite_database import path, upstream, url
 from tests.integration.services.system_api.sources.table.table_poller import TablePoller
 
+__all__ = ["path", "upstream", "url"]
+
 KEYED = "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, n)"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "shop.db"
-
-
-@pytest.fixture
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
-
-
-@pytest.fixture
-def upstream(path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(path, isolation_level=None)
-    yield connection
-    connection.close()
 
 
 async def test_keys_that_went_back_are_reported(upstream: sqlite3.Connection, url: str) -> None:

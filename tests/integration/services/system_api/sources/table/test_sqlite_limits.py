@@ -1,28 +1,17 @@
 """Tables in SQLite: large rows, definitions that change, and times in another zone."""
 
 import sqlite3
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.errors import SettingsError
+from tests.integration.services.system_api.sources.table.sqlite_database import path, upstream, url
 from tests.integration.services.system_api.sources.table.table_poller import TablePoller
 
+__all__ = ["path", "upstream", "url"]
+
 KEYED = "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, n)"
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/shop.db"
-
-
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[sqlite3.Connection]:
-    connection = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
-    yield connection
-    connection.close()
 
 
 @pytest.mark.parametrize("options", [{}, {"updated_at_column": "changed"}])
