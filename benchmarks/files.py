@@ -19,15 +19,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import uvloop
 
+from benchmarks.bare import PER_TRANSACTION, BareRecords, bare_record, publish_bare
 from benchmarks.file_formats import WRITERS
 from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line
-from benchmarks.ndjson import HEAD, PER_TRANSACTION, BareRecords, publish_bare
 from benchmarks.polling import polled
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
 from shared.bus.kafka import KafkaOptions
 from shared.database.options import DatabaseOptions
-from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 
 DROP = {"mode": "drop", "drop": {"ready": "stable", "stable_seconds": 0}}
@@ -55,13 +54,7 @@ def bare_rows(rows: Iterable[dict[str, Any]]) -> Iterator[BareRecords]:
     """Yield the values and headers of one transaction at a time."""
     numbered = enumerate(rows)
     while batch := list(islice(numbered, PER_TRANSACTION)):
-        yield [_record(number, row) for number, row in batch]
-
-
-def _record(number: int, row: dict[str, Any]) -> tuple[bytes, list[tuple[str, bytes]]]:
-    identity = b"%d" % number
-    data = json.dumps(row, ensure_ascii=False).encode()
-    return b'%b%b","data":%b}' % (HEAD, identity, data), [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)]
+        yield [bare_record(b"%d" % number, json.dumps(row, ensure_ascii=False).encode()) for number, row in batch]
 
 
 async def system_layer(path: Path, events: int, servers: str, settings: dict[str, Any]) -> Cost:

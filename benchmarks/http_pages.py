@@ -12,26 +12,21 @@ import argparse
 import asyncio
 import json
 import sys
-import uuid
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import uvloop
 from aiohttp import web
 
-from benchmarks.bare import bare_producer
+from benchmarks.bare import PER_TRANSACTION, BareRecords, bare_record, publish_bare
 from benchmarks.children import child
-from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
-from benchmarks.ndjson import HEAD, PER_TRANSACTION, commit_bare, send_bare
+from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line
 from benchmarks.polling import polled
 from services.system_api.sources.http.polling.opening import http_source
 from services.system_api.sources.http.polling.options import HttpSourceOptions
-from shared.bus.connect import connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
-from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 
 
@@ -85,39 +80,22 @@ async def system_layer(events: int, servers: str, url: str) -> Cost:
     return await polled(http_source, options, events, KafkaOptions(servers=servers), DatabaseOptions())
 
 
+async def bare_pages(url: str) -> AsyncIterator[BareRecords]:
+    """Yield the values and headers of one page at a time."""
+    async with aiohttp.ClientSession() as session:
+        after, more = "0", True
+        while more:
+            async with session.get(url, params={"after": after}) as response:
+                found = json.loads(await response.read())
+            after, more = found["cursor"], found["more"]
+            yield [
+                bare_record(b"%d" % each["id"], json.dumps(each, ensure_ascii=False).encode())
+                for each in found["items"]
+            ]
+
+
 async def bare_kafka(events: int, servers: str, url: str) -> Cost:
-    names = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
-    async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
-        await bus.ensure_topics(names.all())
-    async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession())
-        producers = [await stack.enter_async_context(bare_producer(servers)) for _ in range(2)]
-
-        async def work() -> None:
-            commits: list[asyncio.Task[None]] = []
-            turn, after, more = 0, "0", True
-            while more:
-                async with session.get(url, params={"after": after}) as response:
-                    found = json.loads(await response.read())
-                after, more = found["cursor"], found["more"]
-                if len(commits) == 2:
-                    await commits.pop(0)
-                producer = producers[turn % 2]
-                await producer.begin_transaction()
-                sent = await send_bare(producer, names.publish, [_record(each) for each in found["items"]])
-                checkpoint = await producer.send(names.checkpoints, after.encode(), b"orders", partition=0)
-                before = commits[-1] if commits else None
-                commits.append(asyncio.create_task(commit_bare(producer, [*sent, checkpoint], before)))
-                turn += 1
-            await asyncio.gather(*commits)
-
-        return await measured(work(), events)
-
-
-def _record(found: dict[str, Any]) -> tuple[bytes, list[tuple[str, bytes]]]:
-    identity = b"%d" % found["id"]
-    data = json.dumps(found, ensure_ascii=False).encode()
-    return b'%b%b","data":%b}' % (HEAD, identity, data), [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)]
+    return await publish_bare(bare_pages(url), events, servers)
 
 
 async def run(events: int, rounds: int, servers: str, port: int) -> None:

@@ -4,45 +4,34 @@ Measures the CPU time of this process for an event of 1 KB (without that of the 
 runs completely: the poller with its lease, the file source with its checks, and transactions of 1,000 events with
 rejects and checkpoint, two in flight. The bare loop on Kafka reads lines, prepends a constant head to each and writes
 whole batches in aiokafka's transactions, with two alternating producers; the one on PostgreSQL copies the same into a
-table. Neither checks anything. The measurements alternate, and the medians are compared.
+table. Neither checks anything. The cost of opening is in all of them, but not that of closing. The measurements
+alternate, and the medians are compared.
 """
 
 import argparse
-import asyncio
 import json
 import random
 import tempfile
-import uuid
-from collections.abc import Iterable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import asyncpg
 import uvloop
-from aiokafka import AIOKafkaProducer
 
-from benchmarks.bare import bare_producer
+from benchmarks.bare import PER_TRANSACTION, BareRecords, bare_record, publish_bare
 from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
 from benchmarks.polling import polled
 from services.system_api.sources.file.opening import file_source
 from services.system_api.sources.file.options import FileSourceOptions
-from shared.bus.connect import BusOptions, connect
+from shared.bus.connect import BusOptions
 from shared.bus.kafka import KafkaOptions
 from shared.bus.postgres import PostgresBusOptions
-from shared.bus.topics import TopicsOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.events.event import Channel
-from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
-
-PER_TRANSACTION = 1000
-HEAD = b'{"specversion":"1.0","source":"/sources/orders","type":"order.updated","channel":"orders.eu","id":"orders:'
-
-
-BareRecords = list[tuple[bytes, list[tuple[str, bytes]]]]
-"""Values and headers."""
 
 
 def write_lines(path: Path, count: int) -> float:
@@ -81,86 +70,28 @@ async def system_layer(path: Path, events: int, bus_options: BusOptions, databas
 
 def bare_lines(path: Path) -> Iterator[BareRecords]:
     """Yield the values and headers of one transaction at a time."""
-    records: BareRecords = []
     with path.open("rb") as file:
-        for number, line in enumerate(file):
-            identity = b"%d" % number
-            records.append(
-                (
-                    b'%b%b","data":%b}' % (HEAD, identity, line[:-1]),
-                    [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)],
-                )
-            )
-            if len(records) == PER_TRANSACTION:
-                yield records
-                records = []
-    if records:
-        yield records
+        numbered = enumerate(file)
+        while lines := list(islice(numbered, PER_TRANSACTION)):
+            yield [bare_record(b"%d" % number, line[:-1]) for number, line in lines]
 
 
 async def bare_kafka(path: Path, events: int, servers: str) -> Cost:
     return await publish_bare(bare_lines(path), events, servers)
 
 
-async def publish_bare(batches: Iterable[BareRecords], events: int, servers: str) -> Cost:
-    """Write each batch in a transaction, two of them at a time."""
-    topic = f"bench-{uuid.uuid4().hex[:8]}"
-    async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
-        await bus.ensure_topics(TopicsOptions(prefix=topic, partitions=1).all())
-    names = TopicsOptions(prefix=topic)
-    async with AsyncExitStack() as stack:
-        producers = [await stack.enter_async_context(bare_producer(servers)) for _ in range(2)]
-
-        async def work() -> None:
-            commits: list[asyncio.Task[None]] = []
-            for turn, batch in enumerate(batches):
-                producer = producers[turn % 2]
-                if len(commits) == 2:
-                    await commits.pop(0)
-                await producer.begin_transaction()
-                sent = await send_bare(producer, names.publish, batch)
-                checkpoint = await producer.send(names.checkpoints, b"%d" % turn, b"orders", partition=0)
-                before = commits[-1] if commits else None
-                commits.append(asyncio.create_task(commit_bare(producer, [*sent, checkpoint], before)))
-            await asyncio.gather(*commits)
-
-        return await measured(work(), events)
-
-
-async def commit_bare(
-    producer: AIOKafkaProducer, sent: list[asyncio.Future[object]], before: asyncio.Task[None] | None
-) -> None:
-    await asyncio.gather(*sent)
-    if before is not None:
-        await before
-    await producer.commit_transaction()
-
-
-async def send_bare(producer: AIOKafkaProducer, topic: str, records: BareRecords) -> list[asyncio.Future[object]]:
-    sent = []
-    batch = producer.create_batch()
-    for value, headers in records:
-        if batch.append(key=b"orders.eu", value=value, timestamp=None, headers=headers) is None:
-            sent.append(await producer.send_batch(batch, topic, partition=0))
-            batch = producer.create_batch()
-            batch.append(key=b"orders.eu", value=value, timestamp=None, headers=headers)
-    sent.append(await producer.send_batch(batch, topic, partition=0))
-    return sent
-
-
 async def bare_postgres(path: Path, events: int, dsn: str) -> Cost:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute("CREATE TABLE IF NOT EXISTS bare (key bytea, value bytea, trail bytea)")
-
-        async def work() -> None:
+    async def work() -> None:
+        connection = await asyncpg.connect(dsn)
+        try:
+            await connection.execute("CREATE TABLE IF NOT EXISTS bare (key bytea, value bytea, trail bytea)")
             for batch in bare_lines(path):
                 rows = [(b"orders.eu", value, headers[0][1]) for value, headers in batch]
                 await connection.copy_records_to_table("bare", records=rows)
+        finally:
+            await connection.close()
 
-        return await measured(work(), events)
-    finally:
-        await connection.close()
+    return await measured(work(), events)
 
 
 async def run(path: Path, events: int, rounds: int, servers: str, dsn: str) -> None:

@@ -3,8 +3,9 @@
 Measures the CPU time of this process for an event of 1 KB (without that of the servers), and the rate. The system layer
 runs completely: the poller with its lease, the source with its checks, and transactions of 1,000 events with the
 checkpoint. The bare loop reads with the client library of the broker, prepends a constant head to each message and
-writes whole batches in aiokafka's transactions, one after the other, with a record that stands for the checkpoint. It
-checks nothing. The measurements alternate, and the medians are compared. The log that is read is filled once.
+writes whole batches in aiokafka's transactions, with two alternating producers and a record that stands for the
+checkpoint. It checks nothing. The measurements alternate, and the medians are compared. The log that is read is filled
+once.
 """
 
 import argparse
@@ -24,8 +25,8 @@ from aiokafka import AIOKafkaConsumer
 from nats.js.api import AckPolicy, ConsumerConfig, StreamConfig
 from redis.asyncio import Redis
 
-from benchmarks.bare import bare_producer
-from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
+from benchmarks.bare import PER_TRANSACTION, BareWriter, bare_cost, bare_record
+from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line
 from benchmarks.polling import polled
 from services.system_api.sources.queue.kafka.opening import KafkaSourceKind
 from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
@@ -35,19 +36,15 @@ from services.system_api.sources.queue.redis.opening import RedisSourceKind
 from shared.bus.connect import connect
 from shared.bus.kafka import KafkaOptions
 from shared.bus.protocol import Outgoing, TopicOptions
-from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
-from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 from tests.servers.nats import nats_server
 from tests.servers.rabbitmq import rabbitmq_server
 from tests.servers.redis import redis_server
 
-PER_TRANSACTION = 1000
 MQTT_AT_ONCE = 20
 """Messages that the client has without an acknowledgement."""
 NAME = "bench"
-HEAD = b'{"specversion":"1.0","source":"/sources/orders","type":"order.updated","channel":"orders.eu","id":"orders:'
 COMMON: dict[str, Any] = {"type": "order.updated", "channel": "orders.eu", "batch": PER_TRANSACTION, "prefetch": 10_000}
 
 Batches = AsyncIterator[list[bytes]]
@@ -159,32 +156,14 @@ async def read_kafka(servers: str, events: int) -> Batches:
 
 
 async def bare(read: Callable[[], Batches], events: int, servers: str) -> Cost:
-    names = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
-    async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
-        await bus.ensure_topics(names.all())
-    async with bare_producer(servers) as producer:
+    async def work(writer: BareWriter) -> None:
+        number = 0
+        async for batch in read():
+            await writer.write([bare_record(b"%d" % at, body) for at, body in enumerate(batch, number + 1)])
+            number += len(batch)
+        assert number == events
 
-        async def work() -> None:
-            number = 0
-            async for batch in read():
-                await producer.begin_transaction()
-                sent, building = [], producer.create_batch()
-                for body in batch:
-                    number += 1
-                    identity = b"%d" % number
-                    value = b'%b%b","data":%b}' % (HEAD, identity, body)
-                    headers = [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)]
-                    if building.append(key=b"orders.eu", value=value, timestamp=None, headers=headers) is None:
-                        sent.append(await producer.send_batch(building, names.publish, partition=0))
-                        building = producer.create_batch()
-                        building.append(key=b"orders.eu", value=value, timestamp=None, headers=headers)
-                sent.append(await producer.send_batch(building, names.publish, partition=0))
-                sent.append(await producer.send(names.checkpoints, b"%d" % number, b"orders", partition=0))
-                await asyncio.gather(*sent)
-                await producer.commit_transaction()
-            assert number == events
-
-        return await measured(work(), events)
+    return await bare_cost(work, events, servers)
 
 
 async def system_layer(options: Any, events: int, servers: str) -> Cost:

@@ -9,29 +9,23 @@ Each measurement reads a copy of one slot. The measurements alternate, and the m
 """
 
 import argparse
-import asyncio
-import itertools
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 import asyncpg
 import uvloop
 
-from benchmarks.bare import bare_producer
-from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
-from benchmarks.ndjson import HEAD, PER_TRANSACTION, BareRecords, commit_bare, send_bare
+from benchmarks.bare import PER_TRANSACTION, BareRecords, BareWriter, bare_cost, bare_record
+from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line
 from benchmarks.polling import polled
 from benchmarks.table import TABLE
 from services.system_api.sources.table.opening import table_source
 from services.system_api.sources.table.options import TableSourceOptions
-from shared.bus.connect import connect
 from shared.bus.kafka import KafkaOptions
-from shared.bus.topics import TopicsOptions
 from shared.database.options import DatabaseOptions
 from shared.events.event import Channel
-from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
@@ -125,8 +119,7 @@ def bare_changes(messages: list[bytes]) -> Iterator[BareRecords]:
             row = dict(zip(columns, values(message), strict=True))
             identity = str(row["id"]).encode()
             data = json.dumps(row, ensure_ascii=False).encode()
-            head = [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)]
-            records.append((b'%b%b","data":%b}' % (HEAD, identity, data), head))
+            records.append(bare_record(identity, data))
             if len(records) == PER_TRANSACTION:
                 yield records
                 records = []
@@ -135,35 +128,21 @@ def bare_changes(messages: list[bytes]) -> Iterator[BareRecords]:
 
 
 async def bare_kafka(events: int, servers: str, dsn: str) -> Cost:
-    topics = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
-    async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
-        await bus.ensure_topics(topics.all())
-    async with AsyncExitStack() as stack:
-        connection, slot = await stack.enter_async_context(copied(dsn))
-        producers = itertools.cycle([await stack.enter_async_context(bare_producer(servers)) for _ in range(2)])
+    async with copied(dsn) as (connection, slot):
 
-        async def work() -> None:
-            commits: list[asyncio.Task[None]] = []
+        async def work(writer: BareWriter) -> None:
             sent = 0
             while sent < events:
                 messages = [row[0] for row in await connection.fetch(PEEK, slot, PUBLICATION)]
                 for batch in bare_changes(messages):
-                    if len(commits) == 2:
-                        await commits.pop(0)
-                    producer = next(producers)
-                    await producer.begin_transaction()
-                    records = await send_bare(producer, topics.publish, batch)
-                    records.append(await producer.send(topics.checkpoints, b"%d" % sent, b"orders", partition=0))
-                    before = commits[-1] if commits else None
-                    commits.append(asyncio.create_task(commit_bare(producer, records, before)))
+                    await writer.write(batch)
                     sent += len(batch)
-                await asyncio.gather(*commits)
-                commits.clear()
+                await writer.committed()
                 end = int.from_bytes(messages[-1][10:18])  # of a COMMIT message
                 lsn = f"{end >> 32:X}/{end & 0xFFFFFFFF:X}"
                 await connection.execute(f"SELECT pg_replication_slot_advance('{slot}', '{lsn}')")
 
-        return await measured(work(), events)
+        return await bare_cost(work, events, servers)
 
 
 async def run(events: int, rounds: int, servers: str, dsn: str) -> None:

@@ -8,28 +8,22 @@ in aiokafka's transactions, with two alternating producers. The measurements alt
 """
 
 import argparse
-import asyncio
-import uuid
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import asyncpg
 import uvloop
 
-from benchmarks.bare import bare_producer
-from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line, measured
-from benchmarks.ndjson import HEAD, PER_TRANSACTION, BareRecords, commit_bare, send_bare
+from benchmarks.bare import PER_TRANSACTION, BareRecords, bare_record, publish_bare
+from benchmarks.measuring import HEADING, Cost, alternate, as_services_run, line
 from benchmarks.polling import polled
 from services.system_api.sources.table.opening import table_source
 from services.system_api.sources.table.options import TableSourceOptions
-from shared.bus.connect import BusOptions, connect
+from shared.bus.connect import BusOptions
 from shared.bus.kafka import KafkaOptions
 from shared.bus.postgres import PostgresBusOptions
-from shared.bus.topics import TopicsOptions
 from shared.database.migrations import migrate
 from shared.database.options import DatabaseOptions
 from shared.events.event import Channel
-from shared.events.headers import CONTENT_TYPE, PROVENANCE
 from tests.servers.kafka import kafka_server
 from tests.servers.postgres import postgres_server
 
@@ -74,52 +68,24 @@ async def system_layer(
     return await polled(table_source, options, events, bus_options, database)
 
 
-async def bare_rows(connection: asyncpg.Connection) -> AsyncIterator[BareRecords]:
+async def bare_rows(dsn: str) -> AsyncIterator[BareRecords]:
     """Yield the values and headers of one transaction at a time."""
     statement = """
         SELECT id, convert_to(row_to_json(t.*)::text, 'UTF8')
         FROM shop.orders t WHERE id > $1 ORDER BY id LIMIT $2
     """
-    highest = 0
-    while rows := await connection.fetch(statement, highest, PER_TRANSACTION):
-        records: BareRecords = []
-        for key, data in rows:
-            identity = b"%d" % key
-            records.append(
-                (
-                    b'%b%b","data":%b}' % (HEAD, identity, data),
-                    [CONTENT_TYPE, (PROVENANCE, b"orders 1 orders:" + identity)],
-                )
-            )
-        yield records
-        highest = rows[-1][0]
+    connection = await asyncpg.connect(dsn)
+    try:
+        highest = 0
+        while rows := await connection.fetch(statement, highest, PER_TRANSACTION):
+            yield [bare_record(b"%d" % key, data) for key, data in rows]
+            highest = rows[-1][0]
+    finally:
+        connection.terminate()
 
 
 async def bare_kafka(events: int, servers: str, dsn: str) -> Cost:
-    names = TopicsOptions(prefix=f"bench-{uuid.uuid4().hex[:8]}", partitions=1)
-    async with connect(KafkaOptions(servers=servers), DatabaseOptions()) as bus:
-        await bus.ensure_topics(names.all())
-    connection = await asyncpg.connect(dsn)
-    async with AsyncExitStack() as stack:
-        stack.callback(connection.terminate)
-        producers = [await stack.enter_async_context(bare_producer(servers)) for _ in range(2)]
-
-        async def work() -> None:
-            commits: list[asyncio.Task[None]] = []
-            turn = 0
-            async for batch in bare_rows(connection):
-                producer = producers[turn % 2]
-                if len(commits) == 2:
-                    await commits.pop(0)
-                await producer.begin_transaction()
-                sent = await send_bare(producer, names.publish, batch)
-                checkpoint = await producer.send(names.checkpoints, b"%d" % turn, b"orders", partition=0)
-                before = commits[-1] if commits else None
-                commits.append(asyncio.create_task(commit_bare(producer, [*sent, checkpoint], before)))
-                turn += 1
-            await asyncio.gather(*commits)
-
-        return await measured(work(), events)
+    return await publish_bare(bare_rows(dsn), events, servers)
 
 
 async def run(events: int, rounds: int, servers: str, dsn: str) -> None:
