@@ -13,10 +13,11 @@ from aiohttp import web
 from services.process_api.api.documents import add_documents
 from services.process_api.dead_letters.routes import DeadLetterRoutes
 from services.process_api.dead_letters.service import DeadLetters
-from services.process_api.dead_letters.settling import Settling
 from services.process_api.operations.activity import Activities
 from services.process_api.operations.controls import Controls
+from services.process_api.operations.exclusive import ExclusiveRequests
 from services.process_api.operations.overview import Overview
+from services.process_api.operations.settling import Settling
 from services.process_api.operations.statuses import ReplicaStatus, Statuses
 from services.process_api.pipeline.check import build, faults
 from services.process_api.pipeline.pipeline import PipelineOptions
@@ -131,7 +132,8 @@ class _Service:
         self._controls = Controls(self._topics.pipelines, parts.clock)
         self._statuses = Statuses(self._topics.process_status, parts.node, self._status, parts.clock)
         self._letters = DeadLetters(self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng)
-        self._settling = Settling(self._letters.settle, parts.clock)
+        self._exclusive = ExclusiveRequests(parts.clock, parts.rng)
+        self._settling = Settling((self._letters.settle, self._exclusive.settle), parts.clock)
         parts.health.readiness.require(BUS, lambda: parts.bus.problem)
 
     def add_routes(self, app: web.Application) -> None:
@@ -143,6 +145,7 @@ class _Service:
             selection=lambda: self._selection,
             overview=overview,
             controls=self._controls,
+            exclusive=self._exclusive,
             operators=operators,
             bus=self._parts.bus,
             ingest=topics.ingest,
@@ -250,7 +253,7 @@ class _Service:
             tasks.keep("status of this replica", self._statuses.publish(bus))
             tasks.keep("statuses of the replicas", self._statuses.follow(bus))
             tasks.keep("reloads", self._reload())
-            tasks.keep("dead letters", self._settling.run(bus))
+            tasks.keep("settling", self._settling.run(bus))
             tasks.keep("watermarks", watermarks.run(bus))
             # A partition that ran before would process the events of a pipeline that is paused.
             await tasks.meanwhile(self._controls.known())

@@ -3,6 +3,7 @@
 Any replica accepts a request. What is asked is kept on the bus, and every replica obeys it in its partitions.
 """
 
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +13,14 @@ from aiohttp import web
 
 from services.process_api import rewinding
 from services.process_api.operations.controls import Controls, Request
+from services.process_api.operations.exclusive import ExclusiveRequests
 from services.process_api.operations.overview import Overview
 from services.process_api.operations.requests import Control, Reload
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.selection import Selection
-from shared.bus.protocol import Bus
+from shared.bus.protocol import Bus, Writer
 from shared.composition.bus import BusConnection
-from shared.errors import Malformed, SettingsError, Unavailable
+from shared.errors import Fenced, Malformed, SettingsError, Unavailable
 from shared.http.command_bodies import Body, parse_body, parse_reason
 from shared.http.commands import FRESH, audit, refuse
 from shared.http.operators import Operator, Operators
@@ -34,6 +36,7 @@ class PipelineRoutes:
     """Returns the pipelines that run now."""
     overview: Overview
     controls: Controls
+    exclusive: ExclusiveRequests
     operators: Operators
     bus: BusConnection
     ingest: str
@@ -98,14 +101,11 @@ class PipelineRoutes:
         place = rewinding.parse_place(body.get("to"))
         dry_run, reset_state = _flag(body, "dry_run"), _flag(body, "reset_state")
         bus, name = self._available(), pipeline.name
-        try:
+
+        async def ask(writer: Writer) -> Request | None:
             epoch = await bus.epoch(self.ingest)
             positions = await self.overview.positions(bus, name)
             partitions = await rewinding.plan(bus, self.ingest, positions.offsets, place)
-            if dry_run:
-                return await self._planned(bus, pipeline, partitions, reset_state=reset_state)
-            if pipeline.stateful and not reset_state:
-                refuse(409, f"pipeline {name}: {_STATEFUL}")
             if not partitions:
                 refuse(409, f"pipeline {name} has not passed that place in any partition: nothing would run again")
             if pipeline.parts > 1 and positions.pending:
@@ -116,15 +116,26 @@ class PipelineRoutes:
             asked = rewinding.request(
                 epoch, to, body["to"], operator.name, self.clock, reset_state=reset_state, after=positions.rewind
             )
-            accepted = await self.controls.rewind(bus, name, asked)
+            return await self.controls.rewind(writer, name, asked)
+
+        try:
+            if dry_run:
+                return await self._planned(bus, pipeline, place, reset_state=reset_state)
+            if pipeline.stateful and not reset_state:
+                refuse(409, f"pipeline {name}: {_STATEFUL}")
+            accepted = await self.exclusive.run(bus, ask)
+        except Fenced:
+            refuse(409, "another rewind is asked for at the same moment, try again", {"Retry-After": "5"})
         except Unavailable as exc:
             refuse(503, str(exc), {"Retry-After": "1"})
-        audit("rewind", operator, pipeline=name, to=asked.place)
+        audit("rewind", operator, pipeline=name, to=json.dumps(body["to"]))
         return await self._shown(name, accepted, status=202)
 
     async def _planned(
-        self, bus: Bus, pipeline: Pipeline, partitions: dict[int, rewinding.Partition], *, reset_state: bool
+        self, bus: Bus, pipeline: Pipeline, place: rewinding.Place, *, reset_state: bool
     ) -> web.Response:
+        positions = await self.overview.positions(bus, pipeline.name)
+        partitions = await rewinding.plan(bus, self.ingest, positions.offsets, place)
         counts, exact = await rewinding.count(bus, self.ingest, pipeline, partitions, self.clock)
         planned = {
             "name": pipeline.name,

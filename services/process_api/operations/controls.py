@@ -21,7 +21,7 @@ from services.process_api.operations.requests import (
     rewind_key,
 )
 from services.process_api.operations.starts import Starts
-from shared.bus.protocol import Bus, Outgoing, Record, TopicPartition
+from shared.bus.protocol import Bus, Outgoing, Record, TopicPartition, Transaction, Writer
 from shared.errors import PositionLost, Unavailable
 from shared.runtime.clock import Clock
 
@@ -119,10 +119,15 @@ class Controls:
         await self._append(bus, *request)
         return None if await self._seen(lambda: self.asked.controls.get(pipeline) == control) else request
 
-    async def rewind(self, bus: Bus, pipeline: str, rewind: Rewind) -> Request | None:
-        """Ask for a rewind; it replaces one of the same pipeline that is pending. Raises and returns as `control`."""
+    async def rewind(self, writer: Writer, pipeline: str, rewind: Rewind) -> Request | None:
+        """Ask for a rewind; it replaces one of the same pipeline that is pending. Returns as `control`.
+
+        Raises what `Writer.commit` does; the writer is that of `ExclusiveRequests`.
+        """
         request = Request(rewind_key(pipeline), encode(rewind))
-        await self._append(bus, *request)
+        transaction = Transaction()
+        transaction.append(self.topic, *request)
+        await writer.commit(transaction)
         return None if await self._seen(lambda: self.asked.rewinds.get(pipeline) == rewind) else request
 
     async def reload(self, bus: Bus, reload: Reload) -> None:

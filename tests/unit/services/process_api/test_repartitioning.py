@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from services.process_api.operations.overview import Overview, Positions
 from shared.bus.memory import MemoryBus
-from shared.bus.protocol import Outgoing
+from shared.bus.protocol import Bus, Outgoing
 from shared.events.headers import headers_of
 from tests.unit.services.process_api.making import event
 from tests.unit.services.process_api.test_routes import running
@@ -76,6 +79,36 @@ async def test_a_rewind_runs_each_event_through_all_parts_again_once() -> None:
         # The state counts each event once: neither those that waited between the parts twice, nor any not at all.
         await until(lambda: len(published(bus, "totals")) > results and newest(bus) == wanted)
         assert numbers(bus) == each_once + each_once, "no other pipeline is rewound"
+
+
+async def test_two_rewinds_that_are_asked_for_at_once_have_different_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Else both get one number, and events that the first part makes for one of them pass for those of the other.
+    bus, both, looks = MemoryBus(), asyncio.Barrier(2), 0
+    positions = Overview.positions
+
+    async def together(overview: Overview, bus: Bus, pipeline: str) -> Positions:
+        nonlocal looks
+        looks += 1
+        found = await positions(overview, bus, pipeline)
+        if looks <= 2:
+            await both.wait()
+        return found
+
+    async with running(bus, "a", pipelines=PIPELINES) as one, running(bus, "b", pipelines=PIPELINES) as another:
+        await one.until(lambda found: found["lag"] == 0, "copies")
+        await ingest(bus, *(order(number, number) for number in range(ORDERS)))
+        await until(lambda: numbers(bus).total() == ORDERS - 1)
+        await one.until(lambda found: found["lag"] == 0, "copies")
+        monkeypatch.setattr(Overview, "positions", together)
+        async with asyncio.timeout(60):
+            asked = await asyncio.gather(*(api.post("copies/rewind", {"to": "beginning"}) for api in (one, another)))
+        # The second one is refused while the first is pending, and accepted once it is done.
+        ids = [answer["rewind"]["id"] for status, answer in asked if status == 202]
+        refusals = [answer["detail"] for status, answer in asked if status == 409]
+        assert len(ids) + len(refusals) == 2, asked
+        assert all("the rewind before is pending" in detail for detail in refusals)
+        assert sorted(identity.partition("-")[0] for identity in ids) == ["1", "2"][: len(ids)]
+        await one.until(lambda found: found["rewind"]["state"] == "done" and found["lag"] == 0, "copies")
 
 
 async def test_a_pause_holds_both_parts() -> None:

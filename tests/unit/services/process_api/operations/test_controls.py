@@ -49,7 +49,9 @@ async def test_a_rewind_interrupts_the_partitions_that_have_not_carried_it_out()
     async with following(bus) as controls:
         asked = asyncio.create_task(controls.rewind_asked(lambda: ["orders"], 0, Starts("e")))
         other = asyncio.create_task(controls.rewind_asked(lambda: ["orders"], 1, Starts("e")))
-        await controls.rewind(bus, "orders", Rewind("r", "e", {0: 3}, "", reset_state=False, by="alice", at=1.0))
+        async with bus.writer("w") as writer:
+            rewind = Rewind("r", "e", {0: 3}, "", reset_state=False, by="alice", at=1.0)
+            await controls.rewind(writer, "orders", rewind)
         with pytest.raises(RewindAsked):
             await asked
         assert not other.done()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from services.process_api.dead_letters.settling import Settling
+from services.process_api.operations.settling import Settling
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Bus
 from shared.errors import Fenced, Unavailable
@@ -27,7 +27,7 @@ async def turns() -> None:
 
 
 async def test_it_is_done_at_the_start_and_when_asked_for_not_too_often() -> None:
-    clock, done = StepClock(), list[Bus]()
+    clock, done, also = StepClock(), list[Bus](), list[Bus]()
     errors = [None, Unavailable("no broker"), Fenced("another"), None]
 
     async def settle(bus: Bus) -> None:
@@ -35,7 +35,10 @@ async def test_it_is_done_at_the_start_and_when_asked_for_not_too_often() -> Non
         if (error := errors[len(done) - 1]) is not None:
             raise error
 
-    settling = Settling(settle, clock)
+    async def settle_also(bus: Bus) -> None:
+        also.append(bus)
+
+    settling = Settling((settle, settle_also), clock)
     task = asyncio.create_task(settling.run(MemoryBus()))
     await turns()
     assert len(done) == 1
@@ -53,7 +56,7 @@ async def test_it_is_done_at_the_start_and_when_asked_for_not_too_often() -> Non
     assert len(done) == 4
     clock.wake.set()
     await turns()
-    assert len(done) == 4
+    assert len(done) == len(also) == 4
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
