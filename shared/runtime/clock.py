@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 from shared.errors import Malformed
@@ -58,7 +59,12 @@ SYSTEM_CLOCK = SystemClock()
 def rfc3339(seconds: float) -> str:
     """Return seconds since 1970 in the form of CloudEvents (RFC 3339, UTC, milliseconds)."""
     whole, fraction = divmod(int(seconds * 1000), 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:03d}Z"
+    return f"{_to_the_second(whole)}.{fraction:03d}Z"
+
+
+@lru_cache(64)  # consecutive messages share their second
+def _to_the_second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def parse_time(member: str, given: object) -> datetime:
