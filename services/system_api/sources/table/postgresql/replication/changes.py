@@ -1,8 +1,7 @@
 """From changes of a table to the rows that become events. No I/O."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from services.system_api.sources.table import keys
 from services.system_api.sources.table.options import TableSourceOptions
@@ -19,8 +18,7 @@ _ADDRESS = 869
 Kind = Literal["state", "deleted", "truncated"]
 
 
-@dataclass(frozen=True, slots=True)
-class ChangedRow:
+class ChangedRow(NamedTuple):
     """What becomes one event."""
 
     kind: Kind
@@ -37,14 +35,25 @@ class ChangedRow:
     error: str | None = None
 
 
+class _Numbers(NamedTuple):
+    """The columns that the settings name, by number."""
+
+    key: tuple[int, ...]
+    subject: int | None
+    """None: it is the key."""
+    state: tuple[int, ...]
+    """Those of the data of a row that is there."""
+
+
 class ChangedRows:
     """Makes the rows of one table."""
 
     def __init__(self, options: TableSourceOptions, cut: int) -> None:
         """A message of more than `cut` bytes is not complete."""
         self._options = options
+        self._keys = options.keys
         self._cut = cut
-        self._numbers: tuple[Relation, dict[str, int]] | None = None
+        self._known: tuple[Relation, _Numbers] | None = None
         self.bases: dict[int, int] = {}
         """The types beneath domains, and other types themselves, by their oids."""
 
@@ -82,27 +91,29 @@ class ChangedRows:
         self, kind: Kind, change: Change, relation: Relation, values: Values, version: str, codec: str
     ) -> ChangedRow:
         numbers, options = self._numbers_of(relation), self._options
-        key = [self._text(relation, numbers[name], values, codec) for name in options.keys]
-        columns = options.keys if kind == "deleted" else options.columns or tuple(numbers)
+        key = [self._text(relation, number, values, codec) for number in numbers.key]
         error = None
         if change.size > self._cut:
             error = f"found a change of {change.size} bytes in the log, the limit of a row is {options.row_limit}"
         elif None in key:
-            missing = options.keys[key.index(None)]
-            error = f"column {missing!r} is {_lack(values[numbers[missing]])}"
+            missing = key.index(None)
+            error = f"column {self._keys[missing]!r} is {_lack(values[numbers.key[missing]])}"
         text = keys.encoded([value or "" for value in key])
-        subject = text if options.subject is None else self._text(relation, numbers[options.subject], values, codec)
-        if error is None and options.subject is not None and values[numbers[options.subject]] is MISSING:
-            error = f"column {options.subject!r} is {_lack(MISSING)}"
-        wanted = tuple(numbers[name] for name in columns)
+        subject: str | None = text
+        if numbers.subject is not None:
+            subject = self._text(relation, numbers.subject, values, codec)
+            if error is None and values[numbers.subject] is MISSING:
+                error = f"column {options.subject!r} is {_lack(MISSING)}"
+        wanted = numbers.key if kind == "deleted" else numbers.state
         return ChangedRow(kind, text, subject, change.time, version, change.xid, relation, wanted, values, error)
 
     def _text(self, relation: Relation, number: int, values: Values, codec: str) -> str | None:
         type_ = relation.columns[number].type_oid
         return text_of(self.bases.get(type_, type_), values[number], codec)
 
-    def _numbers_of(self, relation: Relation) -> dict[str, int]:
-        if self._numbers is None or self._numbers[0] != relation:
+    def _numbers_of(self, relation: Relation) -> "_Numbers":
+        # By identity first: to compare definitions takes as long as to make a row.
+        if self._known is None or (self._known[0] is not relation and self._known[0] != relation):
             numbers = {column.name: number for number, column in enumerate(relation.columns)}
             for setting, name in self._options.named_columns:
                 if name not in numbers:
@@ -110,8 +121,16 @@ class ChangedRows:
                         f"{setting}: table {self._options.table} had no column {name!r} in the log, or the publication"
                         f" leaves it out; it had {', '.join(numbers)}"
                     )
-            self._numbers = relation, numbers
-        return self._numbers[1]
+            options = self._options
+            self._known = (
+                relation,
+                _Numbers(
+                    key=tuple(numbers[name] for name in self._keys),
+                    subject=None if options.subject is None else numbers[options.subject],
+                    state=tuple(numbers[name] for name in options.columns or numbers),
+                ),
+            )
+        return self._known[1]
 
 
 def _lack(value: object) -> str:

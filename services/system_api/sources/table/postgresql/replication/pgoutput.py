@@ -6,7 +6,8 @@ Version 1 of the protocol, values as text. A message may be cut off: the values 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal
+from struct import Struct, error
+from typing import Final, Literal, NamedTuple
 
 from shared.errors import Malformed
 
@@ -63,8 +64,7 @@ class Relation:
     columns: tuple[Column, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RowChange:
+class RowChange(NamedTuple):
     """A row that was inserted, updated or deleted."""
 
     kind: Literal["insert", "update", "delete"]
@@ -84,6 +84,8 @@ class Truncate:
 
 Message = Begin | Commit | Relation | RowChange | Truncate | None
 _KINDS: dict[bytes, Literal["insert", "update", "delete"]] = {b"I": "insert", b"U": "update", b"D": "delete"}
+_NULL, _UNCHANGED = b"nu"
+_SIZE = Struct(">I").unpack_from
 
 
 def parse(data: bytes, codec: str = "utf-8") -> Message:
@@ -118,6 +120,8 @@ def parse(data: bytes, codec: str = "utf-8") -> Message:
 
 
 class _Reader:
+    """Reads a message from its beginning. Raises `EOFError` at its end."""
+
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._at = 0
@@ -139,6 +143,32 @@ class _Reader:
         found, self._at = self._data[self._at : end], end + 1
         return found.decode(codec, errors="backslashreplace")
 
+    def values(self) -> tuple[list[Value], bool]:
+        """Return the values of a row, and whether the message was cut off in them."""
+        count = self.number(2)
+        values: list[Value] = []
+        # Without a call for each value, of which a row has many.
+        data, at = self._data, self._at
+        try:
+            for _ in range(count):
+                kind = data[at]
+                at += 1
+                if kind == _NULL:
+                    values.append(None)
+                elif kind == _UNCHANGED:
+                    values.append(MISSING)
+                else:
+                    begin = at + 4
+                    at = begin + _SIZE(data, at)[0]
+                    if at > len(data):
+                        break
+                    values.append(data[begin:at])
+        except (IndexError, error):
+            pass
+        self._at = at
+        cut = len(values) < count
+        return values + [MISSING] * (count - len(values)), cut
+
 
 def _relation(message: _Reader, codec: str) -> Relation:
     oid, schema, name, _ = message.number(4), message.text(codec), message.text(codec), message.bytes(1)
@@ -157,30 +187,12 @@ def _row_change(kind: Literal["insert", "update", "delete"], message: _Reader) -
     part = message.bytes(1)
     if part in {b"K", b"O"}:
         full = part == b"O"
-        old, cut = _values(message)
+        old, cut = message.values()
         # After a cut, nothing is known of the new row, but that it has as many columns.
         if kind == "update" and not cut:
             part = message.bytes(1)
         elif kind == "update":
             new = [MISSING] * len(old)
     if part == b"N":
-        new, _ = _values(message)
+        new, _ = message.values()
     return RowChange(kind, relation, old, full, new)
-
-
-def _values(message: _Reader) -> tuple[list[Value], bool]:
-    """Return the values of a row, and whether the message was cut off in them."""
-    count = message.number(2)
-    values: list[Value] = []
-    try:
-        for _ in range(count):
-            match message.bytes(1):
-                case b"n":
-                    values.append(None)
-                case b"u":
-                    values.append(MISSING)
-                case _:
-                    values.append(message.bytes(message.number(4)))
-    except EOFError:
-        return values + [MISSING] * (count - len(values)), True
-    return values, False

@@ -1,13 +1,13 @@
 """Rows as JSON: the server makes it of the texts in the log, as it makes that of rows in every other mode."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import asyncpg
 
 from services.system_api.sources.table.postgresql.connection import is_row_error
 from services.system_api.sources.table.postgresql.replication.encoding import UTF8, Encoding
-from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Values
+from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Value, Values
 from services.system_api.sources.table.sql import quoted
 
 _TYPES = """
@@ -46,25 +46,28 @@ class Renderer:
         A row is its definition, the numbers of the columns that are wanted, and its values. Those that are missing are
         left out. `encoding` is that of the texts.
         """
-        groups: dict[tuple[Relation, tuple[int, ...]], list[int]] = defaultdict(list)
+        # By identity: consecutive rows share their definition, and to hash one takes long.
+        groups: dict[tuple[int, tuple[int, ...]], list[int]] = defaultdict(list)
         for number, (relation, wanted, values) in enumerate(rows):
-            present = tuple(column for column in wanted if values[column] is not MISSING)
-            groups[relation, present].append(number)
+            has = [column for column in wanted if values[column] is not MISSING]
+            groups[id(relation), tuple(has)].append(number)
         found: list[tuple[bytes, str | None]] = [(b"{}", None)] * len(rows)
-        for (relation, present), numbers in groups.items():
+        for (_, present), numbers in groups.items():
             if not present:
                 continue
+            relation = rows[numbers[0]][0]
             types = await self._types_of(connection, relation)
             statement = _statement(relation, present, types, encoding)
             for begin in range(0, len(numbers), _LARGEST_GROUP):
                 some = numbers[begin : begin + _LARGEST_GROUP]
-                texts = [[_sent(rows[number][2][column], encoding) for number in some] for column in present]
-                for number, result in zip(some, await _made(connection, statement, texts), strict=True):
+                texts = [[rows[number][2][column] for number in some] for column in present]
+                made = await _made(connection, statement, texts, bytes_array if encoding.raw else text_array)
+                for number, result in zip(some, made, strict=True):
                     found[number] = result
         return found
 
     async def _types_of(self, connection: asyncpg.Connection, relation: Relation) -> list[str]:
-        if self._types is None or self._types[0] != relation:
+        if self._types is None or (self._types[0] is not relation and self._types[0] != relation):
             oids = [column.type_oid for column in relation.columns]
             modifiers = [column.modifier for column in relation.columns]
             names = [row[0] for row in await connection.fetch(_TYPES, oids, modifiers)]
@@ -79,10 +82,10 @@ async def base_types(connection: asyncpg.Connection, types: Iterable[int]) -> di
 
 
 async def _made(
-    connection: asyncpg.Connection, statement: str, texts: list[list[str | bytes | None]]
+    connection: asyncpg.Connection, statement: str, texts: list[list[Value]], array: Callable[[list[Value]], object]
 ) -> list[tuple[bytes, str | None]]:
     try:
-        return [(row[0], None) for row in await connection.fetch(statement, *texts)]
+        return [(row[0], None) for row in await connection.fetch(statement, *map(array, texts))]
     except asyncpg.PostgresError as exc:
         if not is_row_error(exc):
             raise
@@ -91,17 +94,17 @@ async def _made(
     return [
         result
         for number in range(len(texts[0]))
-        for result in await _made(connection, statement, [[column[number]] for column in texts])
+        for result in await _made(connection, statement, [[column[number]] for column in texts], array)
     ]
 
 
 def _statement(relation: Relation, present: Sequence[int], types: Sequence[str], encoding: Encoding) -> str:
     named = [(place, types[number], quoted(relation.columns[number].name)) for place, number in enumerate(present)]
-    sent, text = "text", "v.c{}"
+    sent, text = "text::text[]", "v.c{}"
     if encoding.raw:
-        sent, text = "bytea", f"convert_from(v.c{{}}, '{encoding.server}')"
+        sent, text = "bytea[]", f"convert_from(v.c{{}}, '{encoding.server}')"
     columns = [f"{text.format(place)}::{type_} AS {name}" for place, type_, name in named]
-    arrays = ", ".join(f"${place + 1}::{sent}[]" for place in range(len(present)))
+    arrays = ", ".join(f"${place + 1}::{sent}" for place in range(len(present)))
     names = ", ".join(f"c{place}" for place in range(len(present)))
     return f"""
         SELECT convert_to((SELECT row_to_json(r.*) FROM (SELECT {", ".join(columns)}) r)::text, 'UTF8')
@@ -109,7 +112,28 @@ def _statement(relation: Relation, present: Sequence[int], types: Sequence[str],
     """  # noqa: S608 -- every name is quoted, types come from the catalog
 
 
-def _sent(value: object, encoding: Encoding) -> str | bytes | None:
+def text_array(values: list[Value]) -> str:
+    """Return texts in UTF-8 as the text of one array (PostgreSQL, 8.15); asyncpg would look at each of them."""
+    try:
+        joined = b'","'.join(values)  # type: ignore[arg-type] # NULL is the exception
+    except TypeError:
+        return _quoted_array(values)
+    if b"\\" in joined or joined.count(b'"') != 2 * (len(values) - 1):
+        return _quoted_array(values)
+    return f'{{"{joined.decode()}"}}'
+
+
+def _quoted_array(values: list[Value]) -> str:
+    return f"{{{','.join(map(_quoted, values))}}}"
+
+
+def _quoted(value: Value) -> str:
     if not isinstance(value, bytes):
-        return None
-    return value if encoding.raw else value.decode()
+        return "NULL"
+    text = value.decode().replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def bytes_array(values: list[Value]) -> list[bytes | None]:
+    """Return texts in any encoding as an array of bytes."""
+    return [value if isinstance(value, bytes) else None for value in values]

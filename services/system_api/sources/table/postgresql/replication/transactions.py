@@ -4,7 +4,6 @@ Transactions are in the order of their commits, and the changes of a table withi
 the same whenever the log is read again.
 """
 
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from services.system_api.sources.table.postgresql.replication.pgoutput import (
@@ -29,8 +28,7 @@ class Place(NamedTuple):
     """Of the change in its transaction."""
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One change of the table."""
 
     place: Place
@@ -69,6 +67,9 @@ class Transactions:
         """
         found = parse(message, self._codec)
         match found:
+            case RowChange():
+                relation = self._relations.get(found.relation)
+                return None if relation is None else self._row(found, relation, size)
             case Begin():
                 self._begin, self._number = found, 0
             case Commit():
@@ -77,8 +78,6 @@ class Transactions:
                 self._relations[found.oid] = found
             case Relation():
                 self._relations.pop(found.oid, None)
-            case RowChange() if (relation := self._relations.get(found.relation)) is not None:
-                return self._row(found, relation, size)
             case Truncate() if self._relations.keys() & set(found.relations):
                 begin, place = self._next()
                 return Change(place, begin.xid, begin.time, "truncate", None, size=size)

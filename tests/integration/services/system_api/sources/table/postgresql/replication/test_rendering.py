@@ -3,6 +3,8 @@
 import asyncpg
 import pytest
 
+from services.system_api.sources.table.postgresql.replication.pgoutput import Value
+from services.system_api.sources.table.postgresql.replication.rendering import text_array
 from shared.errors import SettingsError
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
     TABLE,
@@ -111,3 +113,30 @@ async def test_a_change_of_the_table_on_the_way(logical_database: str, log: asyn
     await log.execute("ALTER TABLE orders RENAME number TO id")
     with pytest.raises(SettingsError, match="key: table orders had no column 'id' in the log"):
         await settled(poller)
+
+
+_ODD = [
+    b"",
+    b"NULL",
+    b"null",
+    b'"',
+    b'","',
+    b"\\",
+    b'\\"',
+    b"{}",
+    b"{a,b}",
+    b",",
+    b" a ",
+    b"\n\t\r",
+    "zoë €".encode(),
+    b"a",
+]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[None], [None, None], *([value] for value in _ODD), _ODD, [*_ODD, None], [b'a","b'], [b'a"', b'"b'], [b"a", None]],
+)
+async def test_the_server_reads_an_array_as_it_was(log: asyncpg.Connection, values: list[Value]) -> None:
+    found = await log.fetchval("SELECT $1::text::text[]", text_array(values))
+    assert found == [value.decode() if isinstance(value, bytes) else None for value in values]
