@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -44,8 +44,6 @@ class Received:
     messages: Sequence[Message] = ()
     more: bool = False
     """Whether more is known to wait."""
-    losses: Sequence[Loss] = field(default_factory=list)
-    """Messages that left the broker before they were read."""
     waiting: tuple[str, ...] = ()
     """Messages that exist and cannot be read yet, and why."""
 
@@ -91,7 +89,11 @@ class RewindableConnection(Protocol):
 
 
 class Ledger(Protocol):
-    """Which messages have been published, and what the checkpoint holds of that."""
+    """Which messages have been published or lost, and what the checkpoint holds of that."""
+
+    losses: list[Loss]
+    """What was found to be lost and is in no batch yet. A connection adds to it, and may fail before its next answer:
+    the one after it continues behind the loss and does not find it again."""
 
     def published(self, message: Message) -> bool:
         """Return whether this message was added before, in this run or before the checkpoint."""

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from services.system_api.sources.queue.message import Message
-from services.system_api.sources.source import Checkpoint
+from services.system_api.sources.source import Checkpoint, Loss
 from shared.errors import SettingsError
 
 _VERSION = 1
@@ -132,6 +132,7 @@ class Positions(Generic[Position]):
             SettingsError: the checkpoint is of another source.
         """
         self._of = of
+        self.losses: list[Loss] = []
         self.marks: dict[str, Mark[Position]] = {}
         """By name of the partition."""
         self.gaps = False

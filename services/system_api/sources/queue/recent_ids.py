@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import msgspec
 
 from services.system_api.sources.queue.message import Message
-from services.system_api.sources.source import Checkpoint
+from services.system_api.sources.source import Checkpoint, Loss
 from shared.errors import SettingsError
 
 _VERSION = 1
@@ -51,6 +51,7 @@ class RecentIds:
         Raises:
             SettingsError: the checkpoint is of another source.
         """
+        self.losses: list[Loss] = []
         self._of = of
         self._window = window
         self._known: set[str] = set()

@@ -85,7 +85,7 @@ class QueueSource:
         try:
             if not self._held:
                 received = await connection.receive(1 if self._attempts.careful else limit, self._max_bytes)
-                batch.waiting, batch.losses = received.waiting, tuple(received.losses)
+                batch.waiting = received.waiting
                 self._held.extend(received.messages)
                 self._more = received.more
             # An expression that is evaluated apart may take seconds.
@@ -94,6 +94,9 @@ class QueueSource:
         except Unavailable:
             await self._disconnect()
             raise
+        # Last of all: what fails before leaves them to the next batch.
+        batch.losses = tuple(self._ledger.losses)
+        self._ledger.losses.clear()
         return batch
 
     async def settle(self, _batch: Batch, /) -> None:

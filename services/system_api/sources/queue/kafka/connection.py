@@ -43,7 +43,6 @@ class KafkaConnection:
         self._lag = lag
         self._topics: dict[str, TopicReader] = {}
         self._discovered = 0.0
-        self._losses: list[Loss] = []
         self._first = 0
         """Which topic is read first next time, so that none is always behind the others."""
 
@@ -77,12 +76,8 @@ class KafkaConnection:
                 self._note_markers()
         if records:
             records = await self._verified(records)
-        losses = self._losses + [loss for topic in self._topics.values() for loss in topic.losses]
-        self._losses = []
-        for topic in self._topics.values():
-            topic.losses = []
         messages = [self._topics[record.topic].message(record) for record in records]
-        return Received(messages, more=bool(messages), losses=losses, waiting=waiting + self._hanging())
+        return Received(messages, more=bool(messages), waiting=waiting + self._hanging())
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Note the offsets in the group, if there is one; they are for people alone."""
@@ -128,8 +123,7 @@ class KafkaConnection:
     async def _forget(self, name: str) -> None:
         """Stop reading a topic that matched the pattern and was deleted."""
         topic = self._topics.pop(name)
-        self._losses += topic.losses
-        self._losses.append(
+        self._positions.losses.append(
             Loss(f"Kafka topic {name!r} was deleted: what it held and was not read is lost; its checkpoint is kept")
         )
         await topic.close()
@@ -146,7 +140,6 @@ class KafkaConnection:
     async def _reopen(self, name: str) -> None:
         before = self._topics[name]
         await before.close()
-        self._losses += before.losses
         topic = self._topics[name] = self._reader(name, len(self._topics))
         await topic.open(latest=False)
 

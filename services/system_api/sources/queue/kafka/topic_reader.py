@@ -15,7 +15,6 @@ from services.system_api.sources.queue.kafka.following import (
 from services.system_api.sources.queue.kafka.messages import message_of, partition_name
 from services.system_api.sources.queue.message import Message
 from services.system_api.sources.queue.positions import Mark, Positions
-from services.system_api.sources.source import Loss
 from shared.bus.kafka.client.cluster import Cluster
 from shared.bus.kafka.reader import KafkaReader, kafka_reader
 from shared.bus.kafka.topics import bounds, offsets_at
@@ -33,8 +32,6 @@ class TopicReader:
 
     def __init__(self, cluster: Cluster, name: str, positions: Positions[int], max_bytes: int) -> None:
         self.name = name
-        self.losses: list[Loss] = []
-        """Found since they were taken last."""
         self._cluster = cluster
         self._positions = positions
         self._max_bytes = max_bytes
@@ -58,7 +55,7 @@ class TopicReader:
         self._epoch = found.epoch
         known = any(mark.epoch and name.rpartition("/")[0] == self.name for name, mark in self._positions.marks.items())
         for number, each in (await bounds(self._cluster, self.name)).items():
-            self.losses += follow(
+            self._positions.losses += follow(
                 self._place(number), self._mark(number), found.epoch, each, at_end=latest and not known
             )
         self._reader = await self._stack.enter_async_context(
@@ -157,14 +154,14 @@ class TopicReader:
         number = lost.partition
         mark, place = self._mark(number), self._place(number)
         if lost.truncated:
-            self.losses += truncated(place, mark, lost.earliest)
+            self._positions.losses += truncated(place, mark, lost.earliest)
             resume = lost.earliest
         elif lost.earliest > lost.offset:
-            self.losses += overtaken(place, mark, lost.earliest)
+            self._positions.losses += overtaken(place, mark, lost.earliest)
             resume = lost.earliest
         else:
             resume = (await bounds(self._cluster, self.name, end="uncommitted"))[number][1]
-            self.losses += truncated(place, mark, resume)
+            self._positions.losses += truncated(place, mark, resume)
         self._reader.seek(number, resume)
 
     def _mark(self, number: int) -> Mark[int]:

@@ -65,25 +65,23 @@ class MqttSession:
                 if qos < 1:
                     found[Risk.QOS_0] = f"the broker delivers {topic!r} with QoS {qos}"
             _refuse(found, options)
-            losses = []
             if self._known and not client.resumed:
-                losses.append(
+                self.ledger.losses.append(
                     Loss(
                         f"MQTT session {session!r} is not known to the broker any more: what was sent since it ended is"
                         " lost, other than retained messages"
                     )
                 )
             self._known = True
-            yield MqttConnection(client, options, losses)
+            yield MqttConnection(client, options)
 
 
 class MqttConnection:
     """A `Connection` to a session."""
 
-    def __init__(self, client: MqttClient, options: MqttSourceOptions, losses: list[Loss]) -> None:
+    def __init__(self, client: MqttClient, options: MqttSourceOptions) -> None:
         self._client = client
         self._options = options
-        self._losses = losses
 
     async def receive(self, limit: int, max_bytes: int) -> Received:
         """Return what was delivered; see `Connection`."""
@@ -95,12 +93,11 @@ class MqttConnection:
                     await self._client.arrived.wait()
         self._client.check()
         taken = self._client.take(limit, max_bytes)
-        losses, self._losses = self._losses, []
         messages = [message_of(each, self._options.message_id, (self._client, each.packet)) for each in taken]
         # A broker does not tell whether it has more than it may send.
         full = self._client.unacknowledged >= self._options.prefetch
         waiting = ("messages behind those that are not acknowledged yet",) if full or (blocked and not taken) else ()
-        return Received(messages, more=self._client.waiting, losses=losses, waiting=waiting)
+        return Received(messages, more=self._client.waiting, waiting=waiting)
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Acknowledge; see `Connection`."""

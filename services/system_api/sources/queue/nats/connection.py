@@ -57,7 +57,6 @@ class NatsConnection:
         consumer: ConsumerInfo,
         options: NatsSourceOptions,
         positions: Positions[int],
-        losses: list[Loss],
     ) -> None:
         self._client = client
         self._jetstream = jetstream
@@ -73,7 +72,6 @@ class NatsConnection:
         self._expected = (consumer.num_ack_pending or 0) if positions.gaps else 0
         """How many messages that an earlier connection got are still to be delivered again, in any order."""
         self._look_at = 0.0
-        self._losses = losses
         self._inbox = client.new_inbox()
         self._next_pull = f"$JS.API.CONSUMER.MSG.NEXT.{options.stream}.{consumer.name}"
         self._pulls = 0
@@ -113,13 +111,12 @@ class NatsConnection:
         taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
         if not self._waiting:
             self.arrived.clear()
-        losses, self._losses = self._losses, []
         if taken:
-            losses += await self._removed_unread(taken)
+            self._positions.losses += await self._removed_unread(taken)
         prefix = self._mark.prefix
         waiting = (f"{self._missing} messages wait in the stream",) if self._missing and not taken else ()
         more = bool(taken) and (bool(self._waiting) or self._missing > 0)
-        return Received([message_of(*each, prefix) for each in taken], more=more, losses=losses, waiting=waiting)
+        return Received([message_of(*each, prefix) for each in taken], more=more, waiting=waiting)
 
     @property
     def _missing(self) -> int:

@@ -76,16 +76,16 @@ class NatsStream:
             with nats_errors(options, client):
                 stream = await jetstream.stream_info(options.stream)
                 refuse_stream(stream, options)
-                losses = follow_stream(stream, self.ledger.of(), options)
-                consumer = await self._consumer(jetstream, stream, losses)
+                self.ledger.losses += follow_stream(stream, self.ledger.of(), options)
+                consumer = await self._consumer(jetstream, stream)
                 refuse_consumer(consumer, options)
                 consumer = await self._recover(jetstream, consumer)
-            connection = NatsConnection(client, jetstream, consumer, options, self.ledger, losses)
+            connection = NatsConnection(client, jetstream, consumer, options, self.ledger)
             connection.arrived = lost
             await connection.open()
             yield connection
 
-    async def _consumer(self, jetstream: JetStreamContext, stream: StreamInfo, losses: list[Loss]) -> ConsumerInfo:
+    async def _consumer(self, jetstream: JetStreamContext, stream: StreamInfo) -> ConsumerInfo:
         """Return the consumer; create it where it is missing, and where it is ahead of the checkpoint."""
         name = self._options.stream
         mark = self.ledger.of()
@@ -93,7 +93,7 @@ class NatsStream:
             consumer: ConsumerInfo = await jetstream.consumer_info(name, self._durable)
         except NotFoundError:
             if mark.mark is not None and stream.config.retention == RetentionPolicy.INTEREST:
-                losses.append(
+                self.ledger.losses.append(
                     Loss(
                         f"consumer {self._durable!r} of {self._options.in_words} was deleted: messages that were sent"
                         " until it was created again are lost, as the stream keeps none without a consumer"

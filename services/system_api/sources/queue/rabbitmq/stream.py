@@ -86,7 +86,6 @@ class StreamConnection:
         self._positions = positions
         self._mark = positions.of()
         self._sizes = sizes
-        self._losses: list[Loss] = []
         self._flowing = False
         """Whether the last look found messages, so that others may follow."""
         self._next: int | None = None
@@ -149,7 +148,7 @@ class StreamConnection:
             await self._replace()
 
     async def _replace(self) -> None:
-        self._losses.append(
+        self._positions.losses.append(
             Loss(
                 f"{self._options.in_words} was deleted and declared again: what it held after offset {self._mark.mark}"
                 " is lost; the new one is read from its beginning"
@@ -161,7 +160,7 @@ class StreamConnection:
 
     def _removed_by_retention(self, first: int, last: int) -> None:
         if last >= first:
-            self._losses.append(
+            self._positions.losses.append(
                 Loss(
                     f"{self._options.in_words}: offsets {first} to {last} ({last - first + 1} messages) were removed by"
                     " its retention before they were read"
@@ -186,9 +185,8 @@ class StreamConnection:
         if taken:
             self._next = offset_of(taken[-1]) + 1
             self._mark.facts[_LAST] = fingerprint(taken[-1])
-        losses, self._losses = self._losses, []
         prefix = self._mark.prefix
-        return Received([from_stream(each, prefix) for each in taken], more=bool(taken), losses=losses)
+        return Received([from_stream(each, prefix) for each in taken], more=bool(taken))
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Let the broker send more; it keeps no position."""

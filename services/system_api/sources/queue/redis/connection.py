@@ -17,7 +17,7 @@ from services.system_api.sources.queue.redis.client import Redis, redis_errors
 from services.system_api.sources.queue.redis.entries import EntryId, before, id_text, message_of, parse_id, size_of
 from services.system_api.sources.queue.redis.following import COUNTS, Unread, known_facts, state_of
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
-from services.system_api.sources.source import Checkpoint, Loss
+from services.system_api.sources.source import Checkpoint
 from shared.errors import TrelayError, Unavailable
 from shared.runtime.tasks import cancelled, started
 
@@ -39,7 +39,6 @@ class RedisConnection:
         options: RedisSourceOptions,
         source: str,
         positions: Positions[EntryId],
-        losses: list[Loss],
         deliveries: Mapping[bytes, int],
     ) -> None:
         self._client = client
@@ -47,7 +46,6 @@ class RedisConnection:
         self._group = options.group_of(source)
         self._positions = positions
         self._mark = positions.of()
-        self._losses = losses
         self._deliveries = dict(deliveries)
         """Of entries that earlier connections got."""
         self._unread = Unread(self._mark, options)
@@ -66,11 +64,10 @@ class RedisConnection:
         options: RedisSourceOptions,
         source: str,
         positions: Positions[EntryId],
-        losses: list[Loss],
         deliveries: Mapping[bytes, int],
     ) -> AsyncIterator["RedisConnection"]:
         """Watch for entries for as long as the context lasts."""
-        connection = cls(client, options, source, positions, losses, deliveries)
+        connection = cls(client, options, source, positions, deliveries)
         watching = started(f"watch {options.in_words}", connection._watch())
         try:
             yield connection
@@ -96,8 +93,7 @@ class RedisConnection:
             deliveries = self._deliveries.pop(entry, 0) + 1
             messages.append(message_of(entry, fields, self._options.field, prefix, deliveries))
         self._outstanding += len(messages)
-        losses, self._losses = self._losses, []
-        return Received(messages, more=len(entries) == self._count, losses=losses)
+        return Received(messages, more=len(entries) == self._count)
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Acknowledge; see `Connection`."""
@@ -145,7 +141,7 @@ class RedisConnection:
         self._check(groups)
         entries = [(entry, fields or {}) for _, found in answer for entry, fields in found]
         state = state_of(info)
-        self._losses += self._unread.check(state)
+        self._positions.losses += self._unread.check(state)
         self._unread.note([parse_id(entry) for entry, _ in entries], state, end=len(entries) < count)
         return entries
 

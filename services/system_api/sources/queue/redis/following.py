@@ -86,8 +86,7 @@ def refuse_risks(found: Mapping[Risk, str], options: RedisSourceOptions) -> None
 def follow(state: StreamState, mark: Mark[EntryId], options: RedisSourceOptions, *, group_missing: bool) -> list[Loss]:
     """Move the mark to where reading continues in a stream that was opened before; return what is lost."""
     place, before = options.in_words, mark.highest
-    added = mark.facts.get(_ADDED, 0)
-    if group_missing and state.added < int(added):
+    if group_missing and _replaced(state, mark):
         mark.replace(_BEGUN)
         return [
             Loss(
@@ -106,6 +105,25 @@ def follow(state: StreamState, mark: Mark[EntryId], options: RedisSourceOptions,
     return []
 
 
+def _replaced(state: StreamState, mark: Mark[EntryId]) -> bool:
+    """Return whether a stream has counted too little to be that of the mark."""
+    if state.added < int(mark.facts.get(_ADDED, 0)):
+        return True
+    count = _count(mark)
+    # Nothing that was counted is left: all that is there was added after it.
+    return count is not None and _all_unread(state, mark.mark) and state.added < count + state.length
+
+
+def _all_unread(state: StreamState, read: EntryId | None) -> bool:
+    return state.first is None or state.first > (read or (0, 0))
+
+
+def _count(mark: Mark[EntryId]) -> int | None:
+    """Return how many entries were ever added up to the mark, None if that is not known."""
+    known = mark.facts.get(_COUNT)
+    return known if isinstance(known, int) and mark.facts.get(_COUNTED_AT) == id_text(mark.mark) else None
+
+
 class Unread:
     """Counts the entries that were read, to find those that were removed before."""
 
@@ -114,8 +132,7 @@ class Unread:
         self._place = options.in_words
         self.read = mark.mark
         """The last entry that was read."""
-        known = mark.facts.get(_COUNT)
-        self._count = known if isinstance(known, int) and mark.facts.get(_COUNTED_AT) == id_text(self.read) else None
+        self._count = _count(mark)
         """How many entries were ever added up to that one; None if that is not known."""
 
     def check(self, state: StreamState) -> list[Loss]:
@@ -124,7 +141,7 @@ class Unread:
         `state` is of the moment at which the next entries are taken.
         """
         lost = 0
-        if state.first is None or state.first > (self.read or (0, 0)):
+        if _all_unread(state, self.read):
             # Nothing that was read is left, so the length is the number of those that were not.
             lost = 0 if self._count is None else state.added - self._count - state.length
             self._count = state.added - state.length

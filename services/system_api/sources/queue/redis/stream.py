@@ -25,7 +25,7 @@ from services.system_api.sources.queue.redis.following import (
     state_of,
 )
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
-from services.system_api.sources.source import Checkpoint, Loss
+from services.system_api.sources.source import Checkpoint
 from shared.errors import SettingsError, Unavailable
 
 _PAGE = 1000
@@ -58,18 +58,18 @@ class RedisStream:
     async def connected(self) -> AsyncIterator[RedisConnection]:
         """Connect; see `Broker`."""
         async with connected(self._options, self._source) as client:
-            losses, deliveries = await detached("Redis request", self._positioned(client))
+            deliveries = await detached("Redis request", self._positioned(client))
             async with RedisConnection.opened(
-                client, self._options, self._source, self.ledger, losses, deliveries
+                client, self._options, self._source, self.ledger, deliveries
             ) as connection:
                 yield connection
 
-    async def _positioned(self, client: Redis) -> tuple[list[Loss], dict[bytes, int]]:
-        """Set the group to where reading continues; return what is lost, and how often entries were delivered."""
+    async def _positioned(self, client: Redis) -> dict[bytes, int]:
+        """Set the group to where reading continues; return how often entries were delivered."""
         state = await self._inspected(client)
         with redis_errors(self._options):
-            losses = await self._follow(client, state)
-            return losses, await self._take_over(client)
+            await self._follow(client, state)
+            return await self._take_over(client)
 
     async def _inspected(self, client: Redis) -> StreamState:
         options = self._options
@@ -94,13 +94,12 @@ class RedisStream:
         wanted = self._group.encode()
         return next((group for group in groups if group["name"] == wanted), None)
 
-    async def _follow(self, client: Redis, state: StreamState) -> list[Loss]:
+    async def _follow(self, client: Redis, state: StreamState) -> None:
         """Move the mark to where reading continues, and create the group where it is missing."""
         stream, mark = self._options.stream, self.ledger.of()
         group = await self._group_info(client)
-        losses: list[Loss] = []
         if mark.epoch:
-            losses = follow(state, mark, self._options, group_missing=group is None)
+            self.ledger.losses += follow(state, mark, self._options, group_missing=group is None)
         elif group is not None:
             await self._begin_in_group(client, state, parse_id(group["last-delivered-id"]))
         else:
@@ -108,7 +107,6 @@ class RedisStream:
             begin(mark, state.last if latest and state.last != (0, 0) else None, state)
         if group is None:
             await client.xgroup_create(stream, self._group, id=id_text(mark.mark))
-        return losses
 
     async def _begin_in_group(self, client: Redis, state: StreamState, delivered: EntryId) -> None:
         """Begin in a group of others: after what they got, and with what they left unacknowledged."""

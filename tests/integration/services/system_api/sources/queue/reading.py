@@ -12,9 +12,25 @@ import pytest
 
 from services.system_api.sources.queue.source import QueueSource
 from services.system_api.sources.source import Batch, Loss
+from shared.errors import Unavailable
 from shared.events import strict_json
 from shared.events.dead_letter import Reject
 from shared.runtime.clock import SYSTEM_CLOCK
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str) -> list[str]:
+    """Let the next call of an asynchronous method fail after its work is done; return what notes that call."""
+    works, failed = getattr(owner, method), []
+
+    async def fails(*given: Any, **named: Any) -> Any:
+        found = await works(*given, **named)
+        if not failed:
+            failed.append(method)
+            raise Unavailable("the connection was lost")
+        return found
+
+    monkeypatch.setattr(owner, method, fails)
+    return failed
 
 
 class Killed(BaseException):
@@ -73,6 +89,14 @@ class Reading:
                     if not await self.step(source):
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(source.wait_for_change(), 0.2)
+
+    async def through(self, source: QueueSource, count: int) -> None:
+        """Read until so many events are published, through failures of the connection."""
+        async with asyncio.timeout(60):
+            while len(self.events) < count:
+                with contextlib.suppress(Unavailable):
+                    await self.step(source)
+                await asyncio.sleep(0.02)
 
     async def until_parked(self, poison: bytes, published: int, monkeypatch: pytest.MonkeyPatch) -> None:
         """Read in one process after another, each killed by one message, until that is parked and all others are read.

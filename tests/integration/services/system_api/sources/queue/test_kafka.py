@@ -19,7 +19,7 @@ from shared.bus.kafka import KafkaOptions
 from shared.bus.kafka.bus import KafkaBus, connect_kafka
 from shared.bus.protocol import Outgoing, TopicOptions, Transaction
 from shared.errors import SettingsError, Unavailable
-from tests.integration.services.system_api.sources.queue.reading import Reading
+from tests.integration.services.system_api.sources.queue.reading import Reading, fail_once
 from tests.servers.header_names import RawBytes
 from tests.servers.kafka import Kafka
 
@@ -159,6 +159,28 @@ async def test_a_topic_that_is_created_again_is_read_from_its_beginning(
     assert read.numbers == list(range(1, 16))
     assert ["created again" in loss.text for loss in read.losses] == [True, True]
     assert len(set(read.ids)) == 15
+
+
+async def test_a_topic_that_is_created_again_is_reported_though_the_connection_fails(
+    bus: KafkaBus,
+    admin: AIOKafkaAdminClient,
+    reading: Callable[..., Reading],
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next connection finds a topic that it continues to read."""
+    await create(bus, unique_name)
+    read = reading()
+    await send(bus, unique_name, b"1")
+    async with read.opened() as source:
+        await read.through(source, 1)
+        await recreate(bus, admin, unique_name)
+        await send(bus, unique_name, b"2")
+        failed = fail_once(monkeypatch, KafkaConnection, "_reopen")
+        await read.through(source, 2)
+    assert failed
+    assert read.numbers == [1, 2]
+    assert ["created again" in loss.text for loss in read.losses] == [True]
 
 
 async def test_partitions_that_are_added_are_read_from_their_beginning(

@@ -4,6 +4,7 @@ The contract suite of sources tests the rest (tests/contracts/source/test_mqtt.p
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -13,10 +14,10 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
-from services.system_api.sources.queue.mqtt.session import MqttSession
+from services.system_api.sources.queue.mqtt.session import MqttConnection, MqttSession
 from services.system_api.sources.source import Batch
 from shared.errors import SettingsError, Unauthorized, Unavailable
-from tests.integration.services.system_api.sources.queue.reading import Reading
+from tests.integration.services.system_api.sources.queue.reading import Reading, fail_once
 from tests.servers.mosquitto import MosquittoServer, mosquitto_server
 
 V5 = aiomqtt.ProtocolVersion.V5
@@ -151,7 +152,9 @@ async def test_what_the_broker_may_not_send_yet_is_said_to_wait(
         assert not (await source.poll(100)).waiting
 
 
-async def test_a_session_that_the_broker_has_lost_is_reported(reading: Callable[..., Reading]) -> None:
+async def test_a_session_that_the_broker_has_lost_is_reported_also_where_the_connection_fails(
+    reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
+) -> None:
     context = mosquitto_server("")
     server = await asyncio.to_thread(context.__enter__)
     try:
@@ -168,6 +171,16 @@ async def test_a_session_that_the_broker_has_lost_is_reported(reading: Callable[
         assert ["is not known to the broker any more" in loss.text for loss in read.losses] == [True]
         await read.once()
         assert len(read.losses) == 1
+        async with read.opened() as source:
+            await read.step(source)
+            failed = fail_once(monkeypatch, MqttConnection, "receive")
+            async with clean:  # ends the connection of the source
+                pass
+            async with asyncio.timeout(60):
+                while len(read.losses) == 1:
+                    with contextlib.suppress(Unavailable):
+                        await read.step(source)
+        assert (failed, len(read.losses)) == (["receive"], 2)
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
 

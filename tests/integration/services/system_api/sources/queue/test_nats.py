@@ -13,9 +13,10 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StreamConfig
 
 from services.system_api.sources.queue.nats import connection
+from services.system_api.sources.queue.nats.connection import NatsConnection
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from shared.errors import SettingsError, Unauthorized, Unavailable
-from tests.integration.services.system_api.sources.queue.reading import Reading
+from tests.integration.services.system_api.sources.queue.reading import Reading, fail_once
 from tests.servers.nats import NatsServer, nats_server
 
 
@@ -122,6 +123,28 @@ async def test_a_stream_that_is_created_again_while_it_is_read(
                 await asyncio.sleep(0.02)
     assert read.numbers == [1, 2]
     assert len(read.losses) == 1
+
+
+async def test_a_stream_that_is_created_again_is_reported_though_the_connection_fails(
+    jetstream: JetStreamContext,
+    reading: Callable[..., Reading],
+    unique_name: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next connection finds a stream that it continues to read."""
+    read = reading()
+    await create(jetstream, unique_name)
+    await send(jetstream, unique_name, b"1")
+    async with read.opened() as source:
+        await read.through(source, 1)
+        await jetstream.delete_stream(unique_name)
+        await create(jetstream, unique_name)
+        await send(jetstream, unique_name, b"2")
+        failed = fail_once(monkeypatch, NatsConnection, "open")
+        await read.through(source, 2)
+    assert failed
+    assert read.numbers == [1, 2]
+    assert ["created again" in loss.text for loss in read.losses] == [True]
 
 
 async def test_what_the_limits_remove_before_it_is_read_is_said(

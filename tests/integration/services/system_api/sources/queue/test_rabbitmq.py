@@ -15,9 +15,10 @@ from aio_pika.abc import AbstractChannel
 
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.queue.rabbitmq.queue import RabbitmqQueue
+from services.system_api.sources.queue.rabbitmq.stream import StreamConnection
 from services.system_api.sources.source import Batch
 from shared.errors import SettingsError, Unauthorized, Unavailable
-from tests.integration.services.system_api.sources.queue.reading import Reading
+from tests.integration.services.system_api.sources.queue.reading import Reading, fail_once
 from tests.servers.rabbitmq import RabbitmqServer
 
 
@@ -214,6 +215,25 @@ async def test_a_stream_that_is_declared_again_is_read_from_its_beginning(
     assert read.numbers == [1, 2, 3, 4, 5, 6, 7]
     assert ["declared again" in loss.text for loss in read.losses] == [True]
     assert len(set(read.ids)) == 7
+
+
+async def test_a_stream_that_is_declared_again_is_reported_though_the_connection_fails(
+    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next connection finds a stream that it continues to read."""
+    read = reading(stream=unique_name)
+    async with contextlib.AsyncExitStack() as opened:
+        async with stream(channel, unique_name):
+            await send(channel, unique_name, b"1")
+            source = await opened.enter_async_context(read.opened())
+            await read.through(source, 1)
+        async with stream(channel, unique_name):
+            await send(channel, unique_name, b"2")
+            failed = fail_once(monkeypatch, StreamConnection, "_renew")
+            await read.through(source, 2)
+    assert failed
+    assert read.numbers == [1, 2]
+    assert ["declared again" in loss.text for loss in read.losses] == [True]
 
 
 async def test_a_stream_that_is_declared_again_with_the_same_beginning(

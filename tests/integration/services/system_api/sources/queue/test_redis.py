@@ -11,8 +11,9 @@ import pytest
 from redis.asyncio import Redis
 
 from services.system_api.sources.queue.redis.opening import RedisSourceKind
+from services.system_api.sources.queue.redis.stream import RedisStream
 from shared.errors import SettingsError, Unauthorized, Unavailable
-from tests.integration.services.system_api.sources.queue.reading import Reading
+from tests.integration.services.system_api.sources.queue.reading import Reading, fail_once
 from tests.servers.redis import RedisServer, redis_server
 
 
@@ -112,8 +113,25 @@ async def test_a_stream_that_is_created_again_is_read_from_its_beginning(
     await send(client, unique_name, b"4", b"5")
     await read.until(5)
     assert read.numbers == [1, 2, 3, 4, 5]
-    assert ["created again" in loss.text for loss in read.losses] == [True]
+    assert ["created again" in loss.text for loss in read.losses] == [True], read.losses
     assert len(set(read.ids)) == 5
+
+
+async def test_a_stream_that_is_created_again_is_reported_though_the_connection_fails(
+    client: Redis, reading: Callable[..., Reading], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next connection finds a stream that it continues to read."""
+    read = reading()
+    await send(client, unique_name, b"1")
+    async with read.opened() as source:
+        await read.through(source, 1)
+        await client.delete(unique_name)
+        await send(client, unique_name, b"2")
+        failed = fail_once(monkeypatch, RedisStream, "_take_over")
+        await read.through(source, 2)
+    assert failed
+    assert read.numbers == [1, 2]
+    assert ["created again" in loss.text for loss in read.losses] == [True], read.losses
 
 
 async def test_orphans_of_an_earlier_consumer_come_first_and_what_it_acknowledged_does_not(

@@ -23,6 +23,8 @@ class MemoryBroker:
         self.connections = 0
         self.error: Exception | None = None
         """Raised by the next call."""
+        self.acknowledgement: Exception | None = None
+        """Raised by the next acknowledgement."""
         self.limits: list[int] = []
         """Of the calls of `receive`."""
 
@@ -69,6 +71,9 @@ class MemoryConnection:
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         self.broker.fail()
+        if self.broker.acknowledgement is not None:
+            error, self.broker.acknowledgement = self.broker.acknowledgement, None
+            raise error
         if any(message.token != self.number for message in messages):
             raise Unavailable("a delivery of another connection")
         places = {message.place for message in messages}

@@ -16,7 +16,7 @@ from services.system_api.sources.queue.deliveries import PART, Attempts, Outcome
 from services.system_api.sources.queue.events import MessageEvents
 from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.queue.source import QueueSource
-from services.system_api.sources.source import Batch, EventBuilder
+from services.system_api.sources.source import Batch, EventBuilder, Loss
 from shared.bus.protocol import Outgoing
 from shared.errors import SettingsError, Unavailable
 from shared.events.dead_letter import Reject
@@ -115,6 +115,26 @@ async def test_after_a_lost_connection_what_is_delivered_again_is_dropped_and_ac
         await source.settle(again[1])
         assert places(broker) == []
         assert broker.connections == 2
+
+
+async def test_a_loss_is_reported_though_the_acknowledgement_of_its_batch_fails() -> None:
+    broker = MemoryBroker({})
+    broker.send("a")
+    async with opened(broker) as source:
+        await source.settle(await source.poll(10))
+        broker.error = Unavailable("lost")
+        with pytest.raises(Unavailable):
+            await source.poll(10)
+        broker.send("a")
+        broker.ledger.losses.append(Loss("gone"))
+        broker.acknowledgement = Unavailable("lost again")
+        with pytest.raises(Unavailable, match="again"):
+            await source.poll(10)
+        assert [await poll_losses(source) for _ in range(2)] == [["gone"], []]
+
+
+async def poll_losses(source: QueueSource) -> list[str]:
+    return [loss.text for loss in (await source.poll(10)).losses]
 
 
 async def test_repeats_of_what_is_committed_are_acknowledged_at_once() -> None:

@@ -24,7 +24,6 @@ class Topic:
 
     def __init__(self, _cluster: Any, name: str, _positions: Any, max_bytes: int) -> None:
         self.name = name
-        self.losses: list[Any] = []
         self._max_bytes = max_bytes
 
     async def open(self, *, latest: bool) -> None:

@@ -60,6 +60,25 @@ def test_a_stream_that_was_created_again_is_read_from_its_beginning() -> None:
     assert (known.mark, known.prefix) == (None, "r1.")
 
 
+@pytest.mark.parametrize("length", [4, 5, 10, 12])
+def test_a_stream_that_was_created_again_with_more_entries_has_counted_too_few(length: int) -> None:
+    """Where it has counted more than both, entries may have been trimmed as well."""
+    known = mark((9, 0))
+    counting(known)
+    again = StreamState(length=length, first=(13, 0), last=(90, 0), added=max(10, length), deleted=(0, 0))
+    (loss,) = follow(again, known, options(), group_missing=True)
+    assert "was deleted and created again: what it held after entry 9-0 is lost" in loss.text
+    assert (known.mark, known.prefix) == (None, "r1.")
+
+
+def test_a_stream_whose_group_was_destroyed_is_the_same_where_its_count_fits() -> None:
+    known = mark((9, 0))
+    counting(known)
+    same = StreamState(length=4, first=(13, 0), last=(90, 0), added=14, deleted=(0, 0))
+    assert follow(same, known, options(), group_missing=True) == []
+    assert known.mark == (9, 0)
+
+
 def test_a_stream_that_ends_before_the_mark_was_restored() -> None:
     known = mark()
     (loss,) = follow(STATE._replace(last=(4, 2)), known, options(), group_missing=False)
