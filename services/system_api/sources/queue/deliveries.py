@@ -16,7 +16,7 @@ broker was unavailable, and however often that happens it is not parked.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 import msgspec
 
@@ -52,6 +52,7 @@ class Outcomes:
     def __init__(self) -> None:
         self._processed: OrderedDict[str, None] = OrderedDict()
         self._failed: OrderedDict[str, str] = OrderedDict()
+        self._final: dict[str, Message] = {}
 
     def harmless(self, message: Message) -> bool:
         """Return whether an event or a reject was made of a message that is not settled yet."""
@@ -73,11 +74,26 @@ class Outcomes:
         if len(self._failed) > _REMEMBERED:
             self._failed.popitem(last=False)
 
+    def note_received(self, messages: Iterable[Message]) -> None:
+        """Note that messages were delivered, some of them for the last time."""
+        self._final |= {message.place: message for message in messages if message.final}
+
+    def take_given_up(self, pending: Container[str]) -> list[Message]:
+        """Return what was delivered for the last time, by connections that are closed, and is not settled.
+
+        `pending` are the places of messages that are being committed.
+        """
+        found = [message for place, message in self._final.items() if place not in pending]
+        for message in found:
+            del self._final[message.place]
+        return found
+
     def note_settled(self, messages: Iterable[Message]) -> None:
         """Note that messages are committed, so that nothing needs to be remembered of them."""
         for message in messages:
             self._processed.pop(message.place, None)
             self._failed.pop(message.place, None)
+            self._final.pop(message.place, None)
 
 
 class Attempts:

@@ -31,6 +31,8 @@ class Message(NamedTuple):
     deliveries: int = 1
     """How often it was delivered, this time included; at least this often where the broker does not count. 0 where it
     does not even tell whether it was delivered before."""
+    final: str | None = None
+    """What the broker does with it in place of another delivery, where this one is the last: `drops it`."""
     token: object = None
     """What acknowledges this delivery; only its connection reads it."""
     fault: str | None = None

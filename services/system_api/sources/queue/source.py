@@ -20,7 +20,7 @@ from services.system_api.sources.queue.deliveries import Attempts
 from services.system_api.sources.queue.events import MessageEvents
 from services.system_api.sources.queue.message import Broker, Connection, Message, RewindableConnection
 from services.system_api.sources.queue.options import QueueSourceOptions
-from services.system_api.sources.source import Batch, Checkpoint
+from services.system_api.sources.source import Batch, Checkpoint, Loss
 from shared.errors import Malformed, SettingsError, Unavailable
 from shared.suspension.greenlets import suspendable
 
@@ -86,10 +86,12 @@ class QueueSource:
             if not self._held:
                 received = await connection.receive(1 if self._attempts.careful else limit, self._max_bytes)
                 batch.waiting = received.waiting
+                self._attempts.outcomes.note_received(received.messages)
                 self._held.extend(received.messages)
                 self._more = received.more
             # An expression that is evaluated apart may take seconds.
             if repeats := await suspendable(self._fill(batch, limit, connection)):
+                self._attempts.outcomes.note_settled(repeats)
                 await connection.acknowledge(repeats)
         except Unavailable:
             await self._disconnect()
@@ -187,7 +189,16 @@ class QueueSource:
                     connection = await stack.enter_async_context(self._broker.connected())
                 self._stack = stack.pop_all()
                 self._connection = connection
+            self._note_given_up()
         return self._connection
+
+    def _note_given_up(self) -> None:
+        """Note as lost what earlier connections got for the last time, and did not get to publish."""
+        pending = {message.place for batch in self._unsettled for message in batch.messages}
+        for message in self._attempts.outcomes.take_given_up(pending):
+            if not self._ledger.published(message):
+                text = f"{self._broker.name}, {message.place}: delivered {message.deliveries} times and not published;"
+                self._ledger.losses.append(Loss(f"{text} the broker {message.final}"))
 
     async def _disconnect(self) -> None:
         self._connection = None

@@ -64,6 +64,7 @@ class NatsConnection:
         self._positions = positions
         self._mark = positions.of()
         self._consumer = consumer.name
+        self._max_deliver = consumer.config.max_deliver or -1
         self._unsure_until = _unsure_until(consumer, self._mark.mark)
         """While set, what earlier connections got up to this sequence may still be delivered, behind newer messages."""
         positions.gaps = self._unsure_until is not None
@@ -116,7 +117,7 @@ class NatsConnection:
         prefix = self._mark.prefix
         waiting = (f"{self._missing} messages wait in the stream",) if self._missing and not taken else ()
         more = bool(taken) and (bool(self._waiting) or self._missing > 0)
-        return Received([message_of(*each, prefix) for each in taken], more=more, waiting=waiting)
+        return Received([message_of(*each, prefix, self._max_deliver) for each in taken], more=more, waiting=waiting)
 
     @property
     def _missing(self) -> int:

@@ -36,8 +36,8 @@ def delivery_of(reply: str) -> Delivery:
     return Delivery(deliveries, sequence, consumer_sequence, nanoseconds / 1e9, pending)
 
 
-def message_of(msg: Msg, delivery: Delivery, prefix: str) -> Message:
-    """Return the message; `prefix` begins its place."""
+def message_of(msg: Msg, delivery: Delivery, prefix: str, max_deliver: int = -1) -> Message:
+    """Return the message; `prefix` begins its place. Its consumer delivers it `max_deliver` times; -1: without end."""
     headers = msg.headers or {}
     content_type = next((value for name, value in headers.items() if name.lower() == _CONTENT_TYPE), None)
     return Message(
@@ -49,6 +49,7 @@ def message_of(msg: Msg, delivery: Delivery, prefix: str) -> Message:
         time=delivery.time,
         position=delivery.sequence,
         deliveries=delivery.deliveries,
+        final="delivers it no more" if 0 < max_deliver <= delivery.deliveries else None,
         token=msg.reply,
         fault=_UNREADABLE if isinstance(msg.headers, UnreadableHeaders) else None,
     )

@@ -87,6 +87,13 @@ class RabbitmqClient:
         self._options = options
         self._connection = connection
 
+    @property
+    def major_version(self) -> int:
+        """The first number of the broker's version; 0 where it tells none."""
+        transport: Any = self._connection.transport
+        version = str(transport.connection.server_properties.get("version", "")).partition(".")[0]
+        return int(version) if version.isdecimal() else 0
+
     @classmethod
     @asynccontextmanager
     async def connected(cls, options: RabbitmqSourceOptions, name: str) -> AsyncIterator["RabbitmqClient"]:

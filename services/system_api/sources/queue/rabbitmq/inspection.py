@@ -30,6 +30,9 @@ _NUMBER = re.compile(r"-?[0-9]+")
 
 QUORUM, CLASSIC, STREAM = "quorum", "classic", "stream"
 
+_DEFAULT_LIMIT, _LIMITED_SINCE = 20, 4
+"""The delivery limit of quorum queues that were declared without one, and the major version that began with it."""
+
 
 class Declaration(NamedTuple):
     """How a queue was declared."""
@@ -37,6 +40,8 @@ class Declaration(NamedTuple):
     durable: bool = True
     auto_delete: bool = False
     arguments: Mapping[str, str | int] = {}
+    major_version: int = 0
+    """Of the broker."""
 
     @property
     def type(self) -> str:
@@ -47,6 +52,22 @@ class Declaration(NamedTuple):
     def single_active_consumer(self) -> bool:
         """Whether the broker gives the messages to one consumer at a time."""
         return self.arguments.get("x-single-active-consumer") == "true"
+
+    @property
+    def dead_letters(self) -> bool:
+        """Whether messages that are dropped go to another exchange."""
+        return "x-dead-letter-exchange" in self.arguments
+
+    @property
+    def delivery_limit(self) -> int | None:
+        """How often a message is delivered again before it is dropped, None without a limit.
+
+        Source: https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling.
+        """
+        limit = self.arguments.get("x-delivery-limit")
+        if isinstance(limit, int):
+            return limit if limit >= 0 else None
+        return _DEFAULT_LIMIT if self.type == QUORUM and self.major_version >= _LIMITED_SINCE else None
 
 
 async def declaration(client: RabbitmqClient, options: RabbitmqSourceOptions) -> Declaration | None:
@@ -59,7 +80,7 @@ async def declaration(client: RabbitmqClient, options: RabbitmqSourceOptions) ->
     with rabbitmq_errors(options):
         await channel.queue_declare(options.target, passive=True, timeout=options.connect_timeout)
         await channel.close()
-    found = Declaration()
+    found = Declaration(major_version=client.major_version)
     for _ in range(_ATTEMPTS):
         channel = await client.channel()
         try:
@@ -100,8 +121,8 @@ def corrected(tried: Declaration, refusal: str) -> Declaration:
 def risks(found: Declaration, max_deliveries: int) -> dict[Risk, str]:
     """Return how a queue loses messages, each with what was found."""
     arguments = found.arguments
-    saved = "x-dead-letter-exchange" in arguments
-    limit = arguments.get("x-delivery-limit")
+    saved, limit = found.dead_letters, found.delivery_limit
+    said = f"x-delivery-limit: {limit}" + ("" if "x-delivery-limit" in arguments else ", the default of this broker")
     overflow = arguments.get("x-overflow", "drop-head")
     bounds = [name for name in ("x-max-length", "x-max-length-bytes") if name in arguments]
     candidates = {
@@ -114,8 +135,8 @@ def risks(found: Declaration, max_deliveries: int) -> dict[Risk, str]:
         Risk.MAX_LENGTH: f"{bounds[0]}: {arguments[bounds[0]]} with x-overflow: drop-head and no dead-letter exchange"
         if bounds and overflow == "drop-head" and not saved
         else None,
-        Risk.DELIVERY_LIMIT: f"x-delivery-limit: {limit}, not above max_deliveries ({max_deliveries})"
-        if isinstance(limit, int) and 0 <= limit <= max_deliveries and not saved
+        Risk.DELIVERY_LIMIT: f"{said}, not above max_deliveries ({max_deliveries})"
+        if limit is not None and limit <= max_deliveries and not saved
         else None,
     }
     return {risk: text for risk, text in candidates.items() if text is not None}

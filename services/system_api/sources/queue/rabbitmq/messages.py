@@ -1,18 +1,20 @@
 """Makes a `Message` of what RabbitMQ delivers. No I/O."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeGuard
 
 from services.system_api.sources.queue.message import Message
 from services.system_api.sources.queue.rabbitmq.client import AbstractChannel, DeliveredMessage, text_headers
+from services.system_api.sources.queue.rabbitmq.inspection import Declaration
 
 _OFFSET = "x-stream-offset"
 _DELIVERIES = "x-delivery-count"
 _BROKER_TIME = "timestamp_in_ms"
 """Header of the plugin that stamps messages on arrival."""
 _DIGEST = 16
+_PLAIN = Declaration()
 
 
 def offset_of(delivered: DeliveredMessage) -> int:
@@ -40,8 +42,8 @@ def _is_of(delivered: object, channel: AbstractChannel) -> TypeGuard[DeliveredMe
     return isinstance(delivered, DeliveredMessage) and delivered.channel is channel
 
 
-def from_queue(delivered: DeliveredMessage) -> Message:
-    """Return a message of a queue."""
+def from_queue(delivered: DeliveredMessage, declared: Declaration = _PLAIN) -> Message:
+    """Return a message of a queue, which is declared like this."""
     properties = delivered.header.properties
     headers = properties.headers or {}
     identified = bool(properties.message_id)
@@ -54,6 +56,7 @@ def from_queue(delivered: DeliveredMessage) -> Message:
         time=_time(properties),
         identified=identified,
         deliveries=_deliveries(delivered),
+        final=_final(headers, declared),
         token=delivered,
         fault=_fault(properties),
     )
@@ -84,6 +87,14 @@ def _deliveries(delivered: DeliveredMessage) -> int:
     if isinstance(count, int):
         return count + 1
     return 2 if getattr(delivered.delivery, "redelivered", False) else 1
+
+
+def _final(headers: Mapping[str, Any], declared: Declaration) -> str | None:
+    """Return what the broker does with a message that it does not deliver once more."""
+    count, limit = headers.get(_DELIVERIES), declared.delivery_limit
+    if limit is None or not isinstance(count, int) or count < limit:
+        return None
+    return "sends it to its dead-letter exchange" if declared.dead_letters else "drops it"
 
 
 def _time(properties: Any) -> float | None:

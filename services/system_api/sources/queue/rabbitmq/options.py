@@ -24,8 +24,8 @@ class Risk(StrEnum):
     """The oldest messages are dropped when the queue is full (`x-max-length`, `x-max-length-bytes`), and there is no
     dead-letter exchange."""
     DELIVERY_LIMIT = "delivery_limit"
-    """Messages are dropped after fewer deliveries than `max_deliveries` (`x-delivery-limit`), and there is no
-    dead-letter exchange."""
+    """Messages are dropped after fewer deliveries than `max_deliveries` (`x-delivery-limit`, by default 20 for quorum
+    queues of RabbitMQ 4), and there is no dead-letter exchange."""
 
 
 class RabbitmqSourceOptions(AddressOptions):

@@ -11,7 +11,13 @@ from services.system_api.sources.queue.rabbitmq.client import (
     rabbitmq_errors,
 )
 from services.system_api.sources.queue.rabbitmq.consumer import Consumer, Sizes
-from services.system_api.sources.queue.rabbitmq.inspection import Declaration, declaration, inspected, refuse_risks
+from services.system_api.sources.queue.rabbitmq.inspection import (
+    QUORUM,
+    Declaration,
+    declaration,
+    inspected,
+    refuse_risks,
+)
 from services.system_api.sources.queue.rabbitmq.messages import from_queue, newest_tag
 from services.system_api.sources.queue.rabbitmq.options import RabbitmqSourceOptions
 from services.system_api.sources.queue.recent_ids import RecentIds
@@ -54,7 +60,9 @@ class RabbitmqQueue:
                 logger.warning("queue declaration not verified; the user may not configure it", extra=fields)
             else:
                 refuse_risks(found, options)
-            yield QueueConnection(client, await client.channel(), options, found or Declaration(), self._sizes)
+            # Only quorum queues count deliveries, and have a limit without being declared with one.
+            declared = found or Declaration(arguments={"x-queue-type": QUORUM}, major_version=client.major_version)
+            yield QueueConnection(client, await client.channel(), options, declared, self._sizes)
 
 
 class QueueConnection:
@@ -75,6 +83,7 @@ class QueueConnection:
         self._channel = channel
         self._options = options
         self._sizes = sizes
+        self._declared = declared
         self._alone = options.exclusive and not declared.single_active_consumer
         # The end of its last consumer deletes such a queue, or hands its messages to another one.
         self._keep_all = declared.auto_delete or declared.single_active_consumer
@@ -102,7 +111,9 @@ class QueueConnection:
         self._unacknowledged += len(taken)
         # What is ready and does not come waits for acknowledgements, which follow when the batch is committed.
         waiting = (f"{ready} messages wait in the broker",) if ready and not taken else ()
-        return Received([from_queue(delivered) for delivered in taken], more=self._consumer.waiting, waiting=waiting)
+        return Received(
+            [from_queue(delivered, self._declared) for delivered in taken], more=self._consumer.waiting, waiting=waiting
+        )
 
     async def acknowledge(self, messages: Sequence[Message]) -> None:
         """Acknowledge; see `Connection`."""
@@ -125,7 +136,7 @@ class QueueConnection:
             return None
         self._sizes.note(len(delivered.body))
         self._unacknowledged += 1
-        return Received([from_queue(delivered)], more=True)
+        return Received([from_queue(delivered, self._declared)], more=True)
 
     async def _subscribe(self) -> None:
         if self._consumer.subscribed:

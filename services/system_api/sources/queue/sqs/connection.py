@@ -29,10 +29,13 @@ _SYSTEM_ATTRIBUTES = ["ApproximateReceiveCount", "SentTimestamp", "MessageGroupI
 class SqsConnection:
     """A `Connection` to a queue; it owns its client."""
 
-    def __init__(self, client: SqsClient, options: SqsSourceOptions, *, fifo: bool) -> None:
+    def __init__(
+        self, client: SqsClient, options: SqsSourceOptions, *, fifo: bool, max_receives: int | None = None
+    ) -> None:
         """Receive from now on, and keep hidden what is held; `close` ends that."""
         self._client = client
         self._options = options
+        self._max_receives = max_receives
         self._parallel = 1 if fifo else _PARALLEL
         self._held = Held(options.prefetch, options.prefetch_bytes)
         self._waiting: deque[Message] = deque()
@@ -147,7 +150,7 @@ class SqsConnection:
         self._full = self._full or full
         for each in delivered:
             self._held.add(each["ReceiptHandle"], size_of(each))
-            self._waiting.append(message_of(each))
+            self._waiting.append(message_of(each, self._max_receives))
             self._arrived.set()
         return full
 

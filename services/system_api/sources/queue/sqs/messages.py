@@ -15,14 +15,18 @@ _BODY_ELSEWHERE = ("ExtendedPayloadSize", "SQSLargePayloadSize")
 """Attributes by which a client library says that the body is an object in S3."""
 
 
-def message_of(delivered: Mapping[str, Any]) -> Message:
-    """Return the message; its token is the receipt of this delivery."""
+def message_of(delivered: Mapping[str, Any], max_receives: int | None = None) -> Message:
+    """Return the message; its token is the receipt of this delivery.
+
+    `max_receives` is after how many of them its queue moves it away, None if it never does.
+    """
     system = delivered.get("Attributes", {})
     headers = {
         name: value["StringValue"]
         for name, value in delivered.get("MessageAttributes", {}).items()
         if "StringValue" in value
     }
+    receives = _number(system.get("ApproximateReceiveCount")) or 0
     return Message(
         place=delivered["MessageId"],
         body=delivered.get("Body", "").encode(errors="surrogatepass"),
@@ -30,7 +34,8 @@ def message_of(delivered: Mapping[str, Any]) -> Message:
         headers=headers,
         content_type=next((value for name, value in headers.items() if name.lower() == _CONTENT_TYPE), None),
         time=_milliseconds(system.get("SentTimestamp")),
-        deliveries=_number(system.get("ApproximateReceiveCount")) or 0,
+        deliveries=receives,
+        final="moves it to its dead-letter queue" if max_receives is not None and receives >= max_receives else None,
         token=delivered["ReceiptHandle"],
         fault=_fault(headers),
     )
@@ -69,7 +74,7 @@ def refuse_risks(attributes: Mapping[str, str], options: SqsSourceOptions) -> No
     kept = int(attributes.get("MessageRetentionPeriod", _DAY))
     if kept < _DAY:
         found[Risk.RETENTION] = f"MessageRetentionPeriod is {kept} s, less than a day"
-    receives = _max_receives(attributes.get("RedrivePolicy"))
+    receives = max_receives(attributes)
     if receives is not None and receives <= options.max_deliveries:
         found[Risk.REDRIVE] = (
             f"RedrivePolicy moves a message away after {receives} receives, no more than max_deliveries"
@@ -84,8 +89,9 @@ def refuse_risks(attributes: Mapping[str, str], options: SqsSourceOptions) -> No
         )
 
 
-def _max_receives(policy: str | None) -> int | None:
+def max_receives(attributes: Mapping[str, str]) -> int | None:
     """Return after how many receives a queue moves a message to its dead-letter queue, None if it never does."""
+    policy = attributes.get("RedrivePolicy")
     if policy is None:
         return None
     return int(json.loads(policy)["maxReceiveCount"])

@@ -8,7 +8,7 @@ from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.recent_ids import RecentIds
 from services.system_api.sources.queue.sqs.client import SqsClient
 from services.system_api.sources.queue.sqs.connection import SqsConnection
-from services.system_api.sources.queue.sqs.messages import refuse_risks
+from services.system_api.sources.queue.sqs.messages import max_receives, refuse_risks
 from services.system_api.sources.queue.sqs.options import SqsSourceOptions
 from services.system_api.sources.source import Checkpoint
 
@@ -45,7 +45,7 @@ class SqsQueue:
         except BaseException:
             await client.close()
             raise
-        return SqsConnection(client, self._options, fifo=_fifo(found))
+        return SqsConnection(client, self._options, fifo=_fifo(found), max_receives=max_receives(found))
 
     async def _inspected(self, client: SqsClient) -> dict[str, Any]:
         answer = await client.request("get_queue_attributes", AttributeNames=["All"])

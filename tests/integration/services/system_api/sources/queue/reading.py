@@ -20,7 +20,8 @@ from shared.runtime.clock import SYSTEM_CLOCK
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str) -> list[str]:
     """Let the next call of an asynchronous method fail after its work is done; return what notes that call."""
-    works, failed = getattr(owner, method), []
+    works = getattr(owner, method)
+    failed: list[str] = []
 
     async def fails(*given: Any, **named: Any) -> Any:
         found = await works(*given, **named)

@@ -13,6 +13,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
+from services.system_api.sources.queue.rabbitmq.client import RabbitmqClient
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.queue.rabbitmq.queue import RabbitmqQueue
 from services.system_api.sources.queue.rabbitmq.stream import StreamConnection
@@ -119,6 +120,24 @@ async def test_another_consumer_is_said(
     await reading(exclusive=False).once()
     await queue.cancel(tag)
     await reading().once()
+
+
+async def test_what_a_delivery_limit_drops_is_reported(
+    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str
+) -> None:
+    """As while the bus takes no transaction: what is delivered comes again with the next run."""
+    await declare(channel, unique_name, "quorum", arguments={"x-delivery-limit": 2})
+    await send(channel, unique_name, b"1")
+    read = reading(accept=["delivery_limit"])
+    for _ in range(3):
+        async with read.opened() as source, asyncio.timeout(60):
+            while not (await source.poll(1)).records:
+                pass
+    assert await read.once() == []
+    assert [loss.text.rpartition("; ")[2] for loss in read.losses] == ["the broker drops it"]
+    assert "0 messages" in await read.options.probe("s")
+    async with RabbitmqClient.connected(read.options, "s") as client:
+        assert client.major_version >= 3
 
 
 async def test_a_message_that_kills_its_process_is_parked_and_no_other(

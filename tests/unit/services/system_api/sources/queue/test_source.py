@@ -14,6 +14,7 @@ import pytest
 
 from services.system_api.sources.queue.deliveries import PART, Attempts, Outcomes
 from services.system_api.sources.queue.events import MessageEvents
+from services.system_api.sources.queue.message import Message
 from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.queue.source import QueueSource
 from services.system_api.sources.source import Batch, EventBuilder, Loss
@@ -131,6 +132,25 @@ async def test_a_loss_is_reported_though_the_acknowledgement_of_its_batch_fails(
         with pytest.raises(Unavailable, match="again"):
             await source.poll(10)
         assert [await poll_losses(source) for _ in range(2)] == [["gone"], []]
+
+
+async def test_what_is_delivered_for_the_last_time_and_not_committed_is_reported_as_lost() -> None:
+    broker, outcomes = MemoryBroker({}), Outcomes()
+    broker.queue = [Message(place, b"1", final="drops it", deliveries=1) for place in "abc"]
+    async with opened(broker, outcomes) as source:
+        first, second = [await source.poll(1) for _ in range(2)]
+        broker.error = Unavailable("gone")
+        with pytest.raises(Unavailable):
+            await source.poll(1)
+        broker.queue.clear()
+        assert await poll_losses(source) == [], "both are being committed, and were not dropped unread"
+        await source.settle(first)
+    # The transaction of the second one has failed, and its run has ended.
+    broker.resume({})
+    async with opened(broker, outcomes) as source:
+        assert await poll_losses(source) == ["q, b: delivered 2 times and not published; the broker drops it"]
+        assert await poll_losses(source) == []
+    assert ids(second) == ["b"]
 
 
 async def poll_losses(source: QueueSource) -> list[str]:

@@ -2,6 +2,7 @@
 
 from unittest.mock import Mock
 
+import pytest
 from nats.aio.msg import Msg
 
 from services.system_api.sources.queue.nats.client import UnreadableHeaders
@@ -24,6 +25,12 @@ def test_a_message() -> None:
     assert (message.place, message.key, message.body, message.content_type) == ("r1.7", "orders.eu", b"1", "text/plain")
     assert (message.position, message.deliveries, message.token) == (7, 2, REPLY)
     assert message_of(Msg(_client=Mock(), subject="s", reply=REPLY, data=b""), delivery_of(REPLY), "").headers == {}
+
+
+@pytest.mark.parametrize(("limit", "final"), [(-1, False), (3, False), (2, True), (1, True)])
+def test_the_last_delivery_of_a_consumer_that_gives_messages_up(limit: int, final: bool) -> None:
+    msg = Msg(_client=Mock(), subject="s", reply=REPLY, data=b"1")
+    assert message_of(msg, delivery_of(REPLY), "", limit).final == ("delivers it no more" if final else None)
 
 
 def test_a_message_whose_headers_cannot_be_read_is_no_event() -> None:

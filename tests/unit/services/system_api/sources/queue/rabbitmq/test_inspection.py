@@ -76,6 +76,20 @@ def test_a_queue_that_loses_nothing(arguments: dict[str, str | int]) -> None:
     assert risks(Declaration(arguments=arguments), 5) == {}
 
 
+@pytest.mark.parametrize(
+    ("version", "most", "refused"), [(3, 20, False), (4, 19, False), (4, 20, True), (5, 1000, True)]
+)
+def test_newer_brokers_limit_deliveries_where_the_queue_does_not(version: int, most: int, refused: bool) -> None:
+    queue = Declaration(arguments={"x-queue-type": "quorum"}, major_version=version)
+    assert list(risks(queue, most)) == [Risk.DELIVERY_LIMIT] * refused
+    if refused:
+        said = rf"x-delivery-limit: 20, the default of this broker, not above max_deliveries \({most}\)"
+        with pytest.raises(SettingsError, match=said):
+            refuse_risks(queue, options(max_deliveries=most))
+    assert risks(queue._replace(arguments={"x-queue-type": "quorum", "x-dead-letter-exchange": "d"}), most) == {}
+    assert risks(queue._replace(arguments={"x-queue-type": "quorum", "x-delivery-limit": -1}), most) == {}
+
+
 def test_a_stream_is_no_queue_and_a_queue_no_stream() -> None:
     stream = Declaration(arguments={"x-queue-type": "stream"})
     with pytest.raises(SettingsError, match="set `stream`"):

@@ -9,6 +9,7 @@ from aiormq.abc import DeliveredMessage
 from pamqp import commands
 from pamqp.header import ContentHeader
 
+from services.system_api.sources.queue.rabbitmq.inspection import Declaration
 from services.system_api.sources.queue.rabbitmq.messages import (
     fingerprint,
     from_queue,
@@ -60,6 +61,27 @@ def test_control_characters_in_an_id_are_escaped() -> None:
 )
 def test_deliveries_are_counted(headers: dict[str, Any], redelivered: bool, deliveries: int) -> None:
     assert from_queue(delivered(headers=headers, redelivered=redelivered)).deliveries == deliveries
+
+
+@pytest.mark.parametrize(
+    ("arguments", "version", "count", "final"),
+    [
+        ({"x-delivery-limit": 4}, 3, 3, None),
+        ({"x-delivery-limit": 4}, 3, 4, "drops it"),
+        ({"x-delivery-limit": 4, "x-dead-letter-exchange": "d"}, 3, 4, "sends it to its dead-letter exchange"),
+        ({"x-delivery-limit": -1}, 4, 90, None),
+        ({"x-queue-type": "quorum"}, 3, 90, None),
+        ({"x-queue-type": "quorum"}, 4, 19, None),
+        ({"x-queue-type": "quorum"}, 4, 20, "drops it"),
+        ({"x-queue-type": "classic"}, 4, 90, None),
+    ],
+)
+def test_the_last_delivery_by_the_limit_of_a_queue(
+    arguments: dict[str, str | int], version: int, count: int, final: str | None
+) -> None:
+    declared = Declaration(arguments=arguments, major_version=version)
+    assert from_queue(delivered(headers={"x-delivery-count": count}), declared).final == final
+    assert from_queue(delivered(), declared).final is None
 
 
 def test_the_time_of_the_broker_wins() -> None:

@@ -34,6 +34,12 @@ def test_all_that_sqs_tells() -> None:
     assert (event["subject"], event["time"], event["data"]) == ("g", "2023-11-14T22:13:20.500Z", {"a": 1})
 
 
+@pytest.mark.parametrize(("limit", "final"), [(None, False), (4, False), (3, True), (1, True)])
+def test_the_last_delivery_before_a_message_is_moved_away(limit: int | None, final: bool) -> None:
+    message = message_of(delivered(Attributes={"ApproximateReceiveCount": "3"}), limit)
+    assert message.final == ("moves it to its dead-letter queue" if final else None)
+
+
 def test_a_message_of_a_standard_queue() -> None:
     message = message_of(delivered())
     assert (message.key, message.time, message.deliveries, message.content_type) == ("", None, 0, None)
