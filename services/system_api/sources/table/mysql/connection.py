@@ -28,7 +28,9 @@ _VALUES = {
     "time_zone": "'+00:00'",
     "sql_mode": "''",
     "sql_auto_is_null": "0",
-    "sql_select_limit": "DEFAULT",
+    "sql_select_limit": "18446744073709551615",  # DEFAULT is what is set for the server
+    "sql_big_selects": "1",
+    "sql_safe_updates": "0",
     "div_precision_increment": "4",
     "lc_time_names": "'en_US'",
     "sql_quote_show_create": "1",

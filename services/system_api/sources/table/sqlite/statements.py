@@ -30,8 +30,7 @@ class Statements:
         filled = "".join(f" AND {key} IS NOT NULL" for key in keys)
         # SQLite stores a type with each value, and sorts all integers before all text.
         typed = "1" if shape.kind is None else f"typeof({self._order}) IN ({NAMES[shape.kind]})"
-        # A time, or a boolean as a number.
-        unpublished = "" if published is None else f" AND coalesce({column(published)}, 0) IN (0, '')"
+        unpublished = "" if published is None else f" AND {_not_published(column(published))}"
         self._placed = f"{typed}{filled}{unpublished}"
         self._published = published
 
@@ -95,7 +94,7 @@ class Statements:
             return f"DELETE FROM {self._table_name} WHERE {self._has_key()}"  # noqa: S608 -- every name is quoted
         return (
             f"UPDATE {self._table_name} SET {quoted(self._published)} = strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"  # noqa: S608
-            f" WHERE {self._has_key()} AND coalesce({quoted(self._published)}, 0) IN (0, '')"
+            f" WHERE {self._has_key()} AND {_not_published(quoted(self._published))}"
         )
 
     def exists_with_key(self) -> str:
@@ -151,6 +150,14 @@ class Statements:
 def column(name: str) -> str:
     """Return the expression for a column."""
     return f"t.{quoted(name)}"
+
+
+def _not_published(mark: str) -> str:
+    """Return the condition that a column, of a time or a boolean, does not mark its row as published.
+
+    A boolean is a number, or a text by the type of its column: `DEFAULT 0` is '0' in a column of type TEXT.
+    """
+    return f"coalesce(lower(CAST({mark} AS TEXT)), '') IN ('', '0', '0.0', 'false')"
 
 
 def _as_text(key: str) -> str:

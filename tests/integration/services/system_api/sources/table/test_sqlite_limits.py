@@ -14,6 +14,37 @@ __all__ = ["path", "upstream", "url"]
 KEYED = "CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, n)"
 
 
+@pytest.mark.parametrize(
+    "done",
+    [
+        "TEXT",
+        "TEXT DEFAULT 0",
+        "TEXT DEFAULT '0'",
+        "DEFAULT '0'",
+        "TEXT DEFAULT 'False'",
+        "REAL DEFAULT 0",
+        "boolean DEFAULT ''",
+    ],
+)
+async def test_an_outbox_whose_column_says_that_nothing_is_published(
+    upstream: sqlite3.Connection, url: str, done: str
+) -> None:
+    """The type of a column decides whether its default is a number or a text."""
+    upstream.execute(f"CREATE TABLE orders (id INTEGER PRIMARY KEY AUTOINCREMENT, n, done {done})")
+    upstream.execute("INSERT INTO orders (n) VALUES (1), (2)")
+    upstream.execute("INSERT INTO orders (n, done) VALUES (3, '2026-01-01'), (4, 1)")
+    poller = TablePoller(url, mode="outbox", published_column="done", columns=["id", "n"])
+    async with poller.opened() as opened:
+        source: Any = opened
+        batch = await source.poll(10)
+        poller.save(batch)
+        await source.settle(batch)
+        assert not (await source.poll(10)).records
+    assert poller.ids == [1, 2]
+    marked = [str(value) for (value,) in upstream.execute("SELECT done FROM orders ORDER BY id")]
+    assert [text.startswith("20") for text in marked] == [True, True, True, False]
+
+
 @pytest.mark.parametrize("options", [{}, {"updated_at_column": "changed"}])
 async def test_large_rows_are_read_few_at_a_time(
     upstream: sqlite3.Connection, url: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
