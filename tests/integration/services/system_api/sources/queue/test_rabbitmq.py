@@ -1,57 +1,30 @@
-"""What is special about RabbitMQ: counts of deliveries, queues that lose messages, and streams that are replaced.
+"""What is special about RabbitMQ: counts of deliveries, and queues that lose messages.
 
 The contract suite of sources tests the rest (tests/contracts/source/test_rabbitmq.py).
 """
 
 import asyncio
-import contextlib
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
-import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
 from services.system_api.sources.queue.rabbitmq.client import RabbitmqClient
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
 from services.system_api.sources.queue.rabbitmq.queue import RabbitmqQueue
-from services.system_api.sources.queue.rabbitmq.stream import StreamConnection
 from services.system_api.sources.source import Batch
 from shared.errors import SettingsError, Unauthorized, Unavailable
-from tests.integration.services.system_api.sources.queue.reading import Reading, fail_once
+from tests.integration.services.system_api.sources.queue.rabbitmq_queues import channel, declare, reading, send, stream
+from tests.integration.services.system_api.sources.queue.reading import Reading
 from tests.servers.rabbitmq import RabbitmqServer
 
-
-@pytest.fixture
-async def channel(rabbitmq: RabbitmqServer) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(rabbitmq.url) as connection, connection.channel() as channel:
-        yield channel
-
-
-@pytest.fixture
-def reading(rabbitmq: RabbitmqServer, unique_name: str) -> Callable[..., Reading]:
-    def make(**settings: Any) -> Reading:
-        target = {} if "stream" in settings else {"queue": unique_name}
-        given = {"kind": "rabbitmq", "url": rabbitmq.url, "type": "t", **target, **settings}
-        return Reading(RabbitmqSourceKind.model_validate(given))
-
-    return make
+__all__ = ["channel", "reading"]
 
 
 async def nothing(message: object) -> None:
     """Take a message and do nothing with it."""
-
-
-async def declare(channel: AbstractChannel, name: str, kind: str, **more: Any) -> None:
-    arguments = {"x-queue-type": kind, **more.pop("arguments", {})}
-    await channel.declare_queue(name, durable=more.pop("durable", True), arguments=arguments, **more)
-
-
-async def send(channel: AbstractChannel, name: str, *bodies: bytes, **properties: Any) -> None:
-    for body in bodies:
-        message = aio_pika.Message(body, **({"message_id": f"id-{body[:20].decode()}"} | properties))
-        await channel.default_exchange.publish(message, name)
 
 
 async def test_a_queue_that_does_not_exist_is_said(reading: Callable[..., Reading], unique_name: str) -> None:
@@ -208,81 +181,6 @@ async def test_a_repeat_of_a_sender_is_dropped_and_equal_messages_without_id_are
     while len(read.numbers) < 3:
         await read.once()
     assert read.numbers == [1, 2, 2]
-
-
-@contextlib.asynccontextmanager
-async def stream(channel: AbstractChannel, name: str) -> AsyncIterator[None]:
-    await declare(channel, name, "stream")
-    yield
-    await channel.queue_delete(name)
-
-
-async def test_a_stream_that_is_declared_again_is_read_from_its_beginning(
-    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str
-) -> None:
-    read = reading(stream=unique_name)
-    async with stream(channel, unique_name):
-        await send(channel, unique_name, b"1", b"2", b"3")
-        await read.until(3)
-    with pytest.raises(Unavailable, match="does not exist"):
-        await read.once()
-    async with stream(channel, unique_name):
-        with pytest.raises(Unavailable, match="is empty, and offset 2 of it was published"):
-            await read.once()
-        await send(channel, unique_name, b"4", b"5", b"6", b"7")
-        await read.until(7)
-    assert read.numbers == [1, 2, 3, 4, 5, 6, 7]
-    assert ["declared again" in loss.text for loss in read.losses] == [True]
-    assert len(set(read.ids)) == 7
-
-
-async def test_a_stream_that_is_declared_again_is_reported_though_the_connection_fails(
-    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next connection finds a stream that it continues to read."""
-    read = reading(stream=unique_name)
-    async with contextlib.AsyncExitStack() as opened:
-        async with stream(channel, unique_name):
-            await send(channel, unique_name, b"1")
-            source = await opened.enter_async_context(read.opened())
-            await read.through(source, 1)
-        async with stream(channel, unique_name):
-            await send(channel, unique_name, b"2")
-            failed = fail_once(monkeypatch, StreamConnection, "_renew")
-            await read.through(source, 2)
-    assert failed
-    assert read.numbers == [1, 2]
-    assert ["declared again" in loss.text for loss in read.losses] == [True]
-
-
-async def test_a_stream_that_is_declared_again_with_the_same_beginning(
-    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str
-) -> None:
-    read = reading(stream=unique_name)
-    async with stream(channel, unique_name):
-        await send(channel, unique_name, b"1", b"2", b"3")
-        await read.until(3)
-    async with stream(channel, unique_name):
-        await send(channel, unique_name, b"1", b"5")
-        with pytest.raises(Unavailable, match="does not deliver offset 2"):
-            await reading(stream=unique_name, connect_timeout=5).resumed(read).once()
-        await send(channel, unique_name, b"6")
-        await read.until(6)
-    assert read.numbers == [1, 2, 3, 1, 5, 6]
-    assert len(read.losses) == 1
-
-
-async def test_a_stream_is_begun_at_its_end_where_that_is_set(
-    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str
-) -> None:
-    read = reading(stream=unique_name, start="latest")
-    async with stream(channel, unique_name):
-        await send(channel, unique_name, b"1", b"2")
-        await reading(stream=unique_name).until(2)  # the broker counts what it delivers as part of the stream
-        assert await read.once() == []
-        await send(channel, unique_name, b"3")
-        await read.until(1)
-    assert read.numbers == [3]
 
 
 async def test_a_queue_that_is_deleted_while_it_is_read(

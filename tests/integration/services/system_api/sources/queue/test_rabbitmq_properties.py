@@ -1,25 +1,19 @@
 """Properties of RabbitMQ messages that a sender has written in its own way."""
 
 import struct
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
-import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 from pamqp import encode
 
 from services.system_api.sources.queue.rabbitmq.opening import RabbitmqSourceKind
+from tests.integration.services.system_api.sources.queue.rabbitmq_queues import channel, declare, send
 from tests.integration.services.system_api.sources.queue.reading import Reading
-from tests.integration.services.system_api.sources.queue.test_rabbitmq import declare, send
 from tests.servers.rabbitmq import RabbitmqServer
 
-
-@pytest.fixture
-async def channel(rabbitmq: RabbitmqServer) -> AsyncIterator[AbstractChannel]:
-    async with await aio_pika.connect(rabbitmq.url) as connection, connection.channel() as channel:
-        yield channel
+__all__ = ["channel"]
 
 
 def write_raw(monkeypatch: pytest.MonkeyPatch, moment: int | None) -> None:
