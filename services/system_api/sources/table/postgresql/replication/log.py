@@ -1,5 +1,6 @@
 """The log of one table: its slot, and the changes after a place."""
 
+import logging
 from dataclasses import dataclass
 
 import asyncpg
@@ -13,9 +14,11 @@ from services.system_api.sources.table.postgresql.replication.encoding import UT
 from services.system_api.sources.table.postgresql.replication.slot import Published, Slot, Status
 from services.system_api.sources.table.postgresql.replication.transactions import Change, Place, Transactions
 from services.system_api.sources.table.postgresql.session import Session
-from services.system_api.sources.table.sql import quoted_table
+from services.system_api.sources.table.sql import quoted, quoted_table
 from shared.errors import SettingsError, Unavailable
 from shared.runtime.clock import Clock
+
+logger = logging.getLogger(__name__)
 
 _MAX_BYTES = 16 * 1_048_576
 """Approximate maximum size of the messages of one poll."""
@@ -54,6 +57,7 @@ class TableLog:
     """Reads the log. Any failure of it leaves the next call to begin again behind the place that it gives."""
 
     def __init__(self, name: str, keeper: SessionKeeper, clock: Clock) -> None:
+        self._name = name
         self.slot = slot_of(name, keeper.options)
         self.status: Status | None = None
         """As it was found last."""
@@ -92,6 +96,14 @@ class TableLog:
         if new and self._options.create_slot:
             await self._create(session)
         await self._check_published(session)
+        _, _, oid = await self._named(session)
+        if await slots.restricted(session.connection, oid):
+            fields = {"component": "source", "source": self._name, "table": self._options.table}
+            suggestion = f"a publication with WHERE: ALTER PUBLICATION {quoted(self.slot.publication)} SET TABLE …"
+            logger.warning(
+                "row-level security applies to the snapshot and not to the log; all changes are published",
+                extra=fields | {"suggestion": suggestion},
+            )
         return system
 
     async def look(self) -> Status:

@@ -31,7 +31,11 @@ async def probe(name: str, options: TableSourceOptions) -> str:
             return f"slot {slot.name} does not exist yet; the source creates it"
         oid = await connection.fetchval("SELECT to_regclass($1)::oid", shape.relation)
         await slots.check_published(connection, slot, shape.relation, oid)
-    return f"there is no slot {slot.name}" if status is None else f"slot {slot.name} keeps {status.lag} bytes of log"
+        remark = ""
+        if await slots.restricted(connection, oid):
+            remark = f"; row-level security of {shape.relation} does not apply to its log: use a publication with WHERE"
+    found = f"there is no slot {slot.name}" if status is None else f"slot {slot.name} keeps {status.lag} bytes of log"
+    return found + remark
 
 
 async def create(name: str, options: TableSourceOptions) -> list[str]:

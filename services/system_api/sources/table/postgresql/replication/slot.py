@@ -167,6 +167,14 @@ async def check_published(connection: asyncpg.Connection, slot: Slot, table: str
     return Published(found["condition"], None if found["columns"] is None else tuple(found["columns"]))
 
 
+async def restricted(connection: asyncpg.Connection, oid: int) -> bool:
+    """Return whether policies of row-level security leave out rows of the table for this account.
+
+    They apply to the rows of a snapshot, and not to the log.
+    """
+    return bool(await connection.fetchval("SELECT row_security_active($1::oid)", oid))
+
+
 async def check_identity(connection: asyncpg.Connection, table: str, oid: int, needed: list[tuple[str, str]]) -> None:
     """Check that the log has the key of updated and deleted rows: `needed` are settings and their columns.
 

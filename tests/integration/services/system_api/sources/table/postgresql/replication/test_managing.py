@@ -1,6 +1,7 @@
 """What operators do with the slot of a source."""
 
 import asyncio
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -9,7 +10,12 @@ from services.system_api.sources.table.postgresql.replication import managing
 from services.system_api.sources.table.postgresql.replication.log import slot_of
 from services.system_api.sources.table.postgresql.replication.slot import Slot
 from shared.errors import SettingsError
-from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import TABLE, poller_of
+from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
+    TABLE,
+    changes,
+    poller_of,
+    settled,
+)
 from tests.integration.services.system_api.sources.table.table_poller import TablePoller, connected
 
 
@@ -25,6 +31,32 @@ async def test_a_slot_is_looked_at_created_and_dropped(logical_database: str, lo
         await managing.probe("orders", options)
     assert await managing.drop("orders", options) == made[1:]
     assert await managing.drop("orders", options) == []
+
+
+async def test_row_level_security_is_said_not_to_apply_to_the_log(
+    logical_database: str, log: asyncpg.Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, _, name = logical_database.rpartition("/")
+    account = f"reader_{name}"
+    await log.execute(f"{TABLE}; CREATE ROLE {account} LOGIN REPLICATION; GRANT SELECT ON orders TO {account}")
+    try:
+        await log.execute("INSERT INTO orders VALUES (1, 'a'), (2, 'b')")
+        parts = urlsplit(logical_database)
+        poller = poller_of(parts._replace(netloc=f"{account}@{parts.netloc.rpartition('@')[2]}").geturl())
+        options = poller.options
+        await log.execute(f"CREATE PUBLICATION {options.slot} FOR TABLE orders")
+        await settled(poller)
+        assert "row-level security" not in await managing.probe("orders", options)
+        assert "row-level security" not in caplog.text
+        await log.execute("CREATE POLICY own ON orders USING (id > 1); ALTER TABLE orders ENABLE ROW LEVEL SECURITY")
+        await log.execute("INSERT INTO orders VALUES (0, 'c')")
+        await settled(poller)
+        assert "; row-level security of public.orders does not apply" in await managing.probe("orders", options)
+        (record,) = [each for each in caplog.records if each.message.startswith("row-level security")]
+        assert record.table == "orders"  # type: ignore[attr-defined]
+        assert changes(poller) == [("order", "1", "a"), ("order", "2", "b"), ("order", "0", "c")]
+    finally:
+        await log.execute(f"DROP OWNED BY {account}; DROP ROLE {account}")
 
 
 async def test_a_slot_is_created_after_a_transaction_that_is_open_for_long(
