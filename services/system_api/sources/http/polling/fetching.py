@@ -14,7 +14,7 @@ from http import HTTPStatus
 from yarl import URL
 
 from services.system_api.sources.http.polling.link_header import next_target
-from services.system_api.sources.http.polling.page_cache import FetchedPage, PageCache, PageFacts
+from services.system_api.sources.http.polling.page_cache import FetchedPage, PageCache, PageFacts, Validators
 from services.system_api.sources.http.polling.pager import Request, Visited
 from services.system_api.sources.http.polling.reading import PageReader
 from services.system_api.sources.http.polling.records import Page, Record, digest
@@ -103,10 +103,9 @@ def _renewed(known: PageFacts, response: Response) -> PageFacts:
     """Return what is known of a page whose records have not changed; its headers may have."""
     if response.unchanged and not response.links:
         return known
-    headers = response.headers
     return known._replace(
-        etag=headers.get("etag", known.etag),
-        last_modified=headers.get("last-modified", known.last_modified),
+        # A 304 leaves out what has not changed.
+        validators=known.validators if response.unchanged else Validators.of(response.headers),
         visited=known.visited._replace(url=response.url, links=response.links),
     )
 
@@ -118,8 +117,7 @@ def facts(response: Response, fingerprint: str, page: Page) -> PageFacts:
     ids = [record.id for record in page.records]
     return PageFacts(
         digest=fingerprint,
-        etag=response.headers.get("etag"),
-        last_modified=response.headers.get("last-modified"),
+        validators=Validators.of(response.headers),
         visited=Visited(response.url, response.links, [*map(_place, page.records), *unreadable], page.next, page.more),
         cursor=page.cursor,
         ids=[*ids, *identified],

@@ -10,9 +10,31 @@ from yarl import URL
 
 from services.system_api.sources.http.polling.pager import Request, Visited
 from services.system_api.sources.http.polling.records import Record, Unreadable
+from shared.http.client.retry_after import http_date
 
 _LIMIT = 200_000
 """Records of all pages that are remembered. Further pages are not."""
+
+
+class Validators(NamedTuple):
+    """What a response has to tell, with the next request, whether its page has changed since."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> "Validators":
+        """Return those of a response, whose headers are named in lower case; none that do not tell.
+
+        A page that was modified in the second of its response may be modified once more in it, and then keeps this
+        time, and an ETag that is made of the time, as that of nginx. Source: RFC 9110, section 8.8.2.2.
+        """
+        found = cls(headers.get("etag"), headers.get("last-modified"))
+        modified = http_date(found.last_modified or "")
+        if modified is None:
+            return found
+        sent = http_date(headers.get("date", ""))
+        return found if sent is not None and sent > modified else cls()
 
 
 class PageFacts(NamedTuple):
@@ -20,8 +42,7 @@ class PageFacts(NamedTuple):
 
     digest: str
     """Of its body."""
-    etag: str | None
-    last_modified: str | None
+    validators: Validators
     visited: Visited
     cursor: str | None
     ids: Sequence[str]
@@ -57,7 +78,7 @@ class PageCache:
         page = self._pages.get(url)
         if page is None:
             return {}
-        found = {"If-None-Match": page.etag, "If-Modified-Since": page.last_modified}
+        found = {"If-None-Match": page.validators.etag, "If-Modified-Since": page.validators.last_modified}
         return {name: value for name, value in found.items() if value is not None}
 
     def keep(self, url: URL, page: PageFacts) -> None:

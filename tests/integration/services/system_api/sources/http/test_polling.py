@@ -2,9 +2,11 @@
 
 import random
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from services.system_api.sources.capabilities import Rewinding
 from services.system_api.sources.http.polling import reading
@@ -109,6 +111,37 @@ async def test_an_unchanged_page_costs_no_reading(api: HttpApi, monkeypatch: pyt
     async with poller.opened():  # nothing of this is saved: after a restart each page is read once
         assert await poller.data() == []
         assert len(read) == 9
+
+
+class StaticFile:
+    """A list in a file, as nginx serves it: its ETag is made of its size and of the second of its last change."""
+
+    def __init__(self) -> None:
+        self.body = b'[{"id": 1, "state": "a"}]'
+        self.modified = self.now = 1_700_000_000
+
+    async def __call__(self, request: web.Request) -> web.Response:
+        etag, modified = f'"{self.modified:x}-{len(self.body):x}"', formatdate(self.modified, usegmt=True)
+        headers = {"ETag": etag, "Last-Modified": modified, "Date": formatdate(self.now, usegmt=True)}
+        if request.headers.get("If-None-Match") == etag or request.headers.get("If-Modified-Since") == modified:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=self.body, headers=headers, content_type="application/json")
+
+
+async def test_two_changes_within_a_second_are_both_seen(api: HttpApi) -> None:
+    """The second one leaves the time of the last change, and an ETag that is made of it, as they are."""
+    file = StaticFile()
+    api.answer("/orders.json", file)
+    poller = HttpPoller(api.url("/orders.json"))
+    async with poller.opened():
+        assert [each["state"] for each in await poller.data()] == ["a"]
+        file.body = b'[{"id": 1, "state": "b"}]'
+        assert [each["state"] for each in await poller.data()] == ["b"]
+        file.now += 1
+        assert await poller.data() == []
+        assert "If-None-Match" not in api.requests[-1].headers
+        assert await poller.data() == []
+        assert "If-None-Match" in api.requests[-1].headers, "from now on it is requested with a condition"
 
 
 @pytest.mark.parametrize("etags", [False, True])
