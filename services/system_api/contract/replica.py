@@ -24,7 +24,7 @@ from services.system_api.supervisor.watchdog import Watchdog
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.bus.topics import TopicsOptions
-from shared.lease import Leases, LeaseStore, MemoryLeaseStore
+from shared.lease import Lease, Leases, LeaseStore, MemoryLeaseStore
 from shared.runtime.clock import SystemClock
 from shared.runtime.tasks import Tasks
 
@@ -73,8 +73,8 @@ class InterruptedPoller(Poller):
         """How often the last run has waited."""
         return 0 if self.current is None else self.current.total_waits
 
-    async def _run_once(self, watchdog: Watchdog) -> None:
-        self.current = Interrupted(super()._run_once(watchdog), self.interruptions)
+    async def _run_once(self, lease: Lease, watchdog: Watchdog) -> None:
+        self.current = Interrupted(super()._run_once(lease, watchdog), self.interruptions)
         await self.current
 
 

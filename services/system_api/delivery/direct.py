@@ -35,6 +35,10 @@ from shared.runtime.tasks import Tasks
 _JOIN_TIMEOUT = 2.0
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class DeliverableTransaction(Transaction):
     """A transaction that is complete only once its events are delivered, because some of them may be refused."""
@@ -42,6 +46,9 @@ class DeliverableTransaction(Transaction):
     conclude: Callable[[Mapping[int, RefusedEvent]], Mapping[str, list[Outgoing]]] | None = None
     """Called once the events are delivered, in the order of the transactions, with those that are refused, by their
     index. It returns the records to commit, in place of those that this transaction has."""
+    owned: Callable[[], bool] = _always
+    """Whether its source is still this replica's to run, as far as that is known here: the inner bus fences an older
+    owner, but only after its events are delivered."""
 
 
 class CheckpointBus(Protocol):
@@ -171,8 +178,9 @@ class DirectWriter:
 
     async def _carry_out(self, transaction: Transaction) -> None:
         refused: Mapping[int, RefusedEvent] = {}
+        owned = transaction.owned if isinstance(transaction, DeliverableTransaction) else _always
         for topic in self._delivered & transaction.records.keys():  # one: a source has one topic
-            refused = await self._sender.send(transaction.records[topic])
+            refused = await self._sender.send(transaction.records[topic], owned)
         failpoints.reach("system.delivered")
         records: Mapping[str, list[Outgoing]] = transaction.records
         if isinstance(transaction, DeliverableTransaction) and transaction.conclude is not None:

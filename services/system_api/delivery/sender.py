@@ -13,7 +13,7 @@ import json
 import logging
 import random
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple, Self
@@ -22,7 +22,7 @@ import aiohttp
 
 from services.system_api.delivery.options import DeliverOptions
 from shared.bus.protocol import Outgoing
-from shared.errors import SettingsError, TrelayError, Unavailable
+from shared.errors import Fenced, SettingsError, TrelayError, Unavailable
 from shared.http.client.beginning import beginning
 from shared.http.client.retry_after import retry_after
 from shared.runtime.clock import Clock
@@ -103,12 +103,16 @@ class Sender:
         """Why the last request failed; None if it did not, or long ago: its source may be paused, or run elsewhere."""
         return self._problem if self._clock.monotonic() - self._noted_at < _KEPT else None
 
-    async def send(self, records: Sequence[Outgoing]) -> Mapping[int, RefusedEvent]:
+    async def send(
+        self, records: Sequence[Outgoing], owned: Callable[[], bool] = lambda: True
+    ) -> Mapping[int, RefusedEvent]:
         """Send events in order; return once the other side has stored all of them but those that it refuses.
 
-        These are returned by their index.
+        These are returned by their index. `owned` tells before each request whether these are still the sender's to
+        send: the other side cannot know, and older events would follow newer ones.
 
         Raises:
+            Fenced: they are not.
             Unavailable: the retry policy is exhausted; some events may have been stored.
             EventsRefused: it refuses a request for what all events of the source have, such as their channel; earlier
                 ones are stored.
@@ -119,7 +123,7 @@ class Sender:
         pending, most = list(range(len(records))), self._options.batch_events
         while pending:
             body, count = _body([records[index].value for index in pending[:most]], self._options.batch_bytes)
-            refusal: _Refusal | None = await self._policy(partial(self._attempt, body, count))
+            refusal: _Refusal | None = await self._policy(partial(self._attempt, body, count, owned))
             if refusal is None:
                 del pending[:count]
                 most = min(most + most // 4 + 1, self._options.batch_events)
@@ -129,10 +133,12 @@ class Sender:
                 refused[pending.pop(index)] = refusal.event
         return refused
 
-    async def _attempt(self, body: bytes, count: int) -> _Refusal | None:
+    async def _attempt(self, body: bytes, count: int, owned: Callable[[], bool]) -> _Refusal | None:
         """Send a request of so many events; return None once they are stored."""
         url = self._options.url
         await self._pause()
+        if not owned():
+            raise Fenced(f"{url}: another run of this source delivers, here or in another replica")
         try:
             async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as answer:
                 status, said, headers = answer.status, await beginning(answer.content, _READ_LIMIT), answer.headers

@@ -13,6 +13,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from enum import Enum, auto
 
 from services.system_api.operations.controls import SourceControl
@@ -136,7 +137,7 @@ class Poller:
                     continue
                 self._ended = _End.FAILED
                 if self._may_run():
-                    await self._attend(tasks, lost)
+                    await self._attend(tasks, lease, lost)
                 if self._ended is _End.FAILED and not lost.done() and not self._fenced:
                     self._report.restarted()
                     pause = tasks.start(f"pause of source {self.name}", self._clock.sleep(self._pause()))
@@ -152,11 +153,11 @@ class Poller:
         self._failures += 1
         return False
 
-    async def _attend(self, tasks: Tasks, lost: asyncio.Task[None]) -> None:
+    async def _attend(self, tasks: Tasks, lease: Lease, lost: asyncio.Task[None]) -> None:
         """Run the source once, until it ends or is to end."""
         began = self._clock.monotonic()
         demand, watchdog = self._control.demand, Watchdog(self._options.poll_timeout)
-        run = tasks.start(f"source {self.name}", self._run_once(watchdog))
+        run = tasks.start(f"source {self.name}", self._run_once(lease, watchdog))
         while not run.done():
             seen = self._control.current
             async with self._change(tasks, seen) as changed:
@@ -193,9 +194,11 @@ class Poller:
         else:
             self._report.failed(error)
 
-    async def _run_once(self, watchdog: Watchdog) -> None:
+    async def _run_once(self, lease: Lease, watchdog: Watchdog) -> None:
         """Run the source until it fails, and report why."""
-        run = SourceRun(self._options, self._open_source, self._context, self._report, self._lasting, watchdog)
+        task = asyncio.current_task()
+        lasting = replace(self._lasting, owned=lambda: lease.held and task not in self._abandoned)
+        run = SourceRun(self._options, self._open_source, self._context, self._report, lasting, watchdog)
         try:
             await run.run()
         except BaseException as exc:

@@ -98,14 +98,22 @@ class Publisher:
     """Submits batches to the bus, and settles each one after its commit, in order."""
 
     def __init__(
-        self, source: str, destination: str, topics: TopicsOptions, writer: Writer, settle: Settle, clock: Clock
+        self,
+        source: str,
+        destination: str,
+        topics: TopicsOptions,
+        writer: Writer,
+        settle: Settle,
+        clock: Clock,
+        owned: Callable[[], bool],
     ) -> None:
-        """`destination` is the topic of the source's events."""
+        """`destination` is the topic of the source's events; `owned` as in `DeliverableTransaction`."""
         self._source = source
         self._destination = destination
         self._topics = topics
         self._settle = settle
         self._clock = clock
+        self._owned = owned
         self._pending = PendingTransactions[_Submitted](writer, self._committed, bus_errors)
         self._refused = 0
         """Events of all batches that were refused; the counts of a batch are made before that of the one before it."""
@@ -123,7 +131,7 @@ class Publisher:
         """
         submitted = _Submitted(batch, own, self._clock.monotonic())
         transaction = DeliverableTransaction(self._compose(submitted).records)
-        transaction.conclude = partial(self._conclude, submitted)
+        transaction.owned, transaction.conclude = self._owned, partial(self._conclude, submitted)
         failpoints.reach("system.before-submit")
         await self._pending.submit(submitted, transaction)
         failpoints.reach("system.after-submit")

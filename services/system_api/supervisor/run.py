@@ -70,6 +70,8 @@ class Lasting:
     control: SourceControl
     oversize: OversizeFilter
     wakeup: Wakeup
+    owned: Callable[[], bool] = lambda: True
+    """Whether the lease is held and the run is not abandoned, without asking anybody."""
 
 
 class SourceRun:
@@ -95,6 +97,7 @@ class SourceRun:
         self._watchdog = watchdog
         self._oversize = lasting.oversize
         self._wakeup = lasting.wakeup
+        self._owned = lasting.owned
         self._requests = OperatorRequests(self._name, lasting.control, context.topics.checkpoints, context.clock)
         self._schedule = Schedule(options.interval, options.retry)
         self._policy = retrying(
@@ -142,7 +145,7 @@ class SourceRun:
                 Activity.OPENING, lambda: stack.enter_async_context(self._open_source(checkpoint))
             )
             publisher = Publisher(
-                self._name, destination, topics, writer, self._settling(source, destination), self._clock
+                self._name, destination, topics, writer, self._settling(source, destination), self._clock, self._owned
             )
             try:
                 await self._begin_snapshot(source, publisher)

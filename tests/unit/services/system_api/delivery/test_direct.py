@@ -1,5 +1,7 @@
 """A bus that delivers: events first, then the checkpoint."""
 
+import asyncio
+import contextlib
 import itertools
 import json
 import random
@@ -79,6 +81,34 @@ async def test_an_older_writer_is_fenced() -> None:
             await older.commit(transaction(0))
         with pytest.raises(Fenced):
             await older.committed("g", TopicPartition(TOPICS.checkpoints, 0))
+
+
+async def test_a_run_that_was_abandoned_delivers_nothing_when_it_wakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its old events would follow newer ones: the inner bus fences it only after they are delivered."""
+    monkeypatch.setattr("services.system_api.supervisor.poller._CANCEL_TIMEOUT", 0.01)
+    hanging, release = asyncio.Event(), asyncio.Event()
+
+    async def hang(_next: int) -> None:
+        first = not hanging.is_set()
+        hanging.set()
+        while first and not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    async with Receiver().running() as receiver, delivering(receiver) as (bus, _):
+        harness = Harness(before=hang)
+        harness.bus = bus  # type: ignore[assignment]
+        poller = harness.poller()
+        async with harness.running(poller):
+            await harness.until(hanging.is_set)
+            await harness.operations.pause("numbers", "oncall", "it hangs")
+            await harness.until(lambda: len(poller._abandoned) == 1)
+            (abandoned,) = poller._abandoned
+            await harness.operations.resume("numbers", "oncall")
+            await harness.until(lambda: len(receiver.ids) >= 25)
+            release.set()
+            await harness.until(abandoned.done)
+    assert receiver.ids == [f"numbers:{number}" for number in range(1, 26)]
 
 
 async def test_what_is_not_kept_cannot_be_read() -> None:

@@ -10,7 +10,7 @@ import pytest
 from services.system_api.delivery.options import DeliverOptions
 from services.system_api.delivery.sender import EventsRefused, RefusedEvent, Sender, _body
 from shared.bus.protocol import Outgoing
-from shared.errors import SettingsError, Unavailable
+from shared.errors import Fenced, SettingsError, Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
 from tests.unit.services.system_api.delivery.receiver import Receiver
 from tests.unit.services.system_api.harness import InstantClock
@@ -64,6 +64,21 @@ async def test_what_is_refused_does_not_stop_the_events_beside_it() -> None:
             for event in refused.values():
                 assert event.too_large == (receiver.refusal[0] == 413)
                 assert ": bad" in event.reason
+
+
+async def test_nothing_is_sent_again_by_who_has_lost_the_source_meanwhile() -> None:
+    """As by a replica that was paused in the middle: another one has sent newer events by then."""
+    async with (
+        Receiver().running() as receiver,
+        Sender.opened(options(receiver.url, batch_events=2), InstantClock(), random.Random(1)) as sender,
+    ):
+        with pytest.raises(Fenced, match="another run of this source delivers"):
+            await sender.send(events(6), lambda: receiver.requests < 2)
+        receiver.status = 503
+        with pytest.raises(Fenced):
+            await sender.send(events(6), lambda: receiver.requests < 3)
+    assert receiver.requests == 3, "one that failed is not retried"
+    assert receiver.ids == ["0", "1", "2", "3"]
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
