@@ -61,7 +61,7 @@ class MessageItems:
         """Return the items of a message, at least one."""
         if message.body is None:
             return [Item(0, 0, last=True)]
-        if message.cut:
+        if message.cut or len(message.body) > self._options.message_limit:
             return [self._reject(key, message.body, f"a message above message_limit ({self._options.message_limit})")]
         if self._options.cloudevents:
             return [self._cloudevent(message.body, key)]

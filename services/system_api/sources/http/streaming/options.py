@@ -31,6 +31,10 @@ WebSocketUrl = Annotated[
 """An absolute URL of a WebSocket, without credentials."""
 
 
+LARGEST = 16 * MEGABYTE
+"""Bytes of the largest message that a WebSocket may send: all of it is in memory before its size is known."""
+
+
 class StreamOptions(SourceOptions, ClientOptions, ReceivedOptions):
     """What both kinds have."""
 
@@ -47,8 +51,9 @@ class StreamOptions(SourceOptions, ClientOptions, ReceivedOptions):
     """Seconds without anything from the server, heartbeats included, after which the connection counts as lost. A
     WebSocket is pinged."""
 
-    message_limit: int = Field(default=MEGABYTE, ge=1024, le=16 * MEGABYTE)
-    """Maximum size of a message in bytes."""
+    message_limit: int = Field(default=MEGABYTE, ge=1024, le=LARGEST)
+    """Maximum size of a message in bytes. A larger one goes to the dead letter topic with its first 64 KiB. A WebSocket
+    that sends more than 16 MiB at once is closed."""
 
     buffer_bytes: int = Field(default=8 * MEGABYTE, ge=65_536)
     """Bytes of messages that wait in memory to be published; beyond it nothing more is read from the connection."""

@@ -9,7 +9,7 @@ from yarl import URL
 
 from services.system_api.sources.http.streaming.connection import Message
 from services.system_api.sources.http.streaming.handshake import Handshake
-from services.system_api.sources.http.streaming.options import WebSocketSourceOptions
+from services.system_api.sources.http.streaming.options import LARGEST, WebSocketSourceOptions
 from shared.errors import Malformed, SettingsError, Unavailable
 from shared.expression.document import JsonDocument
 from shared.expression.expression import Expression
@@ -53,7 +53,7 @@ class WebSocketUpstream:
                         url,
                         headers={**options.headers, **credentials},
                         heartbeat=options.heartbeat,
-                        max_msg_size=options.message_limit,
+                        max_msg_size=LARGEST,
                         timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_TIMEOUT),
                     )
                 except aiohttp.WSServerHandshakeError as exc:
@@ -96,6 +96,6 @@ class WebSocketUpstream:
 
     def _ending(self, socket: aiohttp.ClientWebSocketResponse, received: aiohttp.WSMessage) -> str:
         if socket.close_code == _TOO_BIG and received.type is aiohttp.WSMsgType.ERROR:
-            return f"a message is larger than message_limit ({self._options.message_limit} bytes)"
+            return f"a message is larger than {LARGEST} bytes"
         reason = f", {received.extra}" if received.extra else ""
         return f"closed with {socket.close_code}{reason}"

@@ -12,6 +12,7 @@ from services.experience_api.app import build_experience_api
 from services.experience_api.auth.clients import add_client
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.settings import ExperienceSettings
+from services.system_api.sources.http.streaming import websocket
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
 from shared.errors import SettingsError, Unauthorized, Unavailable
@@ -64,15 +65,35 @@ async def test_subscribes_and_resumes_by_a_parameter(api: HttpApi) -> None:
     assert reading.losses == []
 
 
-async def test_a_message_above_the_limit_names_the_setting(api: HttpApi) -> None:
-    async def talk(socket: web.WebSocketResponse, _request: web.Request) -> None:
-        await socket.send_str('"%s"' % ("x" * 2000))
+async def test_a_message_above_the_limit_stops_no_other(api: HttpApi) -> None:
+    """A server that resumes sends it again to each connection that ends at it."""
+
+    async def talk(socket: web.WebSocketResponse, request: web.Request) -> None:
+        for at in range(int(request.query.get("after", "0")) + 1, 4):
+            await socket.send_json({"at": at, "data": "x" * 2000 if at == 2 else ""})
         await socket.receive()
 
-    reading = StreamReading("websocket", serve(api, talk), message_limit=1024)
-    async with reading.opened() as source:
+    settings = {"cursor": "at", "cursor_parameter": "after", "message_limit": 1024}
+    reading = StreamReading("websocket", serve(api, talk), **settings)
+    for _ in range(2):
+        async with reading.opened() as source:
+            await reading.until(source, 3)
+    assert [event["id"] for event in reading.events] == ["s:1", "s:3"]
+    assert reading.rejects == ["2: a message above message_limit (1024)"]
+
+
+async def test_a_message_that_does_not_fit_into_memory_ends_the_connection(
+    api: HttpApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "LARGEST", 4096)
+
+    async def talk(socket: web.WebSocketResponse, _request: web.Request) -> None:
+        await socket.send_str('"%s"' % ("x" * 5000))
+        await socket.receive()
+
+    async with StreamReading("websocket", serve(api, talk), message_limit=1024).opened() as source:
         await source.wait_for_change()
-        with pytest.raises(Unavailable, match="message_limit"):
+        with pytest.raises(Unavailable, match="a message is larger than 4096 bytes"):
             await source.poll(1)
 
 
