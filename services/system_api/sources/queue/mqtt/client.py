@@ -11,6 +11,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any
 
 from aiomqtt import Client, MqttError, ProtocolVersion
@@ -119,6 +120,13 @@ class MqttClient:
     async def close(self) -> None:
         """Disconnect; the session stays."""
         await self._client.__aexit__(None, None, None)
+
+    def forget(self) -> None:
+        """Let the session end with this connection. Source: MQTT 5.0, 3.14.2.2.2."""
+        properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call] # published without types
+        properties.SessionExpiryInterval = 0
+        paho: Any = self._paho
+        paho.disconnect = partial(paho.disconnect, properties=properties)
 
     async def subscribe(self, filters: Sequence[str]) -> list[int]:
         """Subscribe with QoS 1; return the granted QoS of each filter, 128 and more for a refusal."""

@@ -52,19 +52,12 @@ class MqttSession:
         options = self._options
         session = options.session(self._source)
         async with MqttClient.connected(options, session, options.session_expiry) as client:
-            found: dict[Risk, str] = {}
-            if client.session_expiry is not None and client.session_expiry < options.session_expiry:
-                found[Risk.SESSION_EXPIRY] = f"the broker keeps sessions for {client.session_expiry} s"
-            granted = await client.subscribe(options.filters)
-            for topic, qos in zip(options.topics, granted, strict=True):
-                if qos >= _REFUSED:
-                    raise Unauthorized(
-                        f"MQTT broker at {options.host}:{options.port} refuses the subscription to {topic!r} (reason"
-                        f" code {qos}); grant user {options.user or ''!r} to read it"
-                    )
-                if qos < 1:
-                    found[Risk.QOS_0] = f"the broker delivers {topic!r} with QoS {qos}"
-            _refuse(found, options)
+            try:
+                await self._subscribe(client)
+            except BaseException:
+                if self._known and not client.resumed:
+                    client.forget()  # or else the next connection would find this new session, and nobody the loss
+                raise
             if self._known and not client.resumed:
                 self.ledger.losses.append(
                     Loss(
@@ -74,6 +67,23 @@ class MqttSession:
                 )
             self._known = True
             yield MqttConnection(client, options)
+
+    async def _subscribe(self, client: MqttClient) -> None:
+        """Subscribe to the topics, and refuse a broker that loses messages."""
+        options = self._options
+        found: dict[Risk, str] = {}
+        if client.session_expiry is not None and client.session_expiry < options.session_expiry:
+            found[Risk.SESSION_EXPIRY] = f"the broker keeps sessions for {client.session_expiry} s"
+        granted = await client.subscribe(options.filters)
+        for topic, qos in zip(options.topics, granted, strict=True):
+            if qos >= _REFUSED:
+                raise Unauthorized(
+                    f"MQTT broker at {options.host}:{options.port} refuses the subscription to {topic!r} (reason"
+                    f" code {qos}); grant user {options.user or ''!r} to read it"
+                )
+            if qos < 1:
+                found[Risk.QOS_0] = f"the broker delivers {topic!r} with QoS {qos}"
+        _refuse(found, options)
 
 
 class MqttConnection:

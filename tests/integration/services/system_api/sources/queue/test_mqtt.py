@@ -13,6 +13,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from services.system_api.sources.queue.mqtt.client import MqttClient
 from services.system_api.sources.queue.mqtt.opening import MqttSourceKind
 from services.system_api.sources.queue.mqtt.session import MqttConnection, MqttSession
 from services.system_api.sources.source import Batch
@@ -181,6 +182,13 @@ async def test_a_session_that_the_broker_has_lost_is_reported_also_where_the_con
                     with contextlib.suppress(Unavailable):
                         await read.step(source)
         assert (failed, len(read.losses)) == (["receive"], 2)
+        async with clean:
+            pass
+        failed = fail_once(monkeypatch, MqttClient, "subscribe")
+        with pytest.raises(Unavailable):
+            await read.once()
+        await read.once()
+        assert (failed, len(read.losses)) == (["subscribe"], 3), "also where the source cannot be opened at first"
     finally:
         await asyncio.to_thread(context.__exit__, None, None, None)
 
