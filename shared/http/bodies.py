@@ -4,6 +4,7 @@ aiohttp itself takes a compressed body that ends in its middle for a whole one, 
 """
 
 import zlib
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from multidict import MultiMapping
@@ -86,6 +87,15 @@ class BodyReader:
         # As of members without content, which never end. What cannot be compressed grows a little.
         if self._compressed > self._limit + self._limit // 64 + 1024:
             raise TooLarge(f"the compressed body exceeds the limit of {self._limit} bytes")
+
+    async def whole(self, read: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Return the whole body once it has arrived. `read` returns what has arrived meanwhile, and nothing at the end.
+
+        Raises what `feed`, `body` and `read` raise.
+        """
+        while piece := await read():
+            self.feed(piece)
+        return self.body()
 
     @property
     def beginning(self) -> bytes:

@@ -45,9 +45,7 @@ class _Request(web.Request):
         if self._read_bytes is None:
             reader = _body_reader(self, self.client_max_size)
             try:
-                async for piece in self.content.iter_any():
-                    reader.feed(piece)
-                self._read_bytes = reader.body()
+                self._read_bytes = await reader.whole(self.content.readany)
             except TooLarge as exc:
                 raise web.HTTPRequestEntityTooLarge(self.client_max_size) from exc
         return self._read_bytes

@@ -110,13 +110,13 @@ class Pushes:
             Refused: `TOO_SLOW`.
             TooLarge, Malformed: as the methods of `reader`.
         """
+
+        async def next_piece() -> bytes:
+            async with asyncio.timeout(self._options.body_timeout):
+                return await read()
+
         try:
-            while True:
-                async with asyncio.timeout(self._options.body_timeout):
-                    chunk = await read()
-                if not chunk:
-                    return reader.body()
-                reader.feed(chunk)
+            return await reader.whole(next_piece)
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW) from exc
 

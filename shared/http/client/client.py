@@ -188,7 +188,7 @@ class HttpClient:
         reader: BodyReader | None = None
         try:
             reader = BodyReader(encoding, self._options.response_limit if success else HEAD_BYTES)
-            return await _read(response, reader)
+            return await reader.whole(response.content.readany)
         except Malformed as exc:
             response.close()  # what is left of it is not read
             if success:
@@ -236,7 +236,8 @@ class HttpClient:
             async with self.session.post(url, data=form, headers=_AGENT | headers, allow_redirects=False) as response:
                 span.status = response.status
                 try:
-                    body = await _read(response, BodyReader(response.headers.get("Content-Encoding", ""), _TOKEN_LIMIT))
+                    reader = BodyReader(response.headers.get("Content-Encoding", ""), _TOKEN_LIMIT)
+                    body = await reader.whole(response.content.readany)
                 except Malformed as exc:
                     raise Unavailable(f"{name}: {exc}") from exc
         if response.status == HTTPStatus.OK:
@@ -257,12 +258,6 @@ class HttpClient:
 
 def _none(_request: Request) -> None:
     """Leave a request to the API."""
-
-
-async def _read(response: aiohttp.ClientResponse, reader: BodyReader) -> bytes:
-    async for piece in response.content.iter_any():
-        reader.feed(piece)
-    return reader.body()
 
 
 def _lower(headers: Mapping[str, str]) -> dict[str, str]:

@@ -123,9 +123,7 @@ class Receiver:
         try:
             reader = BodyReader(_encoding(request.headers), limit)
             async with asyncio.timeout(self._options.body_timeout):
-                while chunk := await request.read():
-                    reader.feed(chunk)
-            return reader.body()
+                return await reader.whole(request.read)
         except TimeoutError as exc:
             raise Refused(refusals.TOO_SLOW, f"the limit is {self._options.body_timeout:g} seconds") from exc
         except TooLarge as exc:
