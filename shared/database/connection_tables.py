@@ -1,6 +1,6 @@
-"""The table of the connections that a client may have beyond its first one, as `tables` describes the others."""
+"""The tables of connections beyond the first one of each client, and of notices; `tables` describes the others."""
 
-from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Integer, LargeBinary, Table, Text, Uuid, func
+from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, Integer, LargeBinary, Table, Text, Uuid, func
 
 from shared.database.tables import consumers, metadata
 
@@ -23,4 +23,14 @@ extra_connections = Table(
     Column("connected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("token_hash", LargeBinary, comment="of the token that it was claimed with"),
     comment="The connections beyond the first one of clients that may have several.",
+)
+
+connection_notices = Table(
+    "connection_notices",
+    metadata,
+    Column("notice_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("node", Text, nullable=False, comment="the replica that holds the connection, and deletes the row"),
+    Column("notice", Text, nullable=False, comment="as it was sent with NOTIFY"),
+    Column("written_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="What replicas have to do with connections, for those that miss the notification.",
 )

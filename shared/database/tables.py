@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 SCHEMA = "trelay"
 
@@ -68,6 +68,7 @@ consumers = Table(
     Column("last_seen_at", DateTime(timezone=True), nullable=False, server_default=_NOW, comment="last connected"),
     Column("previous_token_hash", LargeBinary, comment="of the token before this one"),
     Column("previous_until", DateTime(timezone=True), comment="until when the previous token is valid as well"),
+    Column("tokens", JSONB(none_as_null=True), comment="of clients with several: hash in hex to time of the last use"),
     Column("ended_at", DateTime(timezone=True), comment="when a connection of it ended last"),
     Column("ended_code", Integer, comment="its close code"),
     Column("ended_reason", Text, comment="the name of its close reason"),
@@ -89,16 +90,6 @@ connections = Table(
     Column("token_hash", LargeBinary, comment="of the token that it was claimed with"),
     # Live exactly while its node's lease is, under the same epoch: a node renews one row, not one a connection.
     comment="The one connection of each consumer.",
-)
-
-connection_notices = Table(
-    "connection_notices",
-    metadata,
-    Column("notice_id", BigInteger, Identity(always=True), primary_key=True),
-    Column("node", Text, nullable=False, comment="the replica that holds the connection, and deletes the row"),
-    Column("notice", Text, nullable=False, comment="as it was sent with NOTIFY"),
-    Column("written_at", DateTime(timezone=True), nullable=False, server_default=_NOW),
-    comment="What replicas have to do with connections, for those that miss the notification.",
 )
 
 leases = Table(

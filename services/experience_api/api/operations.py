@@ -103,14 +103,15 @@ _DOCUMENT = Operation(
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "/consumers"): Operation(
         "Register a client",
-        "Returns a token, which replaces the one before: a connection with that one ends with 4501.",
+        "Returns a token, which replaces the one before: a connection with that one ends with 4501. A client that may "
+        "have several connections gets one more: the others stay valid, and no connection ends.",
         responses={201: ("Registered", {JSON: schemas.REGISTERED})},
         problems=_CLIENT,
         security=("client",),
     ),
     ("DELETE", "/consumers"): Operation(
         "Unregister a client",
-        "Its token is void, and its connection ends with 4503.",
+        "Its tokens are void, and its connections end with 4503.",
         responses={204: ("Unregistered", {})},
         problems=_CLIENT,
         security=("client",),

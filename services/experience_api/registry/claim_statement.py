@@ -10,10 +10,10 @@ from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOS
 
 # Every claim: the first one of each client, and those beyond it of clients that may have several.
 HELD = """(
-    SELECT client_id, 1 AS slot, connection_id, node, node_epoch, epoch, remote, connected_at
+    SELECT client_id, 1 AS slot, connection_id, node, node_epoch, epoch, remote, connected_at, token_hash
     FROM trelay.connections
     UNION ALL
-    SELECT client_id, slot, connection_id, node, node_epoch, epoch, remote, connected_at
+    SELECT client_id, slot, connection_id, node, node_epoch, epoch, remote, connected_at, token_hash
     FROM trelay.extra_connections
 )"""
 LIVING = f"""(
@@ -31,6 +31,46 @@ LAST_HELD = f"""
     FROM {HELD} AS held
     JOIN trelay.leases ON leases.name = 'node/' || held.node AND leases.epoch >= held.node_epoch
     WHERE held.client_id ="""
+
+
+def valid(token: str) -> str:
+    """Return the condition that the hash `token` is that of a valid token of `consumers`."""
+    return f"""(
+        consumers.token_hash = {token}
+        OR (consumers.previous_token_hash = {token} AND consumers.previous_until > now())
+        -- A replica of the release before the one with several tokens does not add the newest.
+        OR (consumers.tokens ? encode({token}, 'hex') AND consumers.tokens ? encode(consumers.token_hash, 'hex'))
+    )"""
+
+
+def older(token: str) -> str:
+    """Return the condition that it is one of several tokens, and not the newest: it has its own days."""
+    return f"coalesce(consumers.token_hash <> {token} AND consumers.tokens ? encode({token}, 'hex'), false)"
+
+
+def last_use(token: str) -> str:
+    """Return when `consumers` was connected last: with this token, if that is an older one."""
+    return f"""CASE
+        WHEN {older(token)} THEN to_timestamp((consumers.tokens ->> encode({token}, 'hex'))::double precision)
+        ELSE consumers.last_seen_at
+    END"""
+
+
+def used(hashes: str, at: str = "now()") -> str:
+    """Return the tokens of `consumers` after those with these hashes, an array, were used at a time.
+
+    `hashes` is no query of its own: PostgreSQL evaluates this again if the row has changed, and cannot evaluate again
+    what a part of the statement has deleted.
+    """
+    return f"""consumers.tokens || coalesce(
+        (
+            SELECT jsonb_object_agg(key, greatest(extract(epoch FROM {at})::double precision, value::double precision))
+            FROM jsonb_each_text(consumers.tokens)
+            WHERE decode(key, 'hex') = ANY({hashes})
+        ),
+        '{{}}'
+    )"""
+
 
 # The consumer is locked first, then its client. A concurrent registration, removal, disabling, release or claim waits
 # here, and PostgreSQL reads a locked row again after the wait: so no claim is granted on stale data.
@@ -58,10 +98,9 @@ _TAKE = """
 """
 CLAIM = f"""
 WITH consumer AS (
-    SELECT client_id, last_seen_at
+    SELECT client_id, {last_use("$2::bytea")} AS last_use, {older("$2::bytea")} AS older
     FROM trelay.consumers
-    WHERE client_id = $1::text
-        AND (token_hash = $2::bytea OR (previous_token_hash = $2::bytea AND previous_until > now()))
+    WHERE client_id = $1::text AND {valid("$2::bytea")}
     FOR UPDATE
 ),
 client AS (
@@ -73,7 +112,8 @@ client AS (
         clients.loopback_only,
         clients.policy,
         clients.max_connections,
-        consumer.last_seen_at
+        consumer.last_use,
+        consumer.older
     FROM consumer
     JOIN trelay.clients ON clients.client_id = consumer.client_id
     FOR SHARE OF clients
@@ -88,13 +128,14 @@ request AS (
     SELECT
         client.*,
         greatest(
-            client.last_seen_at,
+            client.last_use,
             -- A claim that was never released: its node's lease tells until when it was connected. Under a later
             -- epoch the node has restarted and the moment is unknown: then now, in favour of the consumer.
             (
                 SELECT max(least(leases.expires_at, now()))
                 FROM held
                 JOIN trelay.leases ON leases.name = 'node/' || held.node AND leases.epoch >= held.node_epoch
+                WHERE NOT client.older OR held.token_hash = $2::bytea
             )
         ) > now() - $8::interval AS good,
         EXISTS (
@@ -142,6 +183,7 @@ abandoned AS (
 seen AS (
     UPDATE trelay.consumers SET
         last_seen_at = now(),
+        tokens = {used("ARRAY[$2::bytea, before.token_hash]")},
         ended_at = coalesce(abandoned.ended_at, consumers.ended_at),
         ended_code = CASE WHEN abandoned.ended_at IS NULL THEN ended_code ELSE {NO_CLOSE_FRAME} END,
         ended_reason = CASE WHEN abandoned.ended_at IS NULL THEN ended_reason ELSE '{REPLICA_LOST}' END,
@@ -149,7 +191,9 @@ seen AS (
             WHEN abandoned.ended_at IS NULL THEN ended_after
             ELSE greatest(0, extract(epoch FROM abandoned.ended_at - abandoned.connected_at))
         END
-    FROM claimed LEFT JOIN abandoned ON abandoned.client_id = claimed.client_id
+    FROM claimed
+    LEFT JOIN abandoned ON abandoned.client_id = claimed.client_id
+    LEFT JOIN held AS before ON before.slot = claimed.slot
     WHERE consumers.client_id = claimed.client_id
 ),
 noticed AS (

@@ -1,6 +1,6 @@
 """The registry in memory: for unit tests, with every guarantee of the protocol."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -12,7 +12,7 @@ from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOS
 from services.experience_api.registry.memory_clients import Connection, MemoryClients, Registered
 from services.experience_api.registry.notices import LossReason, Notice
 from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
-from services.experience_api.registry.tokens import SigningKey, TokenClaims
+from services.experience_api.registry.tokens import SigningKey, TokenClaims, kept_tokens
 
 _DAY = 86_400.0
 
@@ -26,17 +26,29 @@ class MemoryRegistry(MemoryClients):
             raise Refused(refusals.WRONG_CREDENTIALS)
         now, before = self._clock.monotonic(), self._consumers.get(claims.client_id)
         consumer = self._consumers[claims.client_id] = Registered(claims.token_hash, now, self._clock.now())
-        consumer.last_ending = None if before is None else before.last_ending
-        if overlap and before is not None:
+        if before is None:
+            before = consumer
+        consumer.last_ending = before.last_ending
+        kept: Collection[bytes] = ()
+        if client.max_connections > 1:
+            kept = self._kept(before, client)
+            consumer.tokens = {**kept, claims.token_hash: now}
+        elif overlap and before is not consumer:
             consumer.previous_hash, consumer.previous_until = before.token_hash, now + overlap
-        await self._revoke_claim(claims.client_id, LossReason.REPLACED, consumer.previous_hash)
+            kept = (before.token_hash,)
+        await self._revoke_claims(claims.client_id, LossReason.REPLACED, kept=kept)
+
+    def _kept(self, before: Registered, client: Client) -> dict[bytes, float]:
+        known = dict.fromkeys(self._valid_hashes(before), before.last_seen) | before.tokens
+        in_use = {held.token_hash for held in self._held_of(client.client_id).values()}
+        return kept_tokens(known, in_use, client.max_connections)
 
     async def end_overlaps(self) -> int:
         now, ended = self._clock.monotonic(), 0
         for client_id, consumer in self._consumers.items():
             if consumer.previous_hash is not None and consumer.previous_until <= now:
                 consumer.previous_hash = None
-                await self._revoke_claim(client_id, LossReason.REPLACED, consumer.token_hash)
+                await self._revoke_claims(client_id, LossReason.REPLACED, kept=self._valid_hashes(consumer))
                 ended += 1
         return ended
 
@@ -47,7 +59,7 @@ class MemoryRegistry(MemoryClients):
         return [self._consumer(name) for name in names[:limit]]
 
     async def unregister(self, client_id: str) -> bool:
-        await self._revoke_claim(client_id, LossReason.REMOVED)
+        await self._revoke_claims(client_id, LossReason.REMOVED)
         return self._consumers.pop(client_id, None) is not None
 
     async def time(self) -> float:
@@ -102,6 +114,8 @@ class MemoryRegistry(MemoryClients):
         elif before is not None:
             self._abandon(client_id, before)
         consumer.last_seen = self._clock.monotonic()
+        for each in filter(None, (claimed, before)):
+            consumer.used(each.token_hash, consumer.last_seen)
         return Claim(
             client_id,
             connection_id,
@@ -119,7 +133,6 @@ class MemoryRegistry(MemoryClients):
     async def release(self, client_id: str, connection_id: UUID, ending: Ending | None = None) -> None:
         for slot, held in self._held_of(client_id).items():
             if held.connection_id == connection_id:
-                self._consumers[client_id].last_seen = self._clock.monotonic()
                 self._drop(client_id, slot)
                 if ending is not None:
                     await self.note_ending(client_id, ending)
@@ -132,7 +145,6 @@ class MemoryRegistry(MemoryClients):
         for client_id in self._connections:
             for slot, held in self._held_of(client_id).items():
                 if held.connection_id == connection_id:
-                    self._consumers[client_id].last_seen = self._clock.monotonic()
                     self._drop(client_id, slot)
                     await self._notify_holder(held, LossReason.DISCONNECTED)
                     return client_id
@@ -162,9 +174,9 @@ class MemoryRegistry(MemoryClients):
             if self._dead_for(held.node, after)
         ]
         for client_id, slot in dead:
-            self._abandon(client_id, self._connections[client_id][slot])
-            self._consumers[client_id].last_seen = self._last_seen(client_id)
-            self._drop(client_id, slot)
+            held = self._connections[client_id][slot]
+            self._abandon(client_id, held)
+            self._drop(client_id, slot, self._clock.monotonic() + min(self._lease(held.node)[1], 0.0))
         return len(dead)
 
     async def take_notices(self, node: Node) -> list[Notice]:
@@ -204,31 +216,33 @@ class MemoryRegistry(MemoryClients):
             return refusals.TOKEN_REFUSED
         if client.disabled:
             return refusals.CLIENT_DISABLED
-        return refusals.TOKEN_EXPIRED if self._expired(token.client_id, good_for_days) else None
+        return refusals.TOKEN_EXPIRED if self._expired(token, good_for_days) else None
 
-    def _valid_hashes(self, consumer: Registered) -> set[bytes | None]:
-        overlaps = consumer.previous_until > self._clock.monotonic()
-        return {consumer.token_hash, consumer.previous_hash} if overlaps else {consumer.token_hash}
+    def _valid_hashes(self, consumer: Registered) -> set[bytes]:
+        valid = {consumer.token_hash, *consumer.tokens}
+        if consumer.previous_hash is not None and consumer.previous_until > self._clock.monotonic():
+            valid.add(consumer.previous_hash)
+        return valid
 
-    def _expired(self, client_id: str, good_for_days: float) -> bool:
-        return self._last_seen(client_id) <= self._clock.monotonic() - good_for_days * _DAY
-
-    def _alive(self, node: Node) -> bool:
-        epoch, expires_in = self._lease(node)
-        return epoch == node.epoch and expires_in > 0
+    def _expired(self, token: TokenClaims, good_for_days: float) -> bool:
+        consumer, used = self._consumers[token.client_id], token.token_hash
+        older = used in consumer.tokens and used != consumer.token_hash
+        seen = self._last_seen(token.client_id, used if older else None)
+        return seen <= self._clock.monotonic() - good_for_days * _DAY
 
     def _dead_for(self, node: Node, seconds: float) -> bool:
         epoch, expires_in = self._lease(node)
         return epoch != node.epoch or expires_in <= -seconds
 
-    def _last_seen(self, client_id: str) -> float:
-        """Return when the consumer was last connected. Its node's lease tells if its claim was never released."""
-        seen = self._consumers[client_id].last_seen
+    def _last_seen(self, client_id: str, token: bytes | None = None) -> float:
+        """Return when the consumer was last connected, or was with a token that is not its newest.
+
+        Its node's lease tells if its claim was never released.
+        """
+        consumer = self._consumers[client_id]
+        seen = consumer.last_seen if token is None else consumer.tokens[token]
         for held in self._held_of(client_id).values():
             epoch, expires_in = self._lease(held.node)
-            if epoch >= held.node.epoch:
+            if epoch >= held.node.epoch and token in {None, held.token_hash}:
                 seen = max(seen, self._clock.monotonic() + min(expires_in, 0.0))
         return seen
-
-    def _lease(self, node: Node) -> tuple[int, float]:
-        return self._leases.peek(f"node/{node.name}") or (0, 0.0)

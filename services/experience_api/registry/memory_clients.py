@@ -1,11 +1,11 @@
 """The clients of the registry in memory, and what they share with its connections."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from services.experience_api.registry.clients import Client, ClientChange, Ending
+from services.experience_api.registry.clients import Client, ClientChange, Ending, Policy
 from services.experience_api.registry.notices import ClaimLost, GrantChanged, Look, LossReason, Notice
 from services.experience_api.registry.protocol import Node, OnNotice
 from services.experience_api.registry.tokens import SigningKey
@@ -22,7 +22,13 @@ class Registered:
     registered_at: datetime
     previous_hash: bytes | None = None
     previous_until: float = 0.0
+    tokens: dict[bytes, float] = field(default_factory=dict)
+    """All tokens of a client that may have several connections, and when each was used last."""
     last_ending: Ending | None = None
+
+    def used(self, token_hash: bytes, at: float) -> None:
+        if token_hash in self.tokens:
+            self.tokens[token_hash] = max(at, self.tokens[token_hash])
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +87,11 @@ class MemoryClients:
             return False
         self._clients[client_id] = replace(client, **change.members)
         if change.needs_reconnection(may_send=client.may_send, loopback_only=client.loopback_only):
-            await self._revoke_claim(client_id, LossReason.DISCONNECTED)
-        elif change.channels is not None:
+            await self._revoke_claims(client_id, LossReason.DISCONNECTED)
+            return True
+        if change.max_connections is not None and change.max_connections < client.max_connections:
+            await self._revoke_claims(client_id, LossReason.DISCONNECTED, only=self._surplus(client_id))
+        if change.channels is not None:
             for held in self._held_of(client_id).values():
                 await self.leave(held.node.name, GrantChanged(held.connection_id, change.channels))
         return True
@@ -104,14 +113,14 @@ class MemoryClients:
         return True
 
     async def disable(self, client_id: str) -> bool:
-        await self._revoke_claim(client_id, LossReason.DISABLED)
+        await self._revoke_claims(client_id, LossReason.DISABLED)
         return self._set_disabled(client_id, disabled=True)
 
     async def enable(self, client_id: str) -> bool:
         return self._set_disabled(client_id, disabled=False)
 
     async def remove(self, client_id: str) -> bool:
-        await self._revoke_claim(client_id, LossReason.REMOVED)
+        await self._revoke_claims(client_id, LossReason.REMOVED)
         self._consumers.pop(client_id, None)
         return self._clients.pop(client_id, None) is not None
 
@@ -134,15 +143,39 @@ class MemoryClients:
         """Return the claims of a client by slot: a copy."""
         return dict(self._connections.get(client_id, {}))
 
-    def _drop(self, client_id: str, slot: int) -> None:
-        del self._connections[client_id][slot]
+    def _drop(self, client_id: str, slot: int, at: float | None = None) -> None:
+        """Delete a claim. The days that its token is valid begin now, or at another time."""
+        held, consumer = self._connections[client_id].pop(slot), self._consumers[client_id]
+        at = self._clock.monotonic() if at is None else at
+        consumer.last_seen = max(at, consumer.last_seen)
+        consumer.used(held.token_hash, at)
 
-    async def _revoke_claim(self, client_id: str, reason: LossReason, kept: bytes | None = None) -> None:
+    async def _revoke_claims(
+        self,
+        client_id: str,
+        reason: LossReason,
+        *,
+        kept: Collection[bytes] = (),
+        only: Collection[UUID] | None = None,
+    ) -> None:
         for slot, held in self._held_of(client_id).items():
-            if held.token_hash != kept:
+            if held.token_hash not in kept and (only is None or held.connection_id in only):
                 self._drop(client_id, slot)
-                self._consumers[client_id].last_seen = self._clock.monotonic()
                 await self._notify_holder(held, reason)
+
+    def _surplus(self, client_id: str) -> list[UUID]:
+        """Return the connections that are too many: those that the policy would have refused, or have replaced."""
+        client = self._clients[client_id]
+        living = [held for held in self._held_of(client_id).values() if self._alive(held.node)]
+        living.sort(key=lambda held: held.since, reverse=client.policy is Policy.REPLACE)
+        return [held.connection_id for held in living[client.max_connections :]]
+
+    def _alive(self, node: Node) -> bool:
+        epoch, expires_in = self._lease(node)
+        return epoch == node.epoch and expires_in > 0
+
+    def _lease(self, node: Node) -> tuple[int, float]:
+        return self._leases.peek(f"node/{node.name}") or (0, 0.0)
 
     async def _notify_holder(self, held: Connection, reason: LossReason) -> None:
         notice = ClaimLost(held.connection_id, reason)

@@ -7,28 +7,28 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from operator import itemgetter
-from typing import Any, Self
+from typing import Self
 from uuid import UUID
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from services.experience_api import refusals
-from services.experience_api.refusals import Refusal, Refused
+from services.experience_api.refusals import Refusal
 from services.experience_api.registry import claim_statement, statements
 from services.experience_api.registry.clients import Consumer, Ending
 from services.experience_api.registry.notices import ClaimLost, LossReason, Notice, encode
 from services.experience_api.registry.protocol import Claim, Held, Node, OnNotice
 from services.experience_api.registry.rows import consumers_of, refusal_of, verdict_of
 from services.experience_api.registry.stored_clients import StoredClients
-from services.experience_api.registry.stored_notices import CHANNEL, decoded, leave, lock_consumer, revoke_claim
+from services.experience_api.registry.stored_notices import CHANNEL, decoded, leave, lock_consumer, revoke_claims
+from services.experience_api.registry.stored_tokens import registered
 from services.experience_api.registry.tokens import SigningKey, TokenClaims
 from shared.database.engine import create_engine
 from shared.database.engine_errors import engine_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
-from shared.database.tables import clients, consumers, signing_keys
+from shared.database.tables import consumers, signing_keys
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 
@@ -56,32 +56,12 @@ class PostgresRegistry(StoredClients):
                 await own.dispose()
 
     async def register(self, claims: TokenClaims, overlap: float = 0.0, *, secret_hash: str | None = None) -> None:
-        values: dict[str, Any] = {
-            "token_hash": claims.token_hash,
-            "registered_at": func.now(),
-            "last_seen_at": func.now(),
-            "previous_token_hash": None,
-            "previous_until": None,
-        }
-        # It may have been disabled, or have got another secret, while its secret was compared.
-        enabled = select(clients.c.client_id).where(clients.c.client_id == claims.client_id, ~clients.c.disabled)
-        if secret_hash is not None:
-            enabled = enabled.where(clients.c.secret_hash == secret_hash)
-        with engine_errors(self._place):
-            async with self._engine.begin() as connection:
-                previous = await lock_consumer(connection, claims.client_id)
-                if not (await connection.execute(enabled.with_for_update(read=True))).all():
-                    raise Refused(refusals.WRONG_CREDENTIALS)
-                if overlap and previous is not None:
-                    until = func.now() + timedelta(seconds=overlap)
-                    values |= {"previous_token_hash": previous, "previous_until": until}
-                await connection.execute(
-                    insert(consumers)
-                    .values(client_id=claims.client_id, **values)
-                    .on_conflict_do_update(index_elements=[consumers.c.client_id], set_=values)
-                )
-                kept = previous if overlap else None
-                await revoke_claim(connection, claims.client_id, LossReason.REPLACED, kept)
+        for _ in range(_TRIES):
+            with engine_errors(self._place):
+                async with self._engine.begin() as connection:
+                    if await registered(connection, claims, overlap, secret_hash):
+                        return
+        raise Unavailable(f"{self._place}: client {claims.client_id} is removed again and again")
 
     async def end_overlaps(self) -> int:
         ended = consumers.c.previous_until <= func.now()
@@ -96,7 +76,8 @@ class PostgresRegistry(StoredClients):
                     await transaction.execute(
                         update(consumers).where(consumers.c.client_id == client_id, ended).values(forget)
                     )
-                    await revoke_claim(transaction, client_id, LossReason.REPLACED, current)
+                    if current is not None:
+                        await revoke_claims(transaction, client_id, LossReason.REPLACED, kept=current.valid)
         return len(found)
 
     async def consumers(
@@ -109,7 +90,7 @@ class PostgresRegistry(StoredClients):
         with engine_errors(self._place):
             async with self._engine.begin() as connection:
                 await lock_consumer(connection, client_id)
-                await revoke_claim(connection, client_id, LossReason.REMOVED)
+                await revoke_claims(connection, client_id, LossReason.REMOVED)
                 deleted = await connection.execute(delete(consumers).where(consumers.c.client_id == client_id))
                 return deleted.rowcount > 0
 

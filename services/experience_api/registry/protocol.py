@@ -76,7 +76,8 @@ class Clients(Protocol):
         """Change a client. Its connection receives `GrantChanged` if its channels change.
 
         It ends with `DISCONNECTED` if the client may or may not send from now on, or is accepted from this machine
-        only: its next one has that permission. The rest holds for the next one as well.
+        only: its next one has that permission. If it may have fewer connections, those that are too many end with
+        `DISCONNECTED`: the newest, and with the policy `REPLACE` the oldest. The rest holds for the next one as well.
 
         Returns False if there is no such client.
         """
@@ -120,6 +121,12 @@ class Consumers(Protocol):
         """Make this the client's only token. A connection with an older one ends with `REPLACED`.
 
         With an `overlap`, the token before this one remains valid for so many seconds, and its connection as well.
+
+        Of a client that may have several connections, this is the newest of several tokens, and no connection ends.
+        Those that connections use remain valid, and of the others the last used: as many, with this one, as it may have
+        connections, or 10 if that is more. Each is valid for the days after its own last connection, and the newest for
+        those after any of them.
+
         `secret_hash` is the one that the client had when its secret was compared.
 
         Raises:

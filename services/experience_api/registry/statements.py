@@ -6,8 +6,8 @@ one row, not one per connection, and all claims of a dead node are free the mome
 
 # ruff: noqa: S608 -- the parts are constants
 
-from services.experience_api.registry.claim_statement import HELD, LAST_HELD, LIVING
-from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST
+from services.experience_api.registry.claim_statement import HELD, LAST_HELD, LIVING, last_use, older, used, valid
+from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST, Policy
 
 _CLIENT = """
 SELECT
@@ -52,17 +52,14 @@ SELECT
     consumers.token_hash IS NOT NULL AND clients.client_id IS NOT NULL AS known,
     coalesce(clients.disabled, false) AS disabled,
     greatest(
-        consumers.last_seen_at,
+        {last_use("asked.token_hash")},
         -- As in a claim.
-        ({LAST_HELD} asked.client_id)
+        ({LAST_HELD} asked.client_id AND (NOT {older("asked.token_hash")} OR held.token_hash = asked.token_hash))
     ) > now() - $3::interval AS good
 FROM unnest($1::text[], $2::bytea[]) AS asked (client_id, token_hash)
 LEFT JOIN trelay.consumers
     ON consumers.client_id = asked.client_id
-    AND (
-        consumers.token_hash = asked.token_hash
-        OR (consumers.previous_token_hash = asked.token_hash AND consumers.previous_until > now())
-    )
+    AND {valid("asked.token_hash")}
 LEFT JOIN trelay.clients ON clients.client_id = asked.client_id
 """
 
@@ -86,25 +83,26 @@ RETURNING ticket_hash
 TIME = "SELECT extract(epoch FROM clock_timestamp())::double precision"
 
 # $1 client, $2 connection, $3 to $5 code, reason and duration of its ending, null if it has none.
-RELEASE = """
+RELEASE = f"""
 WITH consumer AS (
     SELECT client_id FROM trelay.consumers WHERE client_id = $1 FOR UPDATE
 ),
 released_first AS (
     DELETE FROM trelay.connections USING consumer
     WHERE connections.client_id = consumer.client_id AND connections.connection_id = $2
-    RETURNING connections.client_id
+    RETURNING connections.client_id, connections.token_hash
 ),
 released_extra AS (
     DELETE FROM trelay.extra_connections USING consumer
     WHERE extra_connections.client_id = consumer.client_id AND extra_connections.connection_id = $2
-    RETURNING extra_connections.client_id
+    RETURNING extra_connections.client_id, extra_connections.token_hash
 ),
 released AS (
     SELECT * FROM released_first UNION ALL SELECT * FROM released_extra
 )
 UPDATE trelay.consumers SET
     last_seen_at = now(),
+    tokens = {used("ARRAY[released.token_hash]")},
     ended_at = CASE WHEN $3::integer IS NULL THEN ended_at ELSE now() END,
     ended_code = coalesce($3::integer, ended_code),
     ended_reason = coalesce($4::text, ended_reason),
@@ -133,12 +131,12 @@ WITH dead AS (
 released_first AS (
     DELETE FROM trelay.connections USING dead
     WHERE connections.client_id = dead.client_id AND connections.connection_id = dead.connection_id
-    RETURNING connections.client_id, dead.seen_at, dead.connected_at
+    RETURNING connections.client_id, connections.token_hash, dead.seen_at, dead.connected_at
 ),
 released_extra AS (
     DELETE FROM trelay.extra_connections USING dead
     WHERE extra_connections.client_id = dead.client_id AND extra_connections.connection_id = dead.connection_id
-    RETURNING extra_connections.client_id, dead.seen_at, dead.connected_at
+    RETURNING extra_connections.client_id, extra_connections.token_hash, dead.seen_at, dead.connected_at
 ),
 released AS (
     SELECT * FROM released_first UNION ALL SELECT * FROM released_extra
@@ -146,12 +144,19 @@ released AS (
 seen AS (
     UPDATE trelay.consumers SET
         last_seen_at = greatest(consumers.last_seen_at, latest.seen_at),
+        tokens = {used("latest.hashes", "latest.seen_at")},
         ended_at = latest.seen_at,
         ended_code = {NO_CLOSE_FRAME},
         ended_reason = '{REPLICA_LOST}',
         ended_after = greatest(0, extract(epoch FROM latest.seen_at - latest.connected_at))
     FROM (
-        SELECT client_id, max(seen_at) AS seen_at, max(connected_at) AS connected_at FROM released GROUP BY client_id
+        SELECT
+            client_id,
+            max(seen_at) AS seen_at,
+            max(connected_at) AS connected_at,
+            array_agg(token_hash) AS hashes
+        FROM released
+        GROUP BY client_id
     ) AS latest
     WHERE consumers.client_id = latest.client_id
 )
@@ -194,18 +199,19 @@ WITH consumer AS (
 lost_first AS (
     DELETE FROM trelay.connections USING consumer
     WHERE connections.client_id = consumer.client_id AND connections.connection_id = $1
-    RETURNING connections.client_id, connections.node
+    RETURNING connections.client_id, connections.token_hash, connections.node
 ),
 lost_extra AS (
     DELETE FROM trelay.extra_connections USING consumer
     WHERE extra_connections.client_id = consumer.client_id AND extra_connections.connection_id = $1
-    RETURNING extra_connections.client_id, extra_connections.node
+    RETURNING extra_connections.client_id, extra_connections.token_hash, extra_connections.node
 ),
 lost AS (
     SELECT * FROM lost_first UNION ALL SELECT * FROM lost_extra
 ),
 seen AS (
-    UPDATE trelay.consumers SET last_seen_at = now() FROM lost WHERE consumers.client_id = lost.client_id
+    UPDATE trelay.consumers SET last_seen_at = now(), tokens = {used("ARRAY[lost.token_hash]")}
+    FROM lost WHERE consumers.client_id = lost.client_id
 ),
 noticed AS (
     INSERT INTO trelay.connection_notices (node, notice) SELECT node, $3::text FROM lost
@@ -214,6 +220,26 @@ SELECT client_id, pg_notify($2::text, $3::text) FROM lost
 """
 
 HELD_BY = f"SELECT connection_id, client_id FROM {HELD} AS held WHERE node = $1 AND node_epoch = $2"
+
+# The connections that are too many, for SQLAlchemy: those that the policy would have refused, or have replaced.
+SURPLUS = f"""
+SELECT connection_id
+FROM (
+    SELECT
+        living.connection_id,
+        clients.max_connections,
+        row_number() OVER (
+            ORDER BY
+                CASE WHEN clients.policy = '{Policy.REPLACE}' THEN living.connected_at END DESC,
+                living.connected_at,
+                living.slot
+        ) AS place
+    FROM {LIVING} AS living
+    JOIN trelay.clients ON clients.client_id = living.client_id
+    WHERE living.client_id = :client_id
+) AS own
+WHERE place > max_connections
+"""
 
 AT_LIMIT = f"""
 SELECT living.client_id

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import RowMapping, delete, func, select, update
+from sqlalchemy import RowMapping, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -12,7 +12,7 @@ from services.experience_api.registry import statements
 from services.experience_api.registry.clients import Client, ClientChange
 from services.experience_api.registry.notices import LossReason
 from services.experience_api.registry.rows import client_of
-from services.experience_api.registry.stored_notices import lock_consumer, revoke_claim, tell_connections
+from services.experience_api.registry.stored_notices import lock_consumer, revoke_claims, tell_connections
 from shared.database.engine_errors import engine_errors
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool
@@ -79,8 +79,11 @@ class StoredClients:
                     return False
                 await connection.execute(update(clients).where(clients.c.client_id == client_id).values(values))
                 if change.needs_reconnection(may_send=before["may_send"], loopback_only=before["loopback_only"]):
-                    await revoke_claim(connection, client_id, LossReason.DISCONNECTED)
-                elif change.channels is not None:
+                    await revoke_claims(connection, client_id, LossReason.DISCONNECTED)
+                    return True
+                if change.max_connections is not None and change.max_connections < before["max_connections"]:
+                    await _end_surplus(connection, client_id)
+                if change.channels is not None:
                     await tell_connections(connection, client_id, change.channels)
                 return True
 
@@ -101,7 +104,7 @@ class StoredClients:
                 changed = await connection.execute(
                     update(clients).where(clients.c.client_id == client_id).values(disabled=True)
                 )
-                await revoke_claim(connection, client_id, LossReason.DISABLED)
+                await revoke_claims(connection, client_id, LossReason.DISABLED)
                 return changed.rowcount > 0
 
     async def enable(self, client_id: str) -> bool:
@@ -124,6 +127,13 @@ class StoredClients:
                 return result.mappings().all() if result.returns_rows else ()
 
 
+async def _end_surplus(connection: AsyncConnection, client_id: str) -> None:
+    """End as many connections of a client as it has too many. The caller holds the lock of the consumer."""
+    surplus = (await connection.execute(text(statements.SURPLUS), {"client_id": client_id})).scalars().all()
+    if surplus:
+        await revoke_claims(connection, client_id, LossReason.DISCONNECTED, only=surplus)
+
+
 async def _removed(connection: AsyncConnection, client_id: str) -> bool | None:
     """Remove a client; return whether there was one, and None if it has registered meanwhile: then try again."""
     locked = await lock_consumer(connection, client_id) is not None
@@ -135,6 +145,6 @@ async def _removed(connection: AsyncConnection, client_id: str) -> bool | None:
     registered = select(func.count()).where(consumers.c.client_id == client_id)
     if not locked and (await connection.execute(registered)).scalar_one():
         return None
-    await revoke_claim(connection, client_id, LossReason.REMOVED)
+    await revoke_claims(connection, client_id, LossReason.REMOVED)
     await connection.execute(delete(clients).where(clients.c.client_id == client_id))
     return True

@@ -1,12 +1,15 @@
 """Notices that are stored for the node that holds a connection, in the transaction that they are about."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import case, delete, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from services.experience_api.registry.claim_statement import used
 from services.experience_api.registry.notices import (
     ClaimLost,
     GrantChanged,
@@ -16,8 +19,8 @@ from services.experience_api.registry.notices import (
     decode,
     encode,
 )
-from shared.database.connection_tables import extra_connections
-from shared.database.tables import connection_notices, connections, consumers
+from shared.database.connection_tables import connection_notices, extra_connections
+from shared.database.tables import connections, consumers
 from shared.errors import Malformed
 
 logger = logging.getLogger(__name__)
@@ -25,40 +28,83 @@ logger = logging.getLogger(__name__)
 CHANNEL = "trelay_connections"
 """The LISTEN channel of notices."""
 _HELD = (connections, extra_connections)
+# Where the caller does not hold the lock, the consumer was registered a moment ago. To wait here for its claim could be
+# a deadlock.
+_SEEN = text(f"""
+    UPDATE trelay.consumers SET last_seen_at = now(), tokens = {used("CAST(:hashes AS bytea[])")}
+    WHERE client_id IN (SELECT client_id FROM trelay.consumers WHERE client_id = :client_id FOR UPDATE SKIP LOCKED)
+""")  # noqa: S608 -- the parts are constants
 
 
-async def lock_consumer(connection: AsyncConnection, client_id: str) -> bytes | None:
-    """Lock a consumer, and return the hash of its token; None if there is no such consumer."""
-    consumer = select(consumers.c.token_hash).where(consumers.c.client_id == client_id).with_for_update()
-    found: bytes | None = (await connection.execute(consumer)).scalar_one_or_none()
-    return found
+class Locked(NamedTuple):
+    """The tokens of a locked consumer."""
+
+    newest: bytes
+    """The hash of its newest token."""
+    tokens: dict[bytes, float]
+    """The hashes of all its tokens, and when each was used last, in seconds since 1970: that of the newest at least."""
+    previous: bytes | None
+    """The hash of the one that the newest has replaced, while it is valid as well."""
+
+    @property
+    def valid(self) -> set[bytes]:
+        """The hashes of its valid tokens."""
+        return {*self.tokens} if self.previous is None else {*self.tokens, self.previous}
 
 
-async def revoke_claim(
-    connection: AsyncConnection, client_id: str, reason: LossReason, kept: bytes | None = None
+async def lock_consumer(connection: AsyncConnection, client_id: str) -> Locked | None:
+    """Lock a consumer, and return its tokens; None if there is no such consumer."""
+    row = consumers.c
+    consumer = select(
+        row.token_hash,
+        row.tokens,
+        func.extract("epoch", row.last_seen_at).label("seen"),
+        case((row.previous_until > func.now(), row.previous_token_hash)).label("previous"),
+    ).where(row.client_id == client_id)
+    found = (await connection.execute(consumer.with_for_update())).first()
+    if found is None:
+        return None
+    tokens = {bytes.fromhex(token): used_at for token, used_at in (found.tokens or {}).items()}
+    if found.token_hash not in tokens:  # a replica of an earlier release has registered it, and ended the others
+        tokens = {found.token_hash: float(found.seen)}
+    return Locked(found.token_hash, tokens, found.previous)
+
+
+async def tokens_in_use(connection: AsyncConnection, client_id: str) -> set[bytes]:
+    """Return the hashes of the tokens that the client's claims were made with."""
+    held = [select(table.c.token_hash).where(table.c.client_id == client_id) for table in _HELD]
+    return set((await connection.execute(held[0].union(held[1]))).scalars())
+
+
+async def revoke_claims(
+    connection: AsyncConnection,
+    client_id: str,
+    reason: LossReason,
+    *,
+    kept: Collection[bytes] = (),
+    only: Collection[UUID] | None = None,
 ) -> None:
     """Delete the client's claims and notify their holders. The caller holds the consumer's lock.
 
-    Claims with the token that has the hash `kept` are kept. The days that the token is valid begin now.
+    Claims with the tokens that have the hashes `kept` are kept, and all but `only` if that is given. The days that the
+    tokens of the others are valid begin now.
     """
-    revoked = 0
+    revoked = []
     for table in _HELD:
         deleted = delete(table).where(table.c.client_id == client_id)
-        if kept is not None:
-            deleted = deleted.where(table.c.token_hash != kept)
-        for row in (await connection.execute(deleted.returning(table.c.connection_id, table.c.node))).all():
+        if kept:
+            deleted = deleted.where(table.c.token_hash.not_in(kept))
+        if only is not None:
+            deleted = deleted.where(table.c.connection_id.in_(only))
+        returned = deleted.returning(table.c.connection_id, table.c.node, table.c.token_hash)
+        for row in (await connection.execute(returned)).all():
             notice = encode(ClaimLost(row.connection_id, reason))
             # Visible, and delivered, once the transaction has committed, and only then.
             await connection.execute(insert(connection_notices).values(node=row.node, notice=notice))
             await connection.execute(select(func.pg_notify(CHANNEL, notice)))
-            revoked += 1
+            revoked.append(row.token_hash)
     if revoked:
-        # Not locked by the caller, it was registered a moment ago. To wait here for a claim could be a deadlock.
-        unlocked = (
-            select(consumers.c.client_id).where(consumers.c.client_id == client_id).with_for_update(skip_locked=True)
-        )
-        seen = update(consumers).where(consumers.c.client_id.in_(unlocked))
-        await connection.execute(seen.values(last_seen_at=func.now()))
+        await connection.execute(_SEEN, {"client_id": client_id, "hashes": revoked})
 
 
 def decoded(payloads: Sequence[str]) -> list[Notice]:

@@ -5,6 +5,6 @@ import pytest
 pytest.register_assert_rewrite(
     *(
         f"tests.contracts.registry.{module}"
-        for module in ("clients", "consumers", "claims", "notices", "several", "deployment")
+        for module in ("clients", "consumers", "claims", "notices", "several", "several_tokens", "deployment")
     )
 )

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.experience_api.registry.clients import ClientChange
+from services.experience_api.registry.clients import ClientChange, Policy
 from services.experience_api.registry.notices import ClaimLost, GrantChanged, LossReason
 from services.experience_api.registry.protocol import Claim, Held, Node, Registry
 from tests.contracts.registry.deployment import (
@@ -115,14 +115,51 @@ class SeveralContract(RegistryFixtures):
         await claimed(registry, third)
         assert isinstance(await attempt(registry, third), Held)
 
-    async def test_a_lower_limit_ends_no_connection_and_admits_none_beyond_it(
-        self, registry: Registry, node: Node
+    @pytest.mark.parametrize("policy", Policy)
+    @pytest.mark.parametrize("limit", [1, 2])
+    async def test_a_lower_limit_ends_the_connections_that_are_too_many(
+        self, registry: Registry, node: Node, other: Node, limit: int, policy: Policy
     ) -> None:
+        """Those stay that the policy would have let stay: the oldest, or the newest where that one replaces."""
         await several(registry)
-        granted = [await claimed(registry, node) for _ in range(LIMIT)]
-        await registry.change("demo", ClientChange(max_connections=1))
-        assert await registry.take_notices(node) == []
-        for claim in granted:
+        granted = [await claimed(registry, each) for each in (node, other, node)]
+        await registry.change("demo", ClientChange(max_connections=limit, policy=policy))
+        stay, end = granted[:limit], granted[limit:]
+        if policy is Policy.REPLACE:
+            stay, end = granted[-limit:], granted[:-limit]
+        told = [*await registry.take_notices(node), *await registry.take_notices(other)]
+        assert {notice.connection_id for notice in told if isinstance(notice, ClaimLost)} == {
+            claim.connection_id for claim in end
+        }
+        assert {notice.reason for notice in told if isinstance(notice, ClaimLost)} == {LossReason.DISCONNECTED}
+        assert {**await registry.held_by(node), **await registry.held_by(other)} == {
+            claim.connection_id: "demo" for claim in stay
+        }
+        for claim in stay:
             assert isinstance(await attempt(registry, node), Held)
             await released(registry, claim)
-        await claimed(registry, node)
+            await claimed(registry, node)
+
+    async def test_a_limit_that_is_not_exceeded_ends_no_connection(
+        self, deployment: Deployment, registry: Registry, node: Node, other: Node
+    ) -> None:
+        await several(registry)
+        for each in (node, node, other):
+            await claimed(registry, each)
+        await dies(deployment, other)
+        await registry.change("demo", ClientChange(max_connections=2))
+        await registry.change("demo", ClientChange(max_connections=LIMIT + 1))
+        assert await registry.take_notices(node) == []
+
+    async def test_a_lower_limit_and_other_channels_change_together(self, registry: Registry, node: Node) -> None:
+        await several(registry)
+        first, *_ = [await claimed(registry, node) for _ in range(LIMIT)]
+        await registry.change("demo", ClientChange(max_connections=1, channels=("a",)))
+        told = await registry.take_notices(node)
+        assert [notice.connection_id for notice in told if isinstance(notice, GrantChanged)] == [first.connection_id]
+        await registry.change("demo", ClientChange(max_connections=LIMIT))
+        for _ in range(LIMIT - 1):
+            await claimed(registry, node)
+        await registry.change("demo", ClientChange(max_connections=1, may_send=False))
+        lost = await registry.take_notices(node)
+        assert [type(notice) for notice in lost] == [ClaimLost] * LIMIT

@@ -6,6 +6,7 @@ from tests.contracts.registry.consumers import ConsumersContract, TicketsContrac
 from tests.contracts.registry.endings import EndingsContract
 from tests.contracts.registry.notices import NoticesContract
 from tests.contracts.registry.several import SeveralContract
+from tests.contracts.registry.several_tokens import SeveralTokensContract
 from tests.contracts.registry.tokens import TokensContract
 
 
@@ -13,5 +14,7 @@ class ClientsSuite(ClientsContract, ConsumersContract, NoticesContract):
     """The guarantees of every registry about clients, consumers and notices."""
 
 
-class ClaimsSuite(ClaimsContract, EndingsContract, SeveralContract, TokensContract, TicketsContract):
+class ClaimsSuite(
+    ClaimsContract, EndingsContract, SeveralContract, SeveralTokensContract, TokensContract, TicketsContract
+):
     """The guarantees of every registry about connections and their tokens."""

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from services.experience_api.registry.clients import Client
 from services.experience_api.registry.postgres import PostgresRegistry
@@ -18,6 +18,14 @@ from tests.contracts.registry.deployment import Deployment, alive, claimed, clai
 from tests.contracts.registry.suite import ClaimsSuite, ClientsSuite
 
 pytestmark = pytest.mark.every_postgres
+
+_TOKENS_AGO = """
+    UPDATE trelay.consumers SET tokens = (
+        SELECT jsonb_object_agg(key, value::double precision - extract(epoch FROM CAST(:ago AS interval)))
+        FROM jsonb_each_text(tokens)
+    )
+    WHERE tokens IS NOT NULL
+"""
 
 
 class PostgresDeployment:
@@ -41,6 +49,7 @@ class PostgresDeployment:
                     last_seen_at=consumers.c.last_seen_at - ago, previous_until=consumers.c.previous_until - ago
                 )
             )
+            await connection.execute(text(_TOKENS_AGO), {"ago": ago})
             await connection.execute(
                 update(clients).values(previous_secret_until=clients.c.previous_secret_until - ago)
             )

@@ -197,7 +197,11 @@ class Deployment:
     async def expire_tokens(self) -> None:
         """Move the last connection of every consumer to long ago."""
         async with self.sql() as database:
-            await database.execute("UPDATE trelay.consumers SET last_seen_at = '2000-01-01'")
+            await database.execute("""
+                UPDATE trelay.consumers SET
+                    last_seen_at = '2000-01-01',
+                    tokens = (SELECT jsonb_object_agg(key, 0) FROM jsonb_object_keys(tokens) AS key)
+            """)
 
     async def until_no_connection(self) -> None:
         """Wait until every claim has been released."""
@@ -205,9 +209,13 @@ class Deployment:
 
     async def until_no_connections(self) -> None:
         """Wait until every claim has been released, of clients with several connections as well."""
+        await self.until_several(0)
+
+    async def until_several(self, count: int) -> None:
+        """Wait until no more claims than these are left, of clients with several connections as well."""
         held = "SELECT (SELECT count(*) FROM trelay.connections) + (SELECT count(*) FROM trelay.extra_connections)"
         async with self.sql() as connection, asyncio.timeout(TIMEOUT):
-            while await connection.fetchval(held) > 0:
+            while await connection.fetchval(held) > count:
                 await asyncio.sleep(0.005)
 
     async def until_connections(self, count: int) -> None:
