@@ -26,6 +26,7 @@ ORDER = (
     "centrifugo",
     "subscribers",
     "crowd",
+    "flood",
     "snapshots",
     "channels",
     "idle_memory",

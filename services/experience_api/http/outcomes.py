@@ -48,7 +48,13 @@ def counted(handler: Handler, outcomes: Outcomes) -> Handler:
             with refusing(request.client_max_size):
                 return await handler(request)
         except Refused as exc:
-            raise outcomes.refused(exc) from exc
+            refused = outcomes.refused(exc)
+            try:
+                if refused is exc:
+                    raise  # not from itself: of such a cycle, only the garbage collector frees the frames
+                raise refused from exc
+            finally:
+                del refused  # its traceback has this frame
 
     return counting
 
