@@ -11,8 +11,8 @@ from shared.expression.document import Document
 from shared.expression.exact import inexact
 from shared.expression.jsonata import Jsonata
 from shared.expression.nodes import Raw, text
-from shared.expression.plain import grammar
-from shared.expression.plain.terms import Undecided
+from shared.expression.plain import grammar, terms
+from shared.expression.plain.terms import Term, Undecided
 
 _LARGE, _LITTLE = 512, 2
 """Of an entity of so many bytes, the members that are named are selected first where they are at most one half."""
@@ -43,7 +43,7 @@ class Expression:
         """
         self._whole = _Whole(expression)
         self._expression = expression
-        self._plain = grammar.parse(expression)
+        self._plain = grammar.parse(expression) or _partly_plain(expression)
 
     def value(self, document: Document) -> bytes | None:
         """Return its value for an event as JSON text; None where it is undefined.
@@ -96,6 +96,29 @@ class Expression:
         if found[:1] != b'"':
             raise Malformed(f"the expression gives {found[:80].decode(errors='replace')}, expected text")
         return _string(found)
+
+
+def _partly_plain(expression: str) -> Term | None:
+    """Return the term of an object of which some members are plain; None where none is, or it is no object.
+
+    JSONata then gets what the others read, and makes them alone: to read and to write the rest is most of its cost.
+    """
+    parts = narrowing.split(expression) or {}
+    members = {name: grammar.parse(part) for name, part in parts.items()}
+    others = [f"{_quoted(name)}:{parts[name]}" for name, term in members.items() if term is None]
+    if not 0 < len(others) < len(members):
+        return None
+    try:
+        rest = Expression(f"{{{','.join(others)}}}")
+    except ValueError:  # pragma: no cover -- as in `_members`
+        return None
+    return terms.constructed(members, rest.value)
+
+
+def _quoted(name: str) -> str:
+    """Return a name as JSONata writes it; one with a backslash is not split off."""
+    quote = "'" if '"' in name else '"'
+    return f"{quote}{name}{quote}"
 
 
 class Condition:

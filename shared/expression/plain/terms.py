@@ -15,7 +15,7 @@ import msgspec
 from shared.events.event import json_string
 from shared.expression.document import Document
 from shared.expression.exact import Number, is_short, number, ordered
-from shared.expression.nodes import Node, Raw, child, text
+from shared.expression.nodes import Members, Node, Raw, child, parsed, text
 
 
 class Undecided(Exception):
@@ -106,14 +106,24 @@ def attribute(name: str) -> Term:
     return _of_value(look)
 
 
-def constructed(members: Mapping[str, Term]) -> Term:
-    """An object of these members, without those that are undefined."""
+def constructed(members: Mapping[str, Term | None], rest: Callable[[Document], bytes | None] | None = None) -> Term:
+    """An object of these members in this order, without those that are undefined.
+
+    Those that are None here are in the object that `rest` returns.
+    """
+    values = [(name, None if term is None else term.value) for name, term in members.items()]
 
     def build(document: Document) -> Node | None:
         if type(document.data()) is not dict:
             raise Undecided
-        found = {name: term.value(document) for name, term in members.items()}
-        return Raw(text({name: node for name, node in found.items() if node is not None}))
+        others: Node = {} if rest is None else parsed(rest(document) or b"{}")
+        assert type(others) is dict, "it is an object of the others"
+        made: Members = {}
+        for name, value in values:
+            node = others.get(name) if value is None else value(document)
+            if node is not None:
+                made[name] = node
+        return Raw(text(made))
 
     return _of_value(build)
 

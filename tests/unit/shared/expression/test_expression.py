@@ -128,6 +128,17 @@ def test_a_constructor_evaluated_by_member_gives_the_result_of_jsonata(expressio
     assert same(found, expected)
 
 
+def test_an_object_that_is_partly_plain_is_exact_and_keeps_its_order() -> None:
+    expression = """{'b': id, 'x"y': $uppercase(b), "a": b & '!', 'k l': $count([b, b]), 'n': nothing, 'm': $max(n)}"""
+    found = Expression(expression).value(draft({"id": 9007199254740993, "b": "ü"}))
+    assert found == '{"b":9007199254740993,"x\\"y":"Ü","a":"ü!","k l":2}'.encode()
+
+
+def test_an_object_fails_if_jsonata_cannot_make_one_of_its_members() -> None:
+    with pytest.raises(Malformed, match="T0410"):
+        Expression("{'b': b, 'c': $uppercase(b)}").value(draft({"b": 1}))
+
+
 @given(st.one_of(_member, _constructors), entities, entities)
 def test_an_expression_that_reads_little_of_large_entities_gives_the_result_of_jsonata(
     expression: str, first: Any, second: Any
