@@ -1,7 +1,7 @@
 """Numbers that must not change: which of them JSONata would alter, and how to compare and decode them exactly.
 
 JSONata's numbers are doubles: `9007199254740993` becomes `9007199254740992` without an error. The check of each text
-before JSONata costs about a microsecond a kilobyte where no number is suspicious.
+before JSONata costs about a microsecond for 1 KB where no number is suspicious.
 """
 
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
@@ -10,6 +10,7 @@ from re import compile as pattern
 from typing import Any
 
 import msgspec
+from pydantic_core import SchemaValidator, core_schema
 
 from shared.errors import Malformed
 
@@ -28,6 +29,11 @@ _SHAPE = "".join(_SHAPES.get(chr(code), "x") for code in range(256)).encode()
 _LONG_LENGTH = 16
 _LONG, _LONG_NUMBER = b"0" * _LONG_LENGTH, pattern(rb":-?0{%d}" % _LONG_LENGTH)
 _EXPONENT, _EXPONENT_NUMBER = b"0e", pattern(rb":-?0+e")
+# The regex engine of Rust finds these at the speed of memory.
+_may_be_altered = SchemaValidator(
+    core_schema.str_schema(pattern=r"[0-9.]{16}|(?:^|[:,\[ \t\r\n-])[0-9.]+[eE]")
+).isinstance_python
+
 # Hexadecimal digits look like exponents as well. A literal prefix is found ten times faster than `:-?`.
 _POSITIVE, _NEGATIVE = pattern(rb":00*e").search, pattern(rb":-00*e").search
 
@@ -54,6 +60,8 @@ _encode_sorted = msgspec.json.Encoder(order="sorted", decimal_format="number").e
 
 def inexact(text: bytes) -> bytes | None:
     """Return the first number in a valid JSON text that JSONata would alter, None if it keeps them all."""
+    if not _may_be_altered(text):
+        return None
     shape = b":" + text.translate(_SHAPE)
     if _LONG in shape and _altered(text, shape, _LONG_NUMBER):
         return _first_altered(text)
@@ -69,8 +77,7 @@ def value(text: bytes) -> Any:
     Raises:
         Malformed: a number is out of the range of Decimal, or has more than 4300 digits.
     """
-    shape = text.translate(_SHAPE)
-    decode = _decode_exactly if _LONG in shape or _EXPONENT in shape else _decode
+    decode = _decode_exactly if _may_be_altered(text) else _decode
     try:
         return decode(text)
     except msgspec.DecodeError as exc:
