@@ -28,7 +28,7 @@ from shared.database.engine import create_engine
 from shared.database.engine_errors import engine_errors
 from shared.database.listener import Listener
 from shared.database.options import DatabaseOptions
-from shared.database.tables import consumers, signing_keys
+from shared.database.tables.clients import consumers, signing_keys
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 

@@ -16,7 +16,7 @@ from services.experience_api.registry.stored_notices import lock_consumer, revok
 from shared.database.engine_errors import engine_errors
 from shared.database.options import DatabaseOptions
 from shared.database.pool import ConnectionPool
-from shared.database.tables import clients, consumers
+from shared.database.tables.clients import clients, consumers
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 

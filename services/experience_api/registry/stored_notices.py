@@ -19,8 +19,8 @@ from services.experience_api.registry.notices import (
     decode,
     encode,
 )
-from shared.database.connection_tables import connection_notices, extra_connections
-from shared.database.tables import connections, consumers
+from shared.database.tables.clients import consumers
+from shared.database.tables.connections import connection_notices, connections, extra_connections
 from shared.errors import Malformed
 
 logger = logging.getLogger(__name__)

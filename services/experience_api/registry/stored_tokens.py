@@ -12,7 +12,7 @@ from services.experience_api.refusals import Refused
 from services.experience_api.registry.notices import LossReason
 from services.experience_api.registry.stored_notices import Locked, lock_consumer, revoke_claims, tokens_in_use
 from services.experience_api.registry.tokens import TokenClaims, kept_tokens
-from shared.database.tables import clients, consumers
+from shared.database.tables.clients import clients, consumers
 
 
 async def registered(connection: AsyncConnection, claims: TokenClaims, overlap: float, secret_hash: str | None) -> bool:

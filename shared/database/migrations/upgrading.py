@@ -16,7 +16,7 @@ from shared.database.arguments import connect_arguments
 from shared.database.connecting import open_connection
 from shared.database.engine_errors import engine_errors
 from shared.database.options import DatabaseOptions
-from shared.database.tables import SCHEMA, metadata
+from shared.database.tables.schema import SCHEMA, metadata
 
 logger = logging.getLogger(__name__)
 _alembic = logging.getLogger("alembic")

@@ -12,7 +12,8 @@ from services.experience_api.registry.postgres import PostgresRegistry
 from services.experience_api.registry.protocol import Registry
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from shared.database.tables import clients, consumers, leases
+from shared.database.tables.clients import clients, consumers
+from shared.database.tables.leases import leases
 from shared.lease import LeaseStore, PostgresLeaseStore
 from tests.contracts.registry.deployment import Deployment, alive, claimed, claims, dies
 from tests.contracts.registry.suite import ClaimsSuite, ClientsSuite

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy.dialects.postgresql import insert
 
 from services.experience_api.registry.notices import ProbeResult
-from shared.database.connection_tables import connection_notices
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
+from shared.database.tables.connections import connection_notices
 from shared.lease import PostgresLeaseStore
 from tests.contracts.registry.deployment import alive
 from tests.contracts.registry.test_postgres import PostgresDeployment

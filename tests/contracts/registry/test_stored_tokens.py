@@ -7,7 +7,7 @@ from services.experience_api.refusals import TOKEN_REFUSED
 from services.experience_api.registry.clients import Client
 from shared.database.engine import create_engine
 from shared.database.options import DatabaseOptions
-from shared.database.tables import consumers
+from shared.database.tables.clients import consumers
 from shared.lease import PostgresLeaseStore
 from tests.contracts.registry.deployment import alive, claimed, claims, refusal_of
 from tests.contracts.registry.test_postgres import PostgresDeployment

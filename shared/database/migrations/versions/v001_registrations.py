@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from shared.database.tables import SCHEMA
+from shared.database.tables.schema import SCHEMA
 
 revision = "001"
 down_revision = None

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.schema import CreateSequence, DropSequence, Sequence
 
-from shared.database.tables import SCHEMA
+from shared.database.tables.schema import SCHEMA
 
 revision = "002"
 down_revision = "001"

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from shared.database.tables import SCHEMA
+from shared.database.tables.schema import SCHEMA
 
 revision = "009"
 down_revision = "008"

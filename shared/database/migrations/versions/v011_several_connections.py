@@ -7,7 +7,7 @@ and enforce. Further ones are in a table of their own.
 import sqlalchemy as sa
 from alembic import op
 
-from shared.database.tables import SCHEMA
+from shared.database.tables.schema import SCHEMA
 
 revision = "011"
 down_revision = "010"

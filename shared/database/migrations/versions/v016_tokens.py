@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-from shared.database.tables import SCHEMA
+from shared.database.tables.schema import SCHEMA
 
 revision = "016"
 down_revision = "015"

@@ -1,5 +1,7 @@
 import asyncio
+import importlib
 import logging
+import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +14,20 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 
-from shared.database import connection_tables, push_tables, subscriber_tables  # noqa: F401 -- they add their tables to the metadata
+from shared.database import tables
 from shared.database.engine import create_engine
 from shared.database.migrations import migrate, newest_revision
 from shared.database.migrations.upgrading import load_scripts
 from shared.database.options import DatabaseOptions
-from shared.database.tables import SCHEMA, metadata
+from shared.database.tables.schema import SCHEMA, metadata
 from shared.errors import Unauthorized, Unavailable
 
 
 @pytest.mark.every_postgres
 async def test_the_migrations_create_the_tables_as_described(migrated_database: DatabaseOptions) -> None:
+    for module in pkgutil.iter_modules(tables.__path__, f"{tables.__name__}."):
+        importlib.import_module(module.name)  # it adds its tables to the metadata
+
     def differences(connection: sa.Connection) -> list[object]:
         options = {
             "version_table_schema": SCHEMA,

@@ -1,28 +1,8 @@
-"""The tables of presence and of the latest events, for SQLAlchemy Core; `tables.py` has the others."""
+"""The tables of the latest events."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Identity, Integer, LargeBinary, Table, Text, Uuid, func
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Table, Text
 
-from shared.database.tables import metadata
-
-presence_log = Table(
-    "presence_log",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("client_id", Text, nullable=False),
-    Column("connection_id", Uuid, nullable=False),
-    Column("kind", Text, nullable=False, comment="came or left"),
-    Column("connected_at", DateTime(timezone=True), nullable=False),
-    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
-    comment="Connections that have come or left, and are still to be published.",
-)
-
-presence_noting = Table(
-    "presence_noting",
-    metadata,
-    Column("only_row", Boolean, primary_key=True, comment="always true"),
-    Column("noted_until", DateTime(timezone=True), nullable=False, comment="after that, triggers note nothing"),
-    comment="Whether presence is published.",
-)
+from shared.database.tables.schema import metadata
 
 latest_view = Table(
     "latest_view",

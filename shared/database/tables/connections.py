@@ -1,8 +1,24 @@
-"""The tables of connections beyond the first one of each client, and of notices; `tables` describes the others."""
+"""The tables of connections, and of what replicas have to do with them."""
 
 from sqlalchemy import BigInteger, Column, DateTime, ForeignKey, Identity, Integer, LargeBinary, Table, Text, Uuid, func
 
-from shared.database.tables import consumers, metadata
+from shared.database.tables.clients import consumers
+from shared.database.tables.schema import metadata
+
+connections = Table(
+    "connections",
+    metadata,
+    Column("client_id", Text, ForeignKey(consumers.c.client_id, ondelete="CASCADE"), primary_key=True),
+    Column("connection_id", Uuid, nullable=False),
+    Column("node", Text, nullable=False, comment="holder of the lease node/<node>"),
+    Column("node_epoch", BigInteger, nullable=False, comment="that lease's epoch when the connection was claimed"),
+    Column("epoch", BigInteger, nullable=False, comment="grows with each claim of this client"),
+    Column("remote", Text, nullable=False),
+    Column("connected_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("token_hash", LargeBinary, comment="of the token that it was claimed with"),
+    # Live exactly while its node's lease is, under the same epoch: a node renews one row, not one a connection.
+    comment="The one connection of each consumer.",
+)
 
 extra_connections = Table(
     "extra_connections",

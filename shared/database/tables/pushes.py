@@ -1,8 +1,8 @@
-"""The tables of idempotency keys, for SQLAlchemy Core; `tables.py` has the others."""
+"""The tables of idempotency keys."""
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, LargeBinary, Table, Text, func, text
 
-from shared.database.tables import metadata
+from shared.database.tables.schema import metadata
 
 push_writers = Table(
     "push_writers",
