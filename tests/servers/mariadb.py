@@ -45,8 +45,8 @@ class MariaDb:
 
 @starting_again
 @contextmanager
-def mariadb_server() -> Iterator[MariaDb]:
-    """Run a MariaDB in a temporary folder.
+def mariadb_server(*settings: str) -> Iterator[MariaDb]:
+    """Run a MariaDB in a temporary folder; `settings` are options of its command.
 
     Raises:
         ServerMissing: it is not installed and cannot be.
@@ -77,6 +77,7 @@ def mariadb_server() -> Iterator[MariaDb]:
             [
                 command,
                 *_SETTINGS,
+                *settings,
                 f"--datadir={data}",
                 f"--port={port}",
                 f"--socket={folder}/mariadb.sock",

@@ -10,6 +10,7 @@ from services.system_api.sources.table.ledger import Ledger, Row
 from services.system_api.sources.table.local_clock import LocalClock
 from services.system_api.sources.table.mysql import statements
 from services.system_api.sources.table.mysql.connection import MysqlConnection
+from services.system_api.sources.table.mysql.replica import ReplicaLag
 from services.system_api.sources.table.mysql.rows import MysqlRows, Place
 from services.system_api.sources.table.mysql.shape import MysqlShape
 from services.system_api.sources.table.mysql.table import MysqlTable
@@ -44,6 +45,10 @@ class MysqlReader:
         self._running: set[str] = set()
         self._mark = 0
         self._local_clock = LocalClock()
+        self._lag = ReplicaLag(table.name, clock)
+        self._applied = 0.0
+        """Up to when the server has what was committed, by the monotonic clock; on a primary, now."""
+        self._last_bound: int | None = None
         self._highest: int | None = None
         self._now: int | None = None
         self._scale: TimeScale = Microseconds()
@@ -132,8 +137,8 @@ class MysqlReader:
         return problems.of_times(ledger, self._now, self._table.options.early_limit, self._scale)
 
     def warning(self) -> str | None:
-        """Report times of another zone; see `TableReader`."""
-        return self._local_clock.problem(str(self._table.options.time_zone))
+        """Report a replica that does not replicate, and times of another zone; see `TableReader`."""
+        return self._lag.problem or self._local_clock.problem(str(self._table.options.time_zone))
 
     async def _list_running(self, connection: MysqlConnection) -> set[str] | None:
         """Return the transactions that may have written a row that is not visible; None if the list is an old one."""
@@ -158,13 +163,21 @@ class MysqlReader:
         return running
 
     async def _bound(self, shape: MysqlShape, connection: MysqlConnection) -> int | None:
+        lag = await self._lag.seconds(connection)
+        if lag is not None:
+            self._applied = max(self._applied, self._clock.monotonic() - lag)
         if not shape.times:
-            return self._delayed.observe(self._highest, self._clock.monotonic())
+            return self._delayed.observe(self._highest, self._applied)
+        if lag is not None:
+            self._last_bound = await self._bound_of_times(shape, connection, lag)
+        return self._last_bound
+
+    async def _bound_of_times(self, shape: MysqlShape, connection: MysqlConnection, lag: float) -> int | None:
         self._scale = shape.scale
         ((utc, latest),) = await connection.fetch(statements.latest(shape))
         zoned = self._table.options.time_zone is not None
         spread = DATE_SPREAD if shape.order.type == "date" and not zoned else 0
-        margin = int((_MARGIN + self._overlap + spread) * _SECOND)
+        margin = int((_MARGIN + self._overlap + spread + lag) * _SECOND)
         if shape.order.type != "datetime" and (shape.order.type != "date" or not zoned):
             self._now = utc
             return self._scale.at(utc - margin)

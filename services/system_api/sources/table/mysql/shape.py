@@ -8,6 +8,7 @@ from typing import Any
 
 from services.system_api.sources.table.mysql.connection import MysqlConnection
 from services.system_api.sources.table.mysql.queries import query_columns, relation_of
+from services.system_api.sources.table.mysql.replica import STANDBY
 from services.system_api.sources.table.mysql.values import Column, quoted
 from services.system_api.sources.table.mysql.views import check_selection
 from services.system_api.sources.table.options import TableSourceOptions
@@ -31,8 +32,6 @@ _INDEXES = """
 """
 _JSON_CHECK = re.compile(r"'(?:[^'\\]|''|\\.)*'|CHECK \(json_valid\(`((?:[^`]|``)+)`\)\)|`(?:[^`]|``)+`", re.DOTALL)
 """Finds the name of a checked column in a definition, and takes texts and other names as a whole."""
-_STANDBY = "SELECT CAST(@@global.read_only AS CHAR) NOT IN ('0', 'OFF')"
-"""A number, or a word in newer releases of MariaDB, which have more than two values."""
 _TRANSACTIONS = "SELECT count(*) FROM information_schema.innodb_trx"
 _TIMES = ("timestamp", "datetime")
 _NUMBERS = ("int", "bigint", "double")
@@ -209,7 +208,7 @@ async def _check_outbox(
             f"published_column: table {options.table}: column {column.name!r} is {column.type};"
             " expected timestamp, datetime, date or boolean"
         )
-    ((standby,),) = await connection.fetch(_STANDBY)
+    ((standby,),) = await connection.fetch(STANDBY)
     if standby:
         raise SettingsError("url: this server is read-only, so published rows cannot be removed: set the primary")
 
@@ -261,7 +260,7 @@ async def _check_order(connection: MysqlConnection, options: TableSourceOptions,
             "overlap: the account may not list the open transactions: GRANT PROCESS ON *.* to it, or set `overlap` to"
             " the seconds that the longest transaction takes"
         )
-    ((standby,),) = await connection.fetch(_STANDBY)
+    ((standby,),) = await connection.fetch(STANDBY)
     if standby:
         raise SettingsError(
             "url: this server is read-only, a replica that does not list the open transactions of its primary:"

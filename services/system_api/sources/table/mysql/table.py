@@ -25,7 +25,7 @@ class MysqlTable:
     def __init__(self, name: str, options: TableSourceOptions) -> None:
         self.options = options
         self.connection = MysqlConnection(name, options)
-        self._name = name
+        self.name = name
         self._shape: MysqlShape | None = None
         self._check_at = 0.0
         self._opened = 0
@@ -39,7 +39,7 @@ class MysqlTable:
         """
         if self._shape is not None and now < self._check_at and self.connection.opened == self._opened:
             return self._shape
-        with settings_errors(self._name):
+        with settings_errors(self.name):
             try:
                 found = await mysql_shape_of(self.connection, self.options)
             except SettingsError as exc:
@@ -53,7 +53,7 @@ class MysqlTable:
                     " give the source another name to start from the beginning"
                 )
         if before is not None and before.definition != found.definition:
-            extra = {"component": "source", "source": self._name, "table": self.options.relation}
+            extra = {"component": "source", "source": self.name, "table": self.options.relation}
             logger.info("table has changed; reading its definition again", extra=extra)
         self._shape, self._check_at, self._opened = found, now + _CHECK_INTERVAL, self.connection.opened
         return found
