@@ -18,8 +18,14 @@ KEPT_BYTES = 65_536
 REPLAY = "trelay-replay"
 """The header of a record that an operator replays."""
 
+EDITED = "trelay-edited"
+"""The header of a replayed record whose event an operator has edited: the name of the dead letter that held it before.
+Further replays of the edited event keep it."""
+
 INPUT_KEY, INPUT_PROVENANCE, INPUT_PART = "input-key", "input-provenance", "input-part"
-"""Of the record that was rejected: its key, and its headers `trelay-provenance` and `trelay-part` where it had them."""
+INPUT_EDITED = "input-edited"
+"""Of the record that was rejected: its key, and its headers `trelay-provenance`, `trelay-part` and `trelay-edited`
+where it had them."""
 
 _REPLAY = re.compile(r"([0-9]{1,9}-[0-9]{1,18}) ([0-9]{1,9}) (.*)", re.DOTALL)
 
@@ -66,6 +72,8 @@ class Reject:
     """The name of the dead letter that this one was replayed from."""
     part: bytes | None = None
     """The header `trelay-part` of that record: the part of the pipeline that refused it; None for the first one."""
+    edited: str = ""
+    """The header `trelay-edited` of that record."""
 
     def record(self) -> Outgoing:
         """Return the record for the dead-letter topic."""
@@ -87,6 +95,8 @@ class Reject:
             headers.append(("replay-of", self.replay_of.encode()))
         if self.part is not None:
             headers.append((INPUT_PART, self.part))
+        if self.edited:
+            headers.append((INPUT_EDITED, self.edited.encode()))
         return Outgoing(self.id.encode(), self.value, tuple(headers))
 
 
@@ -98,11 +108,16 @@ class Replay(NamedTuple):
     attempts: int
     """How often its event was tried before."""
     pipeline: str
-    """The pipeline that refused it, alone in taking the event now; empty where none did, and all take it that would."""
+    """The pipeline that alone takes the event now: the one that refused it, unless the operator named another one.
+    Empty where none refused it, and all take it that would."""
+    edited: str = ""
+    """The name of the dead letter that held the event before it was edited; empty for an event as it came. It has a
+    header of its own."""
 
-    def header(self) -> tuple[str, bytes]:
-        """Return the header."""
-        return REPLAY, f"{self.letter} {self.attempts} {self.pipeline}".encode()
+    def headers(self) -> Headers:
+        """Return the headers."""
+        replay = REPLAY, f"{self.letter} {self.attempts} {self.pipeline}".encode()
+        return (replay, (EDITED, self.edited.encode())) if self.edited else (replay,)
 
 
 def replay_in(headers: Headers) -> Replay | None:
@@ -110,5 +125,6 @@ def replay_in(headers: Headers) -> Replay | None:
     for name, value in headers:
         # A header that another program wrote may have no value.
         if name == REPLAY and (found := _REPLAY.fullmatch((value or b"").decode(errors="replace"))) is not None:
-            return Replay(found[1], int(found[2]), found[3])
+            edited = next((value or b"" for name, value in headers if name == EDITED), b"")
+            return Replay(found[1], int(found[2]), found[3], edited.decode(errors="replace"))
     return None

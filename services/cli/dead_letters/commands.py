@@ -136,6 +136,7 @@ def show(*, letter: str, event_only: bool, url: str, token: str | None, ca_file:
 @dead_letters.command(short_help="Replay letters.")
 @decision_options
 @click.option("--channel", metavar="NAME", help="Publish to this channel, instead of running the pipeline again.")
+@click.option("--to-pipeline", metavar="NAME", help="Run this pipeline, instead of the one that refused the event.")
 @click.option("--edit", is_flag=True, help="Edit the event of one letter in $EDITOR first.")
 @click.option("--event", type=click.File("rb"), metavar="FILE",
               help="The event of one letter, edited; - for standard input.")  # fmt: skip
@@ -146,6 +147,7 @@ def replay(  # noqa: PLR0913 -- click passes each option by name
     ids: tuple[str, ...],
     *,
     channel: str | None,
+    to_pipeline: str | None,
     edit: bool,
     event: Any,
     data: Any,
@@ -166,13 +168,14 @@ def replay(  # noqa: PLR0913 -- click passes each option by name
     Examples:
       trelay dead-letters replay --pipeline orders --since 1d
       trelay dead-letters replay 0-4711 0-4712 --channel orders.fixed --yes
+      trelay dead-letters replay --pipeline orders --to-pipeline orders-eu
       trelay dead-letters replay 0-4711 --event fixed.json
     """  # noqa: D301 -- as above
     if sum((edit, event is not None, data is not None)) > 1:
         raise click.UsageError("--edit, --event and --data exclude one another")
     if (edit or event or data) and len(ids) != 1:
         raise click.UsageError("an edited event belongs to one letter; expected one ID")
-    body = selection(ids, more) | ({} if channel is None else {"to": {"channel": channel}})
+    body = selection(ids, more) | _target(channel, to_pipeline)
     for name, file in (("event", event), ("data", data)):
         if file is not None:
             body[name] = msgspec.Raw(editing.checked(file.read(), f"correct the file of --{name}"))
@@ -191,6 +194,13 @@ def replay(  # noqa: PLR0913 -- click passes each option by name
     if found["refused"]:
         _keep(body, edit=edit)
     return _status(found)
+
+
+def _target(channel: str | None, pipeline: str | None) -> dict[str, Any]:
+    if channel is not None and pipeline is not None:
+        raise click.UsageError("--channel and --to-pipeline exclude one another")
+    named = {name: to for name, to in (("channel", channel), ("pipeline", pipeline)) if to is not None}
+    return {"to": named} if named else {}
 
 
 @dead_letters.command(short_help="Drop letters.")

@@ -110,8 +110,12 @@ _ACCEPTED = (202, "Accepted; every replica obeys it in its partitions", schemas.
 _CHANNEL: Schema = {"type": "string", "pattern": CHANNEL_PATTERN, "maxLength": CHANNEL_LIMIT}
 _REPLAYED: dict[str, Schema] = {
     "to": {
-        "anyOf": [{"enum": ["pipeline"]}, body_of({"channel": _CHANNEL}, ("channel",))],
-        "description": "To the pipeline that refused it, or to a channel.",
+        "anyOf": [
+            {"enum": ["pipeline"]},
+            body_of({"pipeline": {"type": "string", "minLength": 1}}, ("pipeline",)),
+            body_of({"channel": _CHANNEL}, ("channel",)),
+        ],
+        "description": "To the pipeline that refused it, to another one that takes its source, or to a channel.",
         "default": "pipeline",
     },
     "event": {"type": "object", "description": "The whole event, edited; with `ids` of one letter."},

@@ -130,7 +130,11 @@ ID: Schema = {"type": "string", "pattern": "^[0-9]{1,9}-[0-9]{1,18}$", "descript
 CURSOR: Schema = {**TEXT_OR_NULL, "description": "For the next request, which repeats all else; null: nothing is left."}
 _DECISION = with_optional(
     object_of({"by": TEXT, "at": TIME, "operation": TEXT}),
-    {"to": {**TEXT, "description": "`pipeline`, or `channel:` and its name."}, "edited": FLAG, "reason": TEXT},
+    {
+        "to": {**TEXT, "description": "`pipeline`, or `pipeline:` or `channel:` and a name."},
+        "edited": FLAG,
+        "reason": TEXT,
+    },
 )
 _SUMMARY: dict[str, Schema] = {
     "id": ID,

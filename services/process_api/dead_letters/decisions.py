@@ -42,7 +42,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
     epoch: str
     """The id of the dead-letter topic: offsets of another topic of this name are other letters."""
     to: str | None = None
-    """Of a replay: `pipeline`, or `channel:` and its name."""
+    """Of a replay: `pipeline`, or `pipeline:` or `channel:` and a name."""
     edited: bool = False
     reason: str = ""
 

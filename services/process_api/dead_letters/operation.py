@@ -120,7 +120,7 @@ class Operation:
         topics = self._replays.topics
         found = {topics.decisions: self._decision.record(letter.place)}
         if self.request.status is Status.REPLAYED:
-            topic, event = self._replays.record(letter, self.request.channel, self.request.edit)
+            topic, event = self._replays.record(letter, self.request.channel, self.request.edit, self.request.pipeline)
             found[topic] = event
         return found
 

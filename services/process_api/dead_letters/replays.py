@@ -7,7 +7,7 @@ import msgspec
 
 from services.process_api.dead_letters.letter import Letter
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.part import PART
+from services.process_api.pipeline.part import PART, parse_part
 from services.process_api.worker.routing import provenance_of
 from shared.bus.protocol import Outgoing, check_size
 from shared.bus.topics import TopicsOptions
@@ -45,8 +45,12 @@ class Replays:
     topics: TopicsOptions
     pipelines_of: PipelinesOf
 
-    def record(self, letter: Letter, channel: Channel | None, edit: Edit | None = None) -> tuple[str, Outgoing]:
-        """Return the topic and the record of a replay: to a channel or, where that is None, to the pipeline.
+    def record(
+        self, letter: Letter, channel: Channel | None, edit: Edit | None = None, pipeline: str = ""
+    ) -> tuple[str, Outgoing]:
+        """Return the topic and the record of a replay: to a channel or, where that is None, to a pipeline.
+
+        That is `pipeline`, or the one that refused the event where it is empty.
 
         Raises:
             Malformed: the letter cannot be replayed so; the text says why, and what can be done.
@@ -56,23 +60,25 @@ class Replays:
             _check_is_event(letter)
         if channel is not None:
             return self.topics.publish, self._published(letter, value, channel, edited=edit is not None)
-        return self.topics.ingest, self._ingested(letter, value, edited=edit is not None)
+        return self.topics.ingest, self._ingested(letter, value, pipeline or letter.pipeline, edited=edit is not None)
 
-    def _ingested(self, letter: Letter, value: bytes, *, edited: bool) -> Outgoing:
+    def _ingested(self, letter: Letter, value: bytes, pipeline: str, *, edited: bool) -> Outgoing:
         if letter.content is Content.RESULT:
             raise Malformed("a step of the pipeline made this event, which cannot go through it again; use a channel")
-        wanted, takers = letter.pipeline_name, self.pipelines_of(letter.source)
+        wanted, takers = pipeline.partition("@")[0], self.pipelines_of(letter.source)
         if wanted and wanted not in takers:
-            raise Malformed(f"the pipeline {wanted!r} does not take the source {letter.source!r} any more")
+            more = " any more" if wanted == letter.pipeline_name else ""
+            raise Malformed(f"the pipeline {wanted!r} does not take the source {letter.source!r}{more}")
         if not takers:
             raise Malformed(f"no pipeline takes the source {letter.source!r}; add one, or replay to a channel")
         # An edited event is not one that the system layer spliced: without its provenance, it is parsed as a whole.
         keeps_provenance = not edited and letter.provenance is not None
         headers = headers_of(letter.provenance or b"") if keeps_provenance else (CONTENT_TYPE,)
-        replay = Replay(str(letter.place), letter.attempts, letter.pipeline).header()
+        place = str(letter.place)
+        replay = Replay(place, letter.attempts, pipeline, place if edited else letter.edited).headers()
         # A later part of the pipeline refused it: the parts before do not run again.
-        part = () if letter.part is None else ((PART, letter.part),)
-        record = Outgoing(_key(letter, value), value, (*headers, replay, *part))
+        part = () if letter.part is None else (_in_part(letter.part, wanted),)
+        record = Outgoing(_key(letter, value), value, (*headers, *replay, *part))
         check_size(self.topics.ingest, record)
         return record
 
@@ -101,6 +107,12 @@ def template(letter: Letter) -> Attributes:
     """Return the event to begin with where a letter that holds none is edited; its type is still to be named."""
     given = {"specversion": "1.0", "id": letter.id, "source": f"{_SOURCES}{letter.source}", "type": ""}
     return {name: msgspec.Raw(json_string(text)) for name, text in given.items()}
+
+
+def _in_part(header: bytes, pipeline: str) -> tuple[str, bytes]:
+    """Return the header of a part, of a pipeline that may have another name than the one that refused the event."""
+    part = parse_part(header)
+    return part._replace(pipeline=pipeline).header() if pipeline and part.pipeline else (PART, header)
 
 
 def _check_is_event(letter: Letter) -> None:

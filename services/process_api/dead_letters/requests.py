@@ -19,7 +19,7 @@ PAGE = 50
 """Letters of a page, unless the request says otherwise."""
 PAGE_LIMIT = 1000
 """Letters of a page, or ids of a request, at most."""
-_EXPECTED_TO = '`to`: expected "pipeline" or {"channel": "name"}'
+_EXPECTED_TO = '`to`: expected "pipeline", {"pipeline": "name"} or {"channel": "name"}'
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -72,7 +72,9 @@ class DecideRequest:
     """The letters; None for those that the filter matches."""
     wanted: LetterFilter
     channel: Channel | None
-    """Of a replay: where to; None for the pipeline."""
+    """Of a replay: where to; None for a pipeline."""
+    pipeline: str
+    """The name of that pipeline; empty for the one that refused the event."""
     edit: Edit | None
     reason: str
     dry_run: bool
@@ -84,7 +86,9 @@ class DecideRequest:
         """Where they go, as decisions say it."""
         if self.status is Status.DROPPED:
             return None
-        return "pipeline" if self.channel is None else f"channel:{self.channel}"
+        if self.channel is not None:
+            return f"channel:{self.channel}"
+        return f"pipeline:{self.pipeline}" if self.pipeline else "pipeline"
 
     @classmethod
     def parse(cls, status: Status, body: bytes) -> Self:
@@ -114,7 +118,7 @@ class DecideRequest:
             status,
             ids,
             wanted,
-            _channel(given.get("to", "pipeline")),
+            *_target(given.get("to", "pipeline")),
             edit,
             parse_reason(given),
             _flag(given, "dry_run"),
@@ -159,12 +163,15 @@ def _edit(raw: Mapping[str, msgspec.Raw], ids: tuple[Place, ...] | None) -> Edit
     return Edit(**found)
 
 
-def _channel(to: Any) -> Channel | None:
+def _target(to: Any) -> tuple[Channel | None, str]:
+    """Return the channel, or None and the name of the pipeline."""
     match to:
         case "pipeline":
-            return None
+            return None, ""
+        case {"pipeline": str(name), **rest} if not rest and name:
+            return None, name
         case {"channel": str(name), **rest} if not rest:
-            return channel(name)
+            return channel(name), ""
         case _:
             raise Malformed(_EXPECTED_TO)
 

@@ -31,7 +31,7 @@ class Draft:
     can be split without parsing.
     """
 
-    __slots__ = ("_attributes", "_data", "_data_text", "_foreign", "_head", "_value", "channel")
+    __slots__ = ("_attributes", "_data", "_data_text", "_foreign", "_head", "_value", "channel", "edited")
 
     def __init__(self, value: bytes, *, spliced: bool = False) -> None:
         """Start with the event as it came; `spliced` says that the system layer spliced it.
@@ -43,6 +43,8 @@ class Draft:
             _check_utf8(value)
         self.channel: Channel | None = None
         """The channel that a step set. It precedes the pipeline's own and the event's own."""
+        self.edited = ""
+        """The name of the dead letter that held the event before an operator edited it; empty for one as it came."""
         self._value: bytes | None = value  # None once anything is changed
         self._foreign = not spliced  # not written by the system layer
         self._head: bytes | None = None  # the attributes as they came, without a channel; None once parsed as a whole

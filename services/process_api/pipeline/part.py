@@ -13,7 +13,7 @@ from shared.bus.protocol import Headers, Outgoing
 PART = "trelay-part"
 """The header of a record that goes on in a later part of a pipeline."""
 
-_PART = re.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,18}) (\S+) (\S*)")
+_PART = re.compile(r"([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,18}) (\S+) (\S*)(?: (\S+))?")
 
 
 class Part(NamedTuple):
@@ -30,11 +30,14 @@ class Part(NamedTuple):
     """The partition of the ingest topic that the event comes from."""
     offset: int = 0
     """The offset there."""
+    edited: str = ""
+    """The name of the dead letter that held the event before an operator edited it; empty for an event as it came."""
 
     def header(self) -> tuple[str, bytes]:
         """Return the header."""
         numbers = f"{self.number} {self.generation} {self.partition} {self.offset}"
-        return PART, f"{numbers} {self.pipeline} {self.channel}".encode()
+        edited = f" {self.edited}" if self.edited else ""
+        return PART, f"{numbers} {self.pipeline} {self.channel}{edited}".encode()
 
 
 class Forwarded(Outgoing):
@@ -48,8 +51,8 @@ def parse_part(value: bytes) -> Part:
     found = _PART.fullmatch(value.decode(errors="replace"))
     if found is None:
         return Part("", 0)
-    number, generation, partition, offset, pipeline, channel = found.groups()
-    return Part(pipeline, int(number), channel, int(generation), int(partition), int(offset))
+    number, generation, partition, offset, pipeline, channel, edited = found.groups()
+    return Part(pipeline, int(number), channel, int(generation), int(partition), int(offset), edited or "")
 
 
 def part_in(headers: Headers) -> Part | None:

@@ -80,6 +80,8 @@ class Input(NamedTuple):
     parsed."""
     part: Part | None = None
     """The part of the pipeline that it goes on in; None at the beginning."""
+    edited: str = ""
+    """See `Draft.edited`."""
 
 
 class Pipeline:
@@ -106,7 +108,8 @@ class Pipeline:
         """The channel as a key and as JSON, where the pipeline does nothing but set it."""
         self.parts = len(self._segments)
         """How many parts `repartition` steps divide it into."""
-        self.timed = any(segment.timed for segment in self._segments)
+        self._timed = [step for segment in self._segments for step, _ in segment.timed]
+        self.timed = bool(self._timed)
         """Whether `due` may yield anything."""
         self.definitions = definitions(name, zip(self.places, options.steps, strict=True))
         """Of the state of each step that keeps any, by its place."""
@@ -135,8 +138,7 @@ class Pipeline:
         """Return the events that one event becomes, keyed by their channels and with these headers, without waiting.
 
         An event that is filtered out becomes none. The same bytes always become the same events, unless an expression
-        uses the time. Of an event that is `spliced` (by the system layer: `data` is its last attribute) only the parts
-        that a step uses are parsed. An event that goes on in a later `part` runs through the steps of that one.
+        uses the time. For `spliced` and `part` see `Input`.
 
         Raises:
             Rejected: the bytes are not an event, a step failed on it, or it has no channel at the end. No event passes.
@@ -226,16 +228,11 @@ class Pipeline:
 
     def may_be_due(self, state: RunningState) -> bool:
         """Return whether `due` may yield anything now."""
-        return any(
-            step.may_be_due(state.step(self.name, step.place))
-            for segment in self._segments
-            for step, _ in segment.timed
-        )
+        return any(step.may_be_due(state.step(self.name, step.place)) for step in self._timed)
 
     def next_due(self, state: RunningState) -> int | None:
         """Return when `due` should be called without an event, in milliseconds since 1970; None for not at all."""
-        timed = [step for segment in self._segments for step, _ in segment.timed]
-        times = [step.next_due(state.step(self.name, step.place)) for step in timed]
+        times = [step.next_due(state.step(self.name, step.place)) for step in self._timed]
         return min((at for at in times if at is not None), default=None)
 
     async def close(self) -> None:
@@ -244,7 +241,7 @@ class Pipeline:
 
     def _draft(self, given: Input) -> Outcome:
         try:
-            return (_draft(given.value, given.spliced, given.part),)
+            return (_draft(given.value, given.spliced, given.part, given.edited),)
         except Exception as exc:  # noqa: BLE001 -- see `failure`
             return self._failure(EVENT, exc)
 
@@ -267,7 +264,7 @@ class Pipeline:
         # The channel of the pipeline precedes the event's own.
         kept = draft.channel or (None if self.channel else draft.attribute("channel"))
         made = Forwarded((draft.attribute("subject") or "").encode(), draft.without_channel(), headers)
-        made.part = Part(self.name, number, "" if kept is None else channel(kept))
+        made.part = Part(self.name, number, "" if kept is None else channel(kept), edited=draft.edited)
         return made
 
     def _outgoing(self, draft: Draft, headers: Headers) -> Outgoing:
@@ -287,8 +284,9 @@ def _number(part: Part | None) -> int:
     return 0 if part is None else part.number
 
 
-def _draft(value: bytes, spliced: bool, part: Part | None) -> Draft:  # noqa: FBT001 -- called for each event
+def _draft(value: bytes, spliced: bool, part: Part | None, edited: str = "") -> Draft:  # noqa: FBT001 -- for each event
     draft = Draft(value, spliced=spliced)
+    draft.edited = edited or ("" if part is None else part.edited)
     if part is not None and part.channel:
         draft.channel = channel(part.channel)
     return draft

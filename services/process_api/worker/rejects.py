@@ -37,6 +37,7 @@ def reject_of(record: Record, error: str, provenance: bytes | None, pipeline: st
         provenance=packed_provenance(record.headers),
         replay_of="" if replay is None else replay.letter,
         part=next((value for name, value in record.headers if name == PART), None),
+        edited="" if replay is None else replay.edited,
     )
 
 

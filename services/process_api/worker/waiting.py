@@ -69,9 +69,10 @@ async def start(pipelines: Iterable[Pipeline], plans: Sequence[Plan], scope: Sco
         inputs: list[Input] = []
         for plan in plans:
             if pipeline in plan.pipelines and not isinstance(plan.routed, Refused):
-                _, headers, spliced, _, part = plan.routed
+                _, headers, spliced, replay, part = plan.routed
                 mine.append(plan)
-                inputs.append(Input(plan.record.value or b"", headers, spliced, part))
+                edited = "" if replay is None else replay.edited
+                inputs.append(Input(plan.record.value or b"", headers, spliced, part, edited))
         for plan, outcome in zip(mine, await pipeline.start(inputs, scope), strict=True):
             plan.started[pipeline.name] = outcome
 

@@ -31,9 +31,10 @@ def test_the_record_of_an_event_holds_what_its_replay_needs() -> None:
     ]
 
 
-def test_the_header_of_a_replay_is_read_back() -> None:
-    for replay in (Replay("0-17", 2, "orders@3f2a"), Replay("0-17", 2, "")):
-        assert replay_in((("content-type", b"x"), replay.header())) == replay
+def test_the_headers_of_a_replay_are_read_back() -> None:
+    for replay in (Replay("0-17", 2, "orders@3f2a"), Replay("0-17", 2, ""), Replay("0-17", 2, "", "0-3")):
+        assert replay_in((("content-type", b"x"), *replay.headers())) == replay
+    assert replay_in((*Replay("0-17", 2, "").headers(), ("trelay-edited", None))) == Replay("0-17", 2, "")  # type: ignore[arg-type]
 
 
 def test_headers_without_a_replay_have_none() -> None:

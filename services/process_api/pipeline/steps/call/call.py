@@ -38,8 +38,9 @@ class CallOptions(StepOptions):
 
     call: CallSettings
     """The request. It is sent at least once: after a crash, or while the partition waits, the same event is sent again,
-    with the same `Idempotency-Key`, a UUID made of the event's source and id, the pipeline and the step. Addresses
-    inside the network have to be allowed (`network`)."""
+    with the same `Idempotency-Key`, a UUID made of the event's source and id, the pipeline and the step. The replay of
+    an event that an operator has edited is another request, with a key of its own. Addresses inside the network have to
+    be allowed (`network`)."""
 
     def expressions(self) -> list[str]:
         return [*expressions_of(self.call.url), *([self.call.body] if self.call.body else [])]
@@ -146,6 +147,8 @@ class Call:
 
     def _idempotency_key(self, draft: Draft) -> str:
         parts = [draft.attribute("source"), draft.attribute("id"), self._context.pipeline, self._context.place]
+        if draft.edited:  # servers refuse a key that comes with another body
+            parts.append(draft.edited)
         return str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(parts)))
 
 

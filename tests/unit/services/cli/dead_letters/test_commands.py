@@ -105,6 +105,14 @@ def test_an_event_is_edited_in_an_editor(capsys: pytest.CaptureFixture[str], mon
 
 
 @pytest.mark.usefixtures("service")
+def test_a_letter_of_a_pipeline_that_is_gone_goes_to_another_one(capsys: pytest.CaptureFixture[str]) -> None:
+    output = said(capsys, "replay", "0-3", "--to-pipeline", "other", "--yes", status=1)
+    assert "0-3: the pipeline 'other' does not take the source 'orders'\n" in output
+    assert said(capsys, "replay", "0-3", "--to-pipeline", "orders", "--yes") == "1 letter replayed\n"
+    assert '"to": "pipeline:orders"' in said(capsys, "list", "--status", "replayed", "--json")
+
+
+@pytest.mark.usefixtures("service")
 def test_it_asks_before_anything_is_changed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,9 +133,10 @@ def test_it_asks_before_anything_is_changed(
         (["drop", "0-1", "--all"], "which letters?"),
         (["replay", "--all", "--edit"], "an edited event belongs to one letter"),
         (["replay", "0-1", "--edit", "--event", __file__], "exclude one another"),
+        (["replay", "0-1", "--channel", "c", "--to-pipeline", "p"], "--channel and --to-pipeline exclude one another"),
         (["list", "--since", "999999d"], "expected a time within the calendar"),
     ],
-    ids=["none", "both", "edit-all", "edit-twice", "calendar"],
+    ids=["none", "both", "edit-all", "edit-twice", "two-targets", "calendar"],
 )
 def test_wrong_usage_says_what_was_expected(
     arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]

@@ -26,9 +26,10 @@ def replayed(
     takers: tuple[str, ...] = ("orders",),
     event: bytes | None = None,
     data: bytes | None = None,
+    pipeline: str = "",
 ) -> tuple[str, Outgoing]:
     edit = None if event is data is None else Edit(event, data)
-    return Replays(TOPICS, lambda _source: takers).record(found, channel, edit)
+    return Replays(TOPICS, lambda _source: takers).record(found, channel, edit, pipeline)
 
 
 def test_a_replay_to_the_pipeline_is_the_event_as_it_came() -> None:
@@ -42,8 +43,33 @@ def test_a_replay_to_the_pipeline_is_the_event_as_it_came() -> None:
 def test_an_event_that_a_later_part_refused_goes_on_there() -> None:
     part = Part("orders", 1, "eu").header()
     _, record = replayed(letter(reject(7, part=part[1])), data=b"{}")
-    assert [name for name, _ in record.headers] == ["content-type", "trelay-replay", "trelay-part"]
+    assert [name for name, _ in record.headers] == ["content-type", "trelay-replay", "trelay-edited", "trelay-part"]
     assert part_in(record.headers) == Part("orders", 1, "eu")
+
+
+def test_a_replay_to_another_pipeline_is_one_of_that_alone() -> None:
+    part = Part("orders", 1, "eu", 2, 3, 4)
+    for found in (letter(reject(7, part=part.header()[1])), letter(reject(7, part=part.header()[1], pipeline=""))):
+        _, record = replayed(found, takers=("orders", "renamed"), pipeline="renamed")
+        assert replay_in(record.headers) == Replay("0-0", 1, "renamed")
+        assert part_in(record.headers) == part._replace(pipeline="renamed")
+    with pytest.raises(Malformed, match=r"the pipeline 'renamed' does not take the source 'orders'$"):
+        replayed(letter(), takers=("orders",), pipeline="renamed")
+
+
+def test_the_header_of_a_part_that_cannot_be_read_stays_as_it_is() -> None:
+    _, record = replayed(letter(reject(7, part=b"x")), takers=("renamed",), pipeline="renamed")
+    assert dict(record.headers)["trelay-part"] == b"x"
+    _, record = replayed(letter(reject(7, part=b"1 0 0 0 gone eu", pipeline="")))
+    assert dict(record.headers)["trelay-part"] == b"1 0 0 0 gone eu"
+
+
+def test_an_edited_event_names_its_letter_in_this_replay_and_the_next_ones() -> None:
+    _, record = replayed(letter(reject(7), offset=4), data=b"{}")
+    assert replay_in(record.headers) == Replay("0-4", 1, "orders@3f2a9c01", "0-4")
+    again = letter(reject(7, edited="0-4"), offset=5)
+    assert replay_in(replayed(again)[1].headers) == Replay("0-5", 1, "orders@3f2a9c01", "0-4")
+    assert replay_in(replayed(again, data=b"{}")[1].headers) == Replay("0-5", 1, "orders@3f2a9c01", "0-5")
 
 
 def test_an_event_of_another_program_stays_one_without_provenance() -> None:
@@ -107,7 +133,7 @@ def test_edited_data_keeps_the_attributes() -> None:
     before = json.loads(reject(7).value)
     assert json.loads(record.value or b"") == {**before, "data": {"n": 9007199254740993}}
     # It is parsed as a whole, because an edit may put `data` anywhere.
-    assert [name for name, _ in record.headers] == ["content-type", "trelay-replay"]
+    assert [name for name, _ in record.headers] == ["content-type", "trelay-replay", "trelay-edited"]
 
 
 def test_edited_data_in_the_place_of_bytes_is_json() -> None:

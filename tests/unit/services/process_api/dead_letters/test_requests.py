@@ -65,6 +65,17 @@ def test_an_edit_keeps_the_text_of_its_numbers() -> None:
     assert parsed(ids=["0-1"], event={"id": "x"}).edit == Edit(event=b'{"id": "x"}')
 
 
+def test_a_replay_goes_to_the_pipeline_that_refused_the_event_to_another_one_or_to_a_channel() -> None:
+    targets = ["pipeline", {"pipeline": "renamed"}, {"channel": "orders.fixed"}]
+    asked = [parsed(all=True), *(parsed(all=True, to=to) for to in targets)]
+    assert [(each.channel, each.pipeline, each.to) for each in asked] == [
+        (None, "", "pipeline"),
+        (None, "", "pipeline"),
+        (None, "renamed", "pipeline:renamed"),
+        ("orders.fixed", "", "channel:orders.fixed"),
+    ]
+
+
 def test_the_digest_is_that_of_all_but_the_cursor() -> None:
     assert parsed(all=True).digest == parsed(all=True, cursor="c", dry_run=True).digest
     assert parsed(all=True).digest != parsed(all=True, reason="r").digest
@@ -83,9 +94,11 @@ def test_the_digest_is_that_of_all_but_the_cursor() -> None:
         (Status.REPLAYED, b'{"ids": [3]}', "ids: expected a list"),
         (Status.REPLAYED, b'{"ids": ["0-1"], "all": true}', "no filter and no `all` beside"),
         (Status.REPLAYED, b'{"ids": ["0-1"], "source": "x"}', "no filter and no `all` beside"),
-        (Status.REPLAYED, b'{"all": true, "to": "topic"}', 'expected "pipeline" or'),
-        (Status.REPLAYED, b'{"all": true, "to": {"channel": "a", "x": 1}}', 'expected "pipeline" or'),
+        (Status.REPLAYED, b'{"all": true, "to": "topic"}', 'expected "pipeline", '),
+        (Status.REPLAYED, b'{"all": true, "to": {"channel": "a", "x": 1}}', 'expected "pipeline", '),
         (Status.REPLAYED, b'{"all": true, "to": {"channel": "a b"}}', "expected dotted words"),
+        (Status.REPLAYED, b'{"all": true, "to": {"pipeline": ""}}', 'expected "pipeline", '),
+        (Status.REPLAYED, b'{"all": true, "to": {"pipeline": "a", "channel": "a"}}', 'expected "pipeline", '),
         (Status.REPLAYED, b'{"all": true, "data": 1}', "expected `ids` with one id"),
         (Status.REPLAYED, b'{"ids": ["0-1", "0-2"], "data": 1}', "expected `ids` with one id"),
         (Status.REPLAYED, b'{"ids": ["0-1"], "data": 1, "event": 2}', "exclude one another"),

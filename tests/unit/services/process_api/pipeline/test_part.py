@@ -6,7 +6,16 @@ from services.process_api.pipeline.part import PART, Part, part_in
 from shared.events.headers import headers_of
 
 
-@pytest.mark.parametrize("part", [Part("totals", 1), Part("totals-2", 2, "orders.eu", 3, 4, 5)], ids=["first", "later"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        Part("totals", 1),
+        Part("totals-2", 2, "orders.eu", 3, 4, 5),
+        Part("totals", 1, "", 3, 4, 5, "0-17"),
+        Part("totals", 1, "orders.eu", 3, 4, 5, "0-17"),
+    ],
+    ids=["first", "later", "edited", "edited with a channel"],
+)
 def test_a_part_is_read_as_it_was_written(part: Part) -> None:
     assert part_in((*headers_of(b"orders 1 a"), part.header())) == part
 

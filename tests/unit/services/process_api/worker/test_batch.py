@@ -221,7 +221,7 @@ class TestTooLarge:
 def test_a_replayed_record_runs_through_one_pipeline_and_counts_its_attempts_on() -> None:
     plain = record(event({"n": "x"}))
     replay = Replay("0-3", 2, "strict@1")
-    replayed = dataclasses.replace(plain, headers=(*plain.headers, replay.header()))
+    replayed = dataclasses.replace(plain, headers=(*plain.headers, *replay.headers()))
     made = added(replayed, pipelines=[pipeline(name="other"), pipeline({"map": "$number(n)"}, name="strict")])
     (reject,) = made.rejects
     assert made.outputs == []

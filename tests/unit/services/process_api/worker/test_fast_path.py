@@ -38,7 +38,7 @@ HEADERS: dict[str, Any] = {
     "without a value": (CONTENT_TYPE, (PROVENANCE, None)),
     "a replay without a value": (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), (REPLAY, None)),
     "a part without a value": (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), (PART, None)),
-    "replayed": (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), Replay("x", 1, "orders").header()),
+    "replayed": (CONTENT_TYPE, (PROVENANCE, b"orders 1 x"), *Replay("x", 1, "orders").headers()),
 }
 
 

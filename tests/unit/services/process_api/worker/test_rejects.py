@@ -19,9 +19,9 @@ def test_a_dead_letter_keeps_what_its_replay_needs() -> None:
 
 def test_a_replay_adds_its_attempts_and_stays_one_of_its_pipeline() -> None:
     plain = record(event(1), 4)
-    replayed = dataclasses.replace(plain, headers=(*plain.headers, Replay("0-3", 2, "orders@1").header()))
+    replayed = dataclasses.replace(plain, headers=(*plain.headers, *Replay("0-3", 2, "orders@1", "0-2").headers()))
     reject = reject_of(replayed, "no", PROVENANCE, "", 1)
-    assert (reject.pipeline, reject.attempts, reject.replay_of) == ("orders@1", 3, "0-3")
+    assert (reject.pipeline, reject.attempts, reject.replay_of, reject.edited) == ("orders@1", 3, "0-3", "0-2")
     assert reject_of(replayed, "no", PROVENANCE, "orders@2", 1).pipeline == "orders@2"
 
 

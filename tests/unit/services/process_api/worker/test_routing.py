@@ -39,7 +39,7 @@ def test_a_replayed_record_goes_to_the_pipeline_that_refused_it() -> None:
     def taken_by(wanted: str) -> list[str]:
         plain = record(event(1))
         replay = Replay("0-3", 1, wanted)
-        routed = router.route(dataclasses.replace(plain, headers=(*plain.headers, replay.header())))
+        routed = router.route(dataclasses.replace(plain, headers=(*plain.headers, *replay.headers())))
         assert not isinstance(routed, Refused)
         assert routed[2:] == (True, replay, None)
         return [each.name for each in router.pipelines(routed)]
