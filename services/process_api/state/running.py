@@ -23,6 +23,8 @@ class RunningState:
         `now` returns milliseconds since 1970.
         """
         self.now = now
+        self.results = 0
+        """How many results that the time has made due were processed."""
         self._moment = moment
         self._pipelines = {pipeline: PipelineState(layers, moment) for pipeline in pipelines}
         self._steps = {
@@ -38,9 +40,16 @@ class RunningState:
         moment.now = moment.since = self.now()
         moment.idle = False
 
+    def before_record(self, timestamp: int) -> None:
+        """Note that a record waits that was written at a time, and that all before it are processed."""
+        moment = self._moment
+        moment.key, moment.provenance, moment.timestamp = b"", b"", timestamp - 1
+        moment.now, moment.idle = self.now(), False
+
     def at_result(self, key: bytes, provenance: bytes) -> None:
         """Note that a result is processed that the time has made due; `key` is that of the records it is made of."""
         self._moment.key, self._moment.provenance = key, provenance
+        self.results += 1
 
     def at_no_record(self) -> None:
         """Note that there is no record, and none waits."""

@@ -16,7 +16,7 @@ from services.process_api.worker.outputs import Shadowed, Tally, checked, parted
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.rejects import fitting, reject_of, reject_of_result
 from services.process_api.worker.routing import Refused, Routed, Router, part_of, why_unclaimed
-from services.process_api.worker.waiting import Plan, Result, finish, finish_stateless, planned, run_due, start
+from services.process_api.worker.waiting import MadeDue, Plan, Result, finish, finish_stateless, planned, run_due, start
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction
 from shared.bus.topics import TopicsOptions
 from shared.errors import Unavailable
@@ -202,21 +202,17 @@ class Batch:
         """Add the results that the time has made due; `offset` is that of the record before, for their dead letters.
 
         Raises:
-            Unavailable: a step waits for something; the result that goes through it comes again.
+            Unavailable: a step waits for something; the results of its pipeline come again, those of others are added.
         """
-        if scope.state is not None:
-            for pipeline in self._selection.pipelines:
-                paused = self._gate is not None and self._gate.is_paused(pipeline.name)
-                if pipeline.timed and not paused and pipeline.may_be_due(scope.state):
-                    await self._add_due(pipeline, scope, offset)
+        async for pipeline, made in run_due(self._selection.pipelines, scope, self._gate, self._checked):
+            self._add_due(pipeline, made, scope.partition, offset)
 
-    async def _add_due(self, pipeline: Pipeline, scope: Scope, offset: int) -> None:
-        """Add the results of a pipeline that are due, all of them or, where a step waits for something, none."""
-        origin = f"{scope.partition.topic}/{scope.partition.partition}/{offset}"
-        for due, value, result in await run_due(pipeline, scope, self._checked):
+    def _add_due(self, pipeline: Pipeline, made: Sequence[MadeDue], place: TopicPartition, offset: int) -> None:
+        origin = f"{place.topic}/{place.partition}/{offset}"
+        for due, value, result in made:
             tally = self.tallies[pipeline.name]
             if not isinstance(result, Rejected):
-                self._output(tally, self._forward(result, pipeline, scope.partition.partition, offset))
+                self._output(tally, self._forward(result, pipeline, place.partition, offset))
                 continue
             tally.rejected += 1
             identity = due.draft.attribute("id") or origin

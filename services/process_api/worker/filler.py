@@ -115,6 +115,8 @@ class Filler:
                 await self._run(batch, records, began)
             except Blocked as exc:
                 self.blocked_by = exc
+                if not batch.count:
+                    await self._add_due(batch, began, records[0])
                 break
             left = limit - batch.count
             if left <= 0 or self._full(batch, self._clock.monotonic() - began):
@@ -143,19 +145,34 @@ class Filler:
         return None if self._gate.passes_all(first) else self._gate
 
     async def _tick(self, batch: Batch, began: float) -> None:
-        """Add what the time has made due, while no record waits: as much as fits into a transaction."""
-        if self._state is None or self._running is None:
-            return
-        turns = Turns(self._clock)
-        try:
-            while True:
-                self._state.at_no_record()
+        """Add what the time has made due, while no record waits."""
+        self.blocked_by = await self._add_due(batch, began, None)
+
+    async def _add_due(self, batch: Batch, began: float, waiting: Record | None) -> Blocked | None:
+        """Add what the time has made due, as much as fits into a transaction; return what a result waits for.
+
+        While a record is `waiting`, other pipelines than the one that holds it go on: by the time of records, with what
+        was due before this one. The rest follows once it has passed.
+        """
+        state, running, turns = self._state, self._running, Turns(self._clock)
+        if state is None or running is None:
+            return None
+        held: Blocked | None = None
+        while True:
+            if waiting is None:
+                state.at_no_record()
+            else:
+                state.before_record(waiting.timestamp)
+            before = state.results
+            try:
                 await batch.add_due(self._scope(turns), self.next_offset - 1)
-                if not self._running.is_due(self._paused) or self._full(batch, self._clock.monotonic() - began):
-                    break
-                await turns.breathe()
-        except Blocked as exc:
-            self.blocked_by = exc
+            except Blocked as exc:
+                held = exc
+            # Behind a record or a result that waits, something may stay due.
+            more = state.results > before if held or waiting else running.is_due(self._paused)
+            if not more or self._full(batch, self._clock.monotonic() - began):
+                return held
+            await turns.breathe()
 
     def _scope(self, turns: Turns) -> Scope:
         return Scope(TopicPartition(self._reader.topic, self._partition), turns, self._state, self._report.step_timer)

@@ -229,7 +229,8 @@ class Stream:
                 if state is not None:
                     transaction.placed[state.place] = state.seal(offset)
                 await commits.submit(batch, transaction, began)
-                hold.end()
+                if batch.count or filler.blocked_by is None:
+                    hold.end()
             if (blocked := filler.blocked_by) is None:
                 self.held.pop(position, None)
             else:

@@ -3,7 +3,7 @@
 Sans-I/O: the steps do the waiting.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -12,6 +12,7 @@ from services.process_api.pipeline.pipeline import Input, Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.stateful.step import Due
+from services.process_api.state.running import RunningState
 from services.process_api.worker.routing import Refused, Routed, Router, part_of
 from shared.bus.protocol import Outgoing, Record
 
@@ -23,6 +24,10 @@ RunPlain: TypeAlias = Callable[[Pipeline, Record, Routed], Result]
 
 Checked: TypeAlias = Callable[[Result], Result]
 """Rejects outputs that are too large."""
+
+
+MadeDue: TypeAlias = tuple[Due, bytes, Result]
+"""A result that the time has made due, its bytes, and what it becomes."""
 
 
 @dataclass(slots=True)
@@ -123,23 +128,41 @@ def finish_stateless(
     return results
 
 
-async def run_due(pipeline: Pipeline, scope: Scope, checked: Checked) -> list[tuple[Due, bytes, Result]]:
-    """Return the results of a pipeline that the time has made due, their bytes, and what they become.
+async def run_due(
+    pipelines: Iterable[Pipeline], scope: Scope, gate: Gate | None, checked: Checked
+) -> AsyncIterator[tuple[Pipeline, list[MadeDue]]]:
+    """Yield the results of each pipeline that the time has made due; of a paused one, none.
 
     One that is rejected is the result alone: its window stays closed.
 
     Raises:
-        Blocked: a step waits for something. No state has changed.
+        Blocked: a step waits for something, once all pipelines had their turn: none waits for another one. The state of
+            its pipeline has not changed.
     """
-    assert scope.state is not None, "a pipeline is stateful"
-    scope.state.begin(pipeline.name)
-    made: list[tuple[Due, bytes, Result]] = []
+    held: Blocked | None = None
+    for pipeline in pipelines:
+        paused = gate is not None and gate.is_paused(pipeline.name)
+        if scope.state is None or paused or not pipeline.timed or not pipeline.may_be_due(scope.state):
+            continue
+        try:
+            made = await _run_due(pipeline, scope, scope.state, checked)
+        except Blocked as exc:
+            held = held or exc
+        else:
+            yield pipeline, made
+    if held is not None:
+        raise held
+
+
+async def _run_due(pipeline: Pipeline, scope: Scope, state: RunningState, checked: Checked) -> list[MadeDue]:
+    state.begin(pipeline.name)
+    made: list[MadeDue] = []
     async for due, value, result in pipeline.due(scope):
         if isinstance(result, Blocked):
-            scope.state.undo(pipeline.name)
+            state.undo(pipeline.name)
             raise result
         made.append((due, value, checked(result)))
-    scope.state.keep(pipeline.name)
+    state.keep(pipeline.name)
     return made
 
 

@@ -38,6 +38,10 @@ def test_the_moment() -> None:
     )
     state.at_no_record()
     assert moment == Moment(b"", 77, 77, idle=True, since=77)
+    state.before_record(9)
+    assert moment == Moment(b"", 8, 77, idle=False, since=77)
+    state.at_result(b"key", b"orders 1 id")
+    assert (moment.key, moment.provenance, state.results) == (b"key", b"orders 1 id", 1)
 
 
 def test_a_run_begins_once() -> None:

@@ -59,6 +59,20 @@ async def test_the_record_behind_a_result_that_waits_is_not_added() -> None:
     assert (made.count, made.last) == (2, 1)
 
 
+async def test_a_result_that_waits_keeps_no_result_of_another_pipeline() -> None:
+    pipelines = [waiting_pipeline(WINDOW, LookUp(), name="a"), waiting_pipeline(WINDOW, name="b")]
+    made, used = batch(*pipelines), scope(state_of(*pipelines))
+    with pytest.raises(Blocked) as waits:
+        await made.add_waiting([record(at(0, "away"), 0), record(at(1, "end"), 1)], used)
+    assert waits.value.pipeline == "a"
+    assert [tally.published for tally in made.tallies.values()] == [0, 1]
+    assert used.state is not None
+    used.state.before_record(1_700_000_000_002)
+    with pytest.raises(Blocked):
+        await made.add_due(used, 1)
+    assert [tally.published for tally in made.tallies.values()] == [0, 1]
+
+
 async def test_nothing_is_due_without_state() -> None:
     made = batch(waiting_pipeline(LookUp()))
     await made.add_due(scope(), 0)
