@@ -9,7 +9,8 @@ The two rows `bare aiokafka` are the same two trips without Trelay: one transact
 with its offset. What the second adds is the least that these requests of Kafka take on this machine; `of bare` is what
 the process layer adds beside it.
 
-The trips of all rows alternate, with a pause of 30 to 60 ms before each.
+The trips of all rows alternate, with a pause of 30 to 60 ms before each. The second table has the requests of a trip
+with `no steps`: when each is sent and when it is answered, p50 since the trip began.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from prometheus_client import CollectorRegistry
 from benchmarks.latency import bare, percentile
 from benchmarks.measuring import as_services_run
 from benchmarks.process import JSONATA_MAP, STEPS, events
+from benchmarks.request_times import RequestTimes
 from services.process_api.pipeline.check import build
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.worker.filler import TransactionOptions
@@ -101,8 +103,9 @@ async def bare_trips(servers: str, *, copied: bool) -> AsyncIterator[Trip]:
 
 
 async def measure(servers: str, times: int, seed: int) -> None:
-    rng = random.Random(seed)
+    rng, recorded = random.Random(seed), RequestTimes()
     async with AsyncExitStack() as stack:
+        stack.enter_context(recorded.recording())
         opened: dict[str, Trip] = {}
         for name, copied in (("bare aiokafka", False), ("bare aiokafka, copied", True)):
             opened[name] = await stack.enter_async_context(bare_trips(servers, copied=copied))
@@ -113,12 +116,21 @@ async def measure(servers: str, times: int, seed: int) -> None:
         for number in range(WARM_UP + times):
             for name, trip in opened.items():
                 await asyncio.sleep(rng.uniform(0.03, 0.06))
+                began = recorded.begin()
                 took = await trip()
                 if number >= WARM_UP:
                     found[name].append(took)
+                    if name == "no steps":
+                        recorded.note(began)
+    print(f"{times} trips of each, seed {seed}")
+    report(found)
+    print(f"\n{'no steps: request':<32}{'sent':>11}{'answered':>12}", *recorded.lines(), sep="\n")
+
+
+def report(found: dict[str, list[float]]) -> None:
+    """Print the times of each row."""
     medians = {name: statistics.median(values) for name, values in found.items()}
     added = {name: medians[name] - medians[direct] for name, direct in DIRECT.items()}
-    print(f"{times} trips of each, seed {seed}")
     print(f"{'':<32}{'p50':>11}{'p99':>12}{'added, p50':>14}{'of bare':>11}")
     for name, values in found.items():
         line = f"{name:<32}{medians[name]:>8.2f} ms{percentile(values, 0.99):>9.2f} ms"
