@@ -193,6 +193,7 @@ class _Service:
         def apply() -> None:
             self._metrics.declare(selection.pipelines)
             self._shadow(pipelines)
+            selection.replace(self._selection)
             replaced, self._selection = self._selection, selection
             self._replaced.add(replaced)
             _ = self.tasks.start("close replaced pipelines", self._close_later(replaced))

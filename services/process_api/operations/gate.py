@@ -19,6 +19,15 @@ class Paused(Blocked):
         self.pipeline = pipeline
 
 
+class NotLoaded(Blocked):
+    """An event goes on in a part of its pipeline that another replica has loaded, and this one has not."""
+
+    def __init__(self, part: Part) -> None:
+        number, name = part.number + 1, part.pipeline
+        super().__init__(f"this replica has not loaded part {number} of the pipeline {name!r} yet", "repartition")
+        self.pipeline = name
+
+
 class Ahead(Exception):
     """The partition that an event comes from has carried out a rewind that this one has not carried out yet."""
 

@@ -53,4 +53,4 @@ def build(pipelines: Mapping[str, PipelineOptions], context: StepContext | None 
             made.append((options.sources, Pipeline(name, options, context)))
         except ValueError as exc:
             raise SettingsError(f"process.pipelines.{name}: {exc}") from exc
-    return Selection(made)
+    return Selection(made, None if context is None else context.clock.time)

@@ -4,17 +4,29 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 
+from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.pipeline import Pipeline
 
 _CACHED_SOURCES = 10_000
 """Sources whose pipelines are cached. Other programs may write to the topic under any number of names."""
 
+_LOADING = 120.0
+"""Seconds that an event between two parts of a pipeline waits until this replica has loaded the part: another one was
+reloaded or updated before. Kubernetes takes up to a minute and a half until a changed file is in all pods."""
+
 
 class Selection:
     """The pipelines of a deployment, by source."""
 
-    def __init__(self, pipelines: Iterable[tuple[Sequence[str], Pipeline]]) -> None:
-        """Each pipeline with its source set: names, in which `*` stands for any characters."""
+    def __init__(
+        self, pipelines: Iterable[tuple[Sequence[str], Pipeline]], now: Callable[[], float] | None = None
+    ) -> None:
+        """Each pipeline with its source set: names, in which `*` stands for any characters.
+
+        `now` returns seconds since 1970; without it, no event waits for a pipeline to be loaded.
+        """
+        self._now = now
+        self._parts_before: dict[str, int] = {}
         self._pipelines = [(_pattern(sources), pipeline) for sources, pipeline in pipelines]
         self.waits = any(pipeline.waits for _, pipeline in self._pipelines)
         """Whether a step of a pipeline waits for something."""
@@ -42,6 +54,20 @@ class Selection:
                 self._found.clear()
             self._found[source] = found
         return found
+
+    def replace(self, before: "Selection") -> None:
+        """Note which pipelines ran before: a part that one of them had and this one has not is gone for good."""
+        had = {name: pipeline.parts for name, pipeline in before.divided.items()}
+        self._parts_before = {**before._parts_before, **had}  # noqa: SLF001 -- of the same class
+
+    def may_load(self, part: Part, written: int) -> bool:
+        """Return whether a part of a pipeline that is not there may be loaded in a moment.
+
+        `written` is when the event was written to the bus that goes on in it, in milliseconds since 1970.
+        """
+        if self._now is None or part.number < self._parts_before.get(part.pipeline, 1):
+            return False
+        return self._now() - written / 1000 < _LOADING
 
     @contextmanager
     def used(self) -> Iterator[None]:

@@ -163,7 +163,7 @@ class Batch:
         if routed[3] is None and routed[4] is None:
             pipelines: Sequence[Pipeline] = self._selection.of(provenance[: provenance.find(b" ")])
         else:
-            pipelines = self._router.pipelines(routed)
+            pipelines = self._router.pipelines(routed, record.timestamp)
         if self._gate is not None and pipelines:
             pipelines = self._gate.admitted(pipelines, record.offset, part_of(routed))
             if not pipelines:

@@ -12,7 +12,7 @@ Sans-I/O.
 
 from typing import NamedTuple
 
-from services.process_api.operations.gate import Paused
+from services.process_api.operations.gate import NotLoaded, Paused
 from shared.bus.protocol import Record
 from shared.errors import Unavailable
 
@@ -98,8 +98,8 @@ class PoisonTracker:
             del self._slow[next(iter(self._slow))]
 
     def note_attempt(self, error: Unavailable, record: Record) -> None:
-        """Note that a record was run up to a step that waits; one of a paused pipeline was not run."""
-        if not isinstance(error, Paused):
+        """Note that a record was run up to a step that waits. One that waits for its pipeline was not run."""
+        if not isinstance(error, Paused | NotLoaded):
             self.attempts.ran(record.offset)
 
     def is_isolated(self, offset: int) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from services.process_api.operations.gate import NotLoaded
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.part import Part, part_in
 from services.process_api.pipeline.pipeline import Pipeline
@@ -63,14 +64,22 @@ class Router:
             return Refused(f"event: {exc}", provenance, attempted=True)
         return packed, headers_of(packed), provenance is not None, replay_in(headers), part_in(headers)
 
-    def pipelines(self, routed: Routed) -> Sequence[Pipeline]:
+    def pipelines(self, routed: Routed, written: int = 0) -> Sequence[Pipeline]:
         """Return the pipelines that take the record; of a replayed one, the one that refused it alone.
 
         The other pipelines have published what they make of it. Of one that goes on in a later part, its pipeline.
+        `written` is the timestamp of the record.
+
+        Raises:
+            NotLoaded: that pipeline, or its part, may be loaded in a moment.
         """
         if (part := routed[4]) is not None:
             pipeline = self._selection.divided.get(part.pipeline)
-            return [pipeline] if pipeline is not None and part.number < pipeline.parts else []
+            if pipeline is not None and part.number < pipeline.parts:
+                return [pipeline]
+            if part_of(routed) is not None and self._selection.may_load(part, written):
+                raise NotLoaded(part)
+            return []
         found, replay = self._selection.of(source_of(routed)), routed[3]
         if replay is None or not replay.pipeline:
             return found

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from services.process_api.operations.gate import Gate, Paused
+from services.process_api.operations.gate import Gate
 from services.process_api.pipeline.pipeline import Input, Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected
 from services.process_api.pipeline.steps.scope import Scope
@@ -43,13 +43,13 @@ class Plan:
     """Of the pipelines that wait: by name, what the record has become before their first stateful step."""
 
 
-def planned(records: Sequence[Record], router: Router, gate: Gate | None) -> tuple[list[Plan], Paused | None]:
-    """Return the plans of records, up to the first one whose pipeline is paused, and that it is."""
+def planned(records: Sequence[Record], router: Router, gate: Gate | None) -> tuple[list[Plan], Blocked | None]:
+    """Return the plans of records, up to the first one whose pipeline is paused or not loaded, and that it is."""
     plans: list[Plan] = []
     for record in records:
         try:
             plans.append(_planned(record, router, gate))
-        except Paused as exc:
+        except Blocked as exc:
             return plans, exc
     return plans, None
 
@@ -58,7 +58,7 @@ def _planned(record: Record, router: Router, gate: Gate | None) -> Plan:
     routed = router.route(record)
     if isinstance(routed, Refused):
         return Plan(record, routed, ())
-    pipelines = router.pipelines(routed)
+    pipelines = router.pipelines(routed, record.timestamp)
     if gate is None or not pipelines:
         return Plan(record, routed, pipelines)
     admitted = gate.admitted(pipelines, record.offset, part_of(routed))

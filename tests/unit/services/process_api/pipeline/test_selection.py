@@ -1,7 +1,10 @@
 """Which pipelines take the events of a source."""
 
+from typing import Any
+
 import pytest
 
+from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
 from services.process_api.pipeline.selection import Selection
 from tests.unit.services.process_api.making import pipeline
@@ -76,3 +79,24 @@ async def test_each_pipeline_is_closed_whatever_the_others_raise() -> None:
     with pytest.raises(OSError, match="no"):
         await Selection([(["a"], Failing("a", options)), (["b"], Failing("b", options))]).close()
     assert closed == ["a", "b"]
+
+
+def test_a_part_that_a_reload_removed_is_not_waited_for() -> None:
+    parts = {number: Part("totals", number) for number in (1, 2)}
+
+    def loaded(*steps: Any, before: Selection | None = None) -> Selection:
+        made = Selection([(["*"], pipeline(*steps, name="totals"))], lambda: 1_000.0)
+        if before is not None:
+            made.replace(before)
+        return made
+
+    first = loaded()
+    divided = loaded({"repartition": "a"}, before=first)
+    removed = loaded(before=divided)
+    later = loaded({"filter": "a"}, before=removed)
+    assert [first.may_load(part, 990_000) for part in parts.values()] == [True, True]
+    for selection in (removed, later):
+        assert not selection.may_load(parts[1], 990_000)
+        assert selection.may_load(parts[2], 990_000)
+        assert selection.may_load(Part("new", 1), 990_000)
+    assert not Selection([]).may_load(parts[1], 990_000), "it knows no time"

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from services.process_api.operations.gate import NotLoaded
 from services.process_api.pipeline.part import PART, Part
+from services.process_api.pipeline.selection import Selection
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.routing import Refused, Router, id_of, part_of, source_of
 from shared.events.dead_letter import REPLAY, Replay
@@ -65,6 +67,20 @@ def test_a_record_of_a_later_part_goes_to_its_pipeline_alone() -> None:
     assert taken_by(Part("one", 1)) == []
     replayed = (b"", (), True, Replay("0-3", 1, "two"), Part("two", 1))
     assert part_of(replayed) is None
+
+
+def test_a_record_of_a_part_that_is_not_loaded_waits_for_a_while() -> None:
+    now = 1_000.0
+    loading = Selection([(["*"], pipeline(name="one"))], lambda: now)
+    router = Router(loading, PoisonTracker())
+    routed = (b"orders 1 a", (), True, None, Part("one", 1))
+    with pytest.raises(NotLoaded, match="this replica has not loaded part 2 of the pipeline 'one' yet") as waits:
+        router.pipelines(routed, 881_000)
+    assert (waits.value.pipeline, waits.value.place) == ("one", "repartition")
+    assert router.pipelines(routed, 880_000) == [], "it is too old"
+    replayed = (b"orders 1 a", (), True, Replay("0-3", 1, "one"), Part("one", 1))
+    assert router.pipelines(replayed, 999_000) == [], "an operator has seen to it"
+    assert router.pipelines((b"orders 1 a", (), True, None, Part("", 0)), 999_000) == [], "it cannot be read"
 
 
 def test_poison_is_not_run() -> None:

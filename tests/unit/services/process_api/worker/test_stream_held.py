@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 
 from services.process_api.operations.requests import Control
+from services.process_api.pipeline.part import Part
+from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.stateful import schedule
 from shared.bus.partitioning import partition_of
+from shared.bus.protocol import Outgoing
 from shared.errors import Unavailable
+from shared.events.headers import headers_of
 from shared.runtime.clock import SystemClock
-from tests.unit.services.process_api.making import pipeline
+from tests.unit.services.process_api.making import event, pipeline
 from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
 from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, until
 
@@ -116,6 +120,27 @@ async def test_a_result_that_waits_for_a_look_up_keeps_no_result_of_another_pipe
         await until(lambda: published(setting, "b")[2:] == [3])
         assert published(setting, "a")[:1] == [1]
     assert not setting.dead()
+
+
+async def test_an_event_waits_until_the_part_that_it_goes_on_in_is_loaded_on_this_replica() -> None:
+    setting = Setting()
+    part = Outgoing(b"C-1", event({"n": 1}), (*headers_of(b"orders 1700000000000 orders:1"), Part("a", 1).header()))
+    async with setting.running() as stream:
+        before = setting.selection = Selection([(["*"], pipeline(name="a", channel="a"))], time.time)
+        await setting.write(part)
+        await until(lambda: bool(stream.held))
+        assert (published(setting, "a"), setting.dead()) == ([], [])
+        divided = Selection([(["*"], pipeline({"repartition": "$string(n)"}, name="a", channel="a"))], time.time)
+        divided.replace(before)
+        setting.selection = divided
+        await until(lambda: published(setting, "a") == [1])
+        removed = Selection([(["*"], pipeline(name="a", channel="a"))], time.time)
+        removed.replace(divided)
+        setting.selection = removed
+        await setting.write(part)
+        await until(lambda: len(setting.dead()) == 1)
+    assert setting.dead() == ["the pipeline 'a' has no part 2 any more, in which the event goes on"]
+    assert setting.attempts() == [1]
 
 
 async def test_a_heartbeat_comes_up_to_the_time_of_the_event_that_waits() -> None:
