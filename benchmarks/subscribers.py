@@ -2,13 +2,15 @@
 
 The layer runs in its own process, reads a real bus, and serves real connections of peers in another process. The first
 figure is all CPU of the layer's process, the kernel's included, an event: of 200 bytes, one at a time. The row `one
-connection` is the fixed cost: what fetching, decoding and waking up take without the deliveries. The bare loops are
-those of `fanout` and `tls_loop`: as many bytes to as many sockets, at the same pace. Delays are of probes among the
-peers, from before the transaction to their sockets.
+connection` is the fixed cost: what fetching, decoding and waking up take without the deliveries; on Kafka, beside that
+of a consumer of aiokafka which drops the same events. The bare loops are those of `fanout` and `tls_loop`: as many
+bytes to as many sockets, at the same pace. Delays are of probes among the peers, from before the transaction to their
+sockets.
 """
 
 import argparse
 import asyncio
+import json
 import statistics
 import sys
 import tempfile
@@ -165,6 +167,22 @@ async def delays(bus: tuple[Bus, str, str], folder: Path, connections: int, rate
                 return [delay for probe in found for delay in probe.delays[warm:]]
 
 
+async def bare_consumer(bus: tuple[Bus, str, str], size: Size) -> float:
+    """Return the microseconds of CPU an event of a consumer that drops it."""
+    servers = json.loads(bus[1])["servers"]
+    with child(sys.executable, "-m", "benchmarks.consumer", servers, TOPIC.name) as consumer:
+        await asyncio.to_thread(consumer.ask, "ready")
+        numbers, found = Numbers(), []
+        async with bus[0].writer("bench") as writer:
+            for rounds in (10, *[size.rounds] * size.turns):
+                before = await asyncio.to_thread(consumer.ask, "cpu")
+                for _ in range(rounds):
+                    await writer.commit(numbers.transaction(1))
+                    await asyncio.sleep(PAUSE)
+                found.append((await asyncio.to_thread(consumer.ask, "cpu") - before) / 1000 / rounds)
+    return statistics.median(found[1:])
+
+
 def _peers(folder: Path, port: int, count: int, path: str = "/?number=") -> tuple[str, ...]:
     return (str(folder / "peers"), str(port), str(count), "", path)
 
@@ -176,6 +194,8 @@ async def measure(kind: str, folder: Path, size: Size, rate: int, seconds: float
         limit = statistics.median([await bare_tls(folder, size) for _ in range(size.turns)])
         print(f"{kind:9} {'C send loop':22} {bare:9.0f} µs an event", flush=True)
         print(f"{kind:9} {'TLS write loop':22} {limit:9.0f} µs an event", flush=True)
+        if kind == "kafka":
+            print(f"{kind:9} {'aiokafka consumer':22} {await bare_consumer(bus, size):9.0f} µs an event", flush=True)
         for each in KINDS:
             found = await cost(bus, each, folder, size)
             beside = "" if each.alone else f"   ratio {found / (limit if each.tls else bare):.2f}"
