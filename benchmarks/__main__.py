@@ -27,6 +27,7 @@ ORDER = (
     "subscribers",
     "crowd",
     "flood",
+    "lists",
     "snapshots",
     "channels",
     "idle_memory",

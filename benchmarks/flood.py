@@ -8,6 +8,8 @@ the flood and this program are a process each, and all addresses are of the loop
 import argparse
 import asyncio
 import json
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -34,6 +36,7 @@ from tests.servers.postgres import postgres_server
 _ATTACK, _REPLICA = "attack", "replica"
 _CLIENTS = 10
 """With good tokens, each of which connects again and again."""
+_RESET = struct.pack("ii", 1, 0)
 _RATE = 50
 """Events a second, and handshakes of them all."""
 
@@ -81,6 +84,8 @@ class Attack:
             except OSError:
                 await asyncio.sleep(0.01)  # no port is left at this address for a moment
                 continue
+            peer = writer.get_extra_info("socket")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # else one address runs out of ports
             try:
                 writer.write(UPGRADE % self._number)
                 head = await reader.readuntil(b"\r\n\r\n")

@@ -1,8 +1,8 @@
 """The server cases of RFC 6455, in the categories of Autobahn's test suite, over real sockets.
 
-Autobahn's fuzzing client needs Python 2.7. Its cases 6.4 (invalid UTF-8 is noticed before the message ends) are
-optional there, and not met: a message is judged once it is whole. Category 10 (fragments of echoes) tests what
-this server does not do; `stream/test_compression.py` tests compression.
+`echo.py` is for Autobahn's own cases, and says which pass. Its cases 6.4 (invalid UTF-8 is noticed before the message
+ends) are optional there, and not met: a message is judged once it is whole. `stream/test_compression.py` tests
+compression.
 """
 
 import asyncio
