@@ -29,6 +29,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 _decode = msgspec.json.Decoder(Change).decode
+_EVERY_CHANNEL = ("**",)
 
 
 def read_change(body: bytes) -> Change:
@@ -91,11 +92,13 @@ class Wanted:
         filters = self._filtered(change, names)
         try:
             check_filters(filters)
-            # An empty list is an intended one here, unlike in a URL.
-            for checked in (names, change.subscribe):
+            # Of what it asked for before, the operator may have taken some away: that refuses no other change. An empty
+            # list is an intended one here, unlike in a URL.
+            asked = change.subscribe if change.channels is None else change.channels
+            for checked, permitted in ((names, _EVERY_CHANNEL), (asked, channels)):
                 if checked:
                     _ = interest_in(checked)  # names each that is invalid, such as one with a comma
-                    _ = narrow(channels, ",".join(checked))
+                    _ = narrow(permitted, ",".join(checked))
         except ChannelNotPermitted as exc:
             raise Refused(CHANNEL_NOT_PERMITTED, str(exc)) from exc
         except Malformed as exc:

@@ -129,6 +129,20 @@ def test_channels_are_added_taken_away_and_replaced() -> None:
     assert wanted_of(None).changed(change(channels=["prices"]), PERMITTED).names == frozenset({"prices"})
 
 
+def test_a_channel_that_was_taken_away_refuses_no_other_change() -> None:
+    wanted = wanted_of("orders.eu,prices", {"prices": "n > 1"})
+    left = ("orders.**", "stock")
+    assert wanted.permitted(left).patterns == ("orders.eu",)
+    more = wanted.changed(change(subscribe=["stock"]), left)
+    assert more.permitted(left).patterns == ("orders.eu", "stock")
+    assert more.permitted((*left, "prices")).filters == {"prices": "n > 1"}, "as it asked, once it may again"
+    assert wanted.changed(filtered({"orders.eu": "n = 2"}), left).permitted(left).filters == {"orders.eu": "n = 2"}
+    assert wanted.changed(change(unsubscribe=["orders.eu"]), left).permitted(left).patterns == ()
+    with pytest.raises(Refused) as refused:
+        wanted.changed(change(subscribe=["prices"]), left)
+    assert refused.value.refusal is CHANNEL_NOT_PERMITTED
+
+
 def test_what_is_not_permitted_or_not_possible_is_refused() -> None:
     wanted = wanted_of("orders.eu")
     assert refusal_of(wanted, change(subscribe=["secret"])) is CHANNEL_NOT_PERMITTED
