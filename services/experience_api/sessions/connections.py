@@ -188,7 +188,9 @@ class Connections:
         node = self._node.current()
         claimed = [slot for slot in self._slots.values() if slot.claim is not None and slot.lost is None]
         held = await self._registry.held_by(node)
-        if lost := [slot for slot in claimed if slot.connection_id not in held]:
+        if any(slot.connection_id not in held for slot in claimed):
+            await self._revocations.look()  # what took these claims away has also stored why
+        if lost := [slot for slot in claimed if slot.connection_id not in held and slot.lost is None]:
             reasons = await self._reasons([slot.token for slot in lost])
             await self._lose([(slot, reasons.get(slot.token, close_codes.CLAIM_LOST)) for slot in lost])
         await self.subscriptions.refresh_grants(claimed)

@@ -111,6 +111,10 @@ class Registry(MemoryRegistry):
             raise Unavailable("the registry became unavailable")
         return await super().invalid(tokens, good_for_days)
 
+    def lose_stored(self) -> None:
+        """Delete the stored notices, as after an hour; or another process of the name has taken them."""
+        self._notices.clear()
+
     async def notify(self, notice: Notice) -> None:
         if not self.loses_notices:
             await super().notify(notice)

@@ -7,6 +7,7 @@ import pytest
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CLAIM_LOST, DISABLED, REMOVED, REPLACED
 from services.experience_api.refusals import ALREADY_CONNECTED, TOKEN_REFUSED, UNAVAILABLE
+from services.experience_api.registry.clients import ClientChange
 from services.experience_api.registry.memory import MemoryRegistry
 from services.experience_api.registry.protocol import Claim, Held, Node
 from shared.errors import Unavailable
@@ -140,14 +141,29 @@ async def test_without_its_lease_a_replica_closes_its_connections_and_admits_non
     assert await refusal_of(replica) is UNAVAILABLE
 
 
-async def test_a_missed_notice_is_made_up_for_after_reconnecting(deployment: Deployment) -> None:
+@pytest.mark.parametrize("stored", [True, False])
+async def test_a_missed_notice_is_made_up_for_after_reconnecting(deployment: Deployment, stored: bool) -> None:
     replica = await deployment.replica("one")
     async with connected(replica) as (_, socket):
         deployment.registry.loses_notices = True
         await deployment.registry.unregister("demo")
         assert not socket.ended.done()
+        if not stored:
+            deployment.registry.lose_stored()
         deployment.registry.reconnect()
-        assert await reason(socket) is close_codes.TOKEN_REFUSED
+        assert await reason(socket) is (close_codes.REMOVED if stored else close_codes.TOKEN_REFUSED)
+
+
+async def test_a_connection_that_is_too_many_is_told_so_also_where_notices_are_missed(deployment: Deployment) -> None:
+    """And not that another one has taken it over, after which clients do not come back."""
+    replica = await deployment.replica("one")
+    await deployment.registry.change("demo", ClientChange(max_connections=2))
+    async with connected(replica) as (_, first), connected(replica) as (_, second):
+        deployment.registry.loses_notices = True
+        await deployment.registry.change("demo", ClientChange(max_connections=1))
+        await replica.reconcile()
+        assert await reason(second) is close_codes.DISCONNECTED
+        assert not first.ended.done()
 
 
 async def test_a_claim_lost_without_a_notice_closes_with_the_refusal_of_its_token(deployment: Deployment) -> None:
@@ -160,6 +176,7 @@ async def test_a_claim_lost_without_a_notice_closes_with_the_refusal_of_its_toke
         await deployment.registry.enable("demo")
         async with connected(replica) as (_, socket):
             await change
+            deployment.registry.lose_stored()
             await replica.reconcile()
             assert await reason(socket) is expected
 
@@ -169,6 +186,7 @@ async def test_a_claim_is_lost_even_if_its_token_cannot_be_checked(deployment: D
     async with connected(replica) as (_, socket):
         deployment.registry.loses_notices = True
         await deployment.registry.unregister("demo")
+        deployment.registry.lose_stored()
         deployment.registry.invalid_fails = True
         await replica.reconcile()
         assert await reason(socket) is CLAIM_LOST
