@@ -147,7 +147,8 @@ class BySnapshotOptions(Options):
 class ByCursorOptions(Options):
     """The API gives a cursor for the changes after this page, which stays valid: a change log, a delta link.
 
-    `id` must identify the change and not the entity; `subject` names the entity.
+    `id` should identify the change, and `subject` the entity. Where `id` is that of the entity, as with delta links, a
+    record with a known id is another change if its `version` differs.
     """
 
     kind: Literal["cursor"]
@@ -160,7 +161,8 @@ class ByCursorOptions(Options):
     start: str | None = Field(default=None, min_length=1)
     """The first cursor; by default the first request has none."""
     window: int = Field(default=1000, ge=0, le=100_000)
-    """Number of ids that are remembered, for an API that repeats the last records after a cursor."""
+    """Number of ids that are remembered, each with its version, for an API that repeats the last records after a
+    cursor."""
 
 
 ChangesOptions = Annotated[ByTimeOptions | BySnapshotOptions | ByCursorOptions, Field(discriminator="kind")]

@@ -8,7 +8,7 @@ import msgspec
 
 from services.system_api.sources.http.instants import Instant, instant_of
 from services.system_api.sources.http.polling import unreadable
-from services.system_api.sources.http.polling.options import ByCursorOptions, HttpSourceOptions
+from services.system_api.sources.http.polling.options import HttpSourceOptions
 from shared.errors import Malformed, TooLarge
 from shared.events import strict_json
 from shared.events.dead_letter import KEPT_BYTES
@@ -82,7 +82,6 @@ class Selector:
         self._more = made.get("pagination.more")
         self._cursor = made.get("changes.cursor")
         self._limit = options.record_limit
-        self._compares = not isinstance(options.changes, ByCursorOptions)
 
     def page(self, body: bytes) -> Page:
         """Read a page, which is valid JSON.
@@ -125,8 +124,8 @@ class Selector:
         if self._version is not None:
             version = digest(_evaluated("version", self._version, document) or b"")
         else:
-            # The order of the members is no part of a version. In a log of changes, records have none.
-            version = digest(_sorted(exact.value(data)) if self._compares else data)
+            # The order of the members is no part of a version.
+            version = digest(_sorted(exact.value(data)))
         return Record(identity, subject, time, version, data)
 
     def _unreadable(self, data: bytes, index: int, error: Malformed) -> Unreadable:

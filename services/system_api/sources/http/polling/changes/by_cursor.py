@@ -1,10 +1,11 @@
 """Follows an API that gives a cursor for the changes after a page. The cursor is saved with the events of the page.
 
-The ids that were read last are saved as well: they are not published again where the API repeats the records at a
-cursor, or where a page is read again after a crash. No I/O.
+The ids that were read last are saved as well, each with its version: these records are not published again where the
+API repeats what is at a cursor, or where a page is read again after a crash. A known id with another version is another
+change: with delta links, an id is that of the entity. No I/O.
 """
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Literal
@@ -46,7 +47,7 @@ class ByCursor:
         self._cursor = state.cursor
         self._count = state.count
         self._recent = Segments(checkpoint)
-        self._in_order = deque(sorted(self._recent.ids(), key=self._number))
+        self._in_order = OrderedDict.fromkeys(sorted(self._recent.ids(), key=self._number))
         """The ids that are remembered, oldest first."""
         self._taken = 0
         """Records of this poll that were published."""
@@ -68,15 +69,18 @@ class ByCursor:
 
     def take(self, record: Record) -> str | None:
         """Return the position of the record's event, or None; see `Changes`."""
-        if record.id in self._recent:
+        known = self._recent.get(record.id)
+        if known is not None and known[1:] in ([], [record.version]):  # entries of older releases have no version
             return None
         if len(self._recent) >= _LIMIT:
             raise TrelayError(f"more than {_LIMIT} records before the cursor moves; expected a cursor on earlier pages")
-        self._recent.put(record.id, [self._count])
-        self._in_order.append(record.id)
+        position = record.id if known is None else f"{record.id}@{self._count}"
+        self._recent.put(record.id, [self._count, record.version])
+        self._in_order[record.id] = None
+        self._in_order.move_to_end(record.id)
         self._count += 1
         self._taken += 1
-        return record.id
+        return position
 
     def listed(self, ids: Iterable[str]) -> None:
         """Do nothing: these records are remembered already."""
@@ -100,7 +104,7 @@ class ByCursor:
         self._cursor = self._next or self._cursor
         self._next, self._taken = None, 0
         while len(self._in_order) > self._options.window:
-            self._recent.discard(self._in_order.popleft())
+            self._recent.discard(self._in_order.popitem(last=False)[0])
 
     def deletions(self, limit: int) -> list[Deletion]:  # noqa: ARG002 -- as above
         """Return none: a deletion is a change like others."""

@@ -57,6 +57,36 @@ def test_the_cursor_moves_with_the_pages_and_recent_ids_are_not_repeated() -> No
     assert set(again.checkpoint()) == {"", "records/0"}
 
 
+def test_a_known_id_with_another_version_is_another_change() -> None:
+    """With delta links, an id is that of the entity: its second change was dropped."""
+    saved: Saved = {}
+    changes = made()
+    versions = ["1", "1", "2", "2", "1"]
+    assert [changes.take(record("a", version=each)) for each in versions] == ["a", None, "a@1", None, "a@2"]
+    changes.page_read("1")
+    changes.finish(complete=True)
+    save(changes, saved)
+    again = made(saved)
+    found = [again.take(record("a", version=each)) for each in ("1", "3")]
+    assert found == [None, "a@3"]
+    assert again.take(record("b")) == "b"
+
+
+def test_ids_of_an_older_release_have_no_version() -> None:
+    saved: Saved = {"": b'{"mode":"cursor","cursor":"c","count":1}', "records/0": b'{"a":[0]}'}
+    changes = made(saved)
+    assert changes.take(record("a", version="9")) is None
+
+
+def test_an_id_that_changed_again_is_remembered_by_its_last_change() -> None:
+    changes = made(window=2)
+    for identity, version in (("a", "1"), ("b", "1"), ("a", "2"), ("c", "1")):
+        changes.take(record(identity, version=version))
+    changes.page_read("1")
+    changes.finish(complete=True)
+    assert set(json.loads(changes.checkpoint()["records/0"])) == {"a", "c"}
+
+
 def test_only_the_newest_ids_are_remembered() -> None:
     saved: Saved = {}
     changes = made(window=2)
