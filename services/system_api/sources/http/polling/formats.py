@@ -1,9 +1,9 @@
-"""Turns the body of a response into JSON: JSON itself, CSV, or XML. No I/O; use it outside the event loop.
+"""Turns the body of a response into JSON: JSON itself, lines of it, CSV, or XML. No I/O; use it outside the event loop.
 
-A row of CSV becomes an object of its columns, all of them texts; a row with more or fewer fields than the header
-becomes a list, which has no `id` and is reported. An XML document becomes an object of its root element: an element
-with neither attributes nor children is its text, any other is an object of its attributes (`@name`), its children, and
-its text (`#text`). Children of one name become a list.
+Lines of JSON become a list. A row of CSV becomes an object of its columns, all of them texts; a row with more or
+fewer fields than the header becomes a list, which has no `id` and is reported. An XML document becomes an object of
+its root element: an element with neither attributes nor children is its text, any other is an object of its
+attributes (`@name`), its children, and its text (`#text`). Children of one name become a list.
 """
 
 import csv
@@ -20,7 +20,10 @@ from services.system_api.sources.http.polling import unreadable
 from shared.errors import Malformed
 from shared.runtime.extras import extra
 
-Format = Literal["json", "csv", "xml"]
+Format = Literal["json", "ndjson", "csv", "xml"]
+
+_LINES = {"x-ndjson", "ndjson", "jsonl", "x-jsonl", "jsonlines", "x-jsonlines", "json-lines"}
+"""Subtypes of lines of JSON."""
 
 _BOM = "\ufeff"
 _FIELD_LIMIT = 256 * 1_048_576
@@ -56,12 +59,14 @@ class BodyParser:
             Malformed: it is empty, or not of the format.
         """
         media_type, charset = media_type_of(content_type)
-        if not body.strip():
-            raise Malformed("the body is empty")
         form = self._form or format_of(media_type)
+        if not body.strip() and form != "ndjson":
+            raise Malformed("the body is empty")
         match form:
             case "json":
                 return _json(body, charset)
+            case "ndjson":
+                return _lines(body, charset)
             case "csv":
                 return _encode(_rows(_decoded(body, charset), self._delimiter))
             case "xml":
@@ -83,6 +88,8 @@ def format_of(media_type: str) -> Format:
     subtype = media_type.partition("/")[2]
     if subtype in {"csv", "tab-separated-values"}:
         return "csv"
+    if subtype in _LINES:
+        return "ndjson"
     return "xml" if subtype == "xml" or subtype.endswith("+xml") else "json"
 
 
@@ -107,6 +114,20 @@ def _json(body: bytes, charset: str | None) -> bytes:
         except (msgspec.DecodeError, UnicodeEncodeError):
             error = f"the body is not JSON: {exc}" if isinstance(exc, msgspec.DecodeError) else str(exc)
             raise Malformed(error) from exc
+
+
+def _lines(body: bytes, charset: str | None) -> bytes:
+    if charset not in _UTF8:
+        body = _decoded(body, charset).encode()
+    found = []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            found.append(_json(line, None))
+        except Malformed as exc:
+            raise Malformed(f"line {number}: {exc}") from exc
+    return b"[" + b",".join(found) + b"]"
 
 
 def _compact(text: str) -> bytes:

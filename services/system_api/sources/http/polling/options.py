@@ -181,9 +181,10 @@ class HttpSourceOptions(SourceOptions, RequestOptions):
     interval: float = Field(default=60.0, gt=0)
     """Seconds between polls. `ETag` and `Last-Modified` make a poll without changes cheap."""
 
-    format: Literal["json", "csv", "xml"] | None = None
-    """The format of the body; by default its `Content-Type` decides. A CSV row is an object of its columns, and an XML
-    element an object of its children, its attributes (`@name`) and its text (`#text`)."""
+    format: Literal["json", "ndjson", "csv", "xml"] | None = None
+    """The format of the body; by default its `Content-Type` decides. Lines of JSON (`ndjson`) are a list. A CSV row is
+    an object of its columns, and an XML element an object of its children, its attributes (`@name`) and its text
+    (`#text`)."""
 
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     """The character between the fields of CSV."""

@@ -74,6 +74,31 @@ def test_what_is_not_of_its_format_is_an_error(body: bytes, content_type: str, e
         parsed(body, content_type)
 
 
+@pytest.mark.parametrize(
+    ("body", "charset", "expected"),
+    [
+        (b"", "", []),
+        (b"\r\n\n", "", []),
+        (b'\xef\xbb\xbf{"id": 1}\r\n\n{"id": 2}', "", [{"id": 1}, {"id": 2}]),
+        ('{"a":"ä"}\n{"a":"ö"}\n'.encode("utf-16"), "utf-16", [{"a": "ä"}, {"a": "ö"}]),
+        ('{"a":"\u2028"}\n'.encode(), "utf-8", [{"a": "\u2028"}]),
+    ],
+)
+def test_lines_of_json_are_a_list(body: bytes, charset: str, expected: list[Any]) -> None:
+    assert parsed(body, f"application/x-ndjson{'; charset=' * bool(charset)}{charset}") == expected
+
+
+@pytest.mark.parametrize("line", [b'{"id":', b'{"id":2},{"id":3}', b'{"id":2}] [{"id":3}', b"x"])
+def test_a_line_that_is_not_json_is_named(line: bytes) -> None:
+    with pytest.raises(Malformed, match=r"^line 3: the body is not JSON"):
+        parsed(b'{"id":1}\n\n%b\n' % line, form="ndjson")
+
+
+def test_a_line_with_a_value_that_no_reader_takes_is_one_record_of_many() -> None:
+    first, second = parsed(b'{"id":1,"n":NaN}\n{"id":2}\n', form="ndjson")
+    assert (first["id"], second) == (1, {"id": 2})
+
+
 def test_csv_rows_are_objects_of_texts() -> None:
     body = b'id;name\r\n1;"a;\r\nb"\r\n\r\n2;c\r\n3;d;e\r\n'
     assert parsed(body, "text/csv", delimiter=";") == [
@@ -112,6 +137,8 @@ def test_the_charset_of_the_content_type_precedes_that_of_the_document() -> None
         ("text/tab-separated-values", "csv"),
         ("TEXT/XML; charset=x", "xml"),
         ("application/rss+xml", "xml"),
+        ("application/x-ndjson", "ndjson"),
+        ("application/jsonl; charset=utf-8", "ndjson"),
         ("application/json", "json"),
         ("", "json"),
     ],
@@ -120,7 +147,7 @@ def test_the_content_type_names_the_format(content_type: str, form: Format) -> N
     assert format_of(media_type_of(content_type)[0]) == form
 
 
-@given(st.binary(max_size=80), st.sampled_from(["json", "csv", "xml"]))
+@given(st.binary(max_size=80), st.sampled_from(["json", "ndjson", "csv", "xml"]))
 def test_any_body_becomes_json_or_is_malformed(body: bytes, form: Format) -> None:
     with contextlib.suppress(Malformed):
         parsed(body, form=form)
