@@ -48,6 +48,19 @@ def test_an_empty_piece_and_an_empty_body_are_nothing() -> None:
     assert reader.body() == b""
 
 
+async def test_the_whole_body_is_read_as_it_arrives() -> None:
+    pieces = [b"ab", b"c", b""]
+
+    async def next_piece() -> bytes:
+        return pieces.pop(0)
+
+    assert await BodyReader("", 3).whole(next_piece) == b"abc"
+    pieces = [b"abcd", b""]
+    with pytest.raises(TooLarge):
+        await BodyReader("", 3).whole(next_piece)
+    assert pieces == [b""], "nothing behind the limit is read"
+
+
 @pytest.mark.parametrize("encoding", sorted(ENCODERS))
 def test_the_limit_counts_what_is_decompressed(encoding: str) -> None:
     encode = ENCODERS[encoding]

@@ -156,3 +156,13 @@ def test_little_is_remembered() -> None:
 def test_the_checkpoint_of_another_source_is_refused() -> None:
     with pytest.raises(SettingsError, match="not that of a queue"):
         Attempts(3, Outcomes(), {PART: b"1"})
+
+
+def test_what_was_delivered_for_the_last_time_and_is_not_settled_is_given_up() -> None:
+    outcomes = Outcomes()
+    last = [message(place)._replace(final="drops it") for place in "abc"]
+    outcomes.note_received([*last, message("d")])
+    outcomes.note_settled([last[0]])
+    assert outcomes.take_given_up({"b"}) == [last[2]]
+    assert outcomes.take_given_up(()) == [last[1]], "it is not being committed any more"
+    assert outcomes.take_given_up(()) == []
