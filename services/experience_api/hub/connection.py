@@ -110,8 +110,15 @@ class Connection(asyncio.Protocol):
 
         The subscriber is told of it, with the reason. The result is None if the connection ends before.
         """
-        assert self.change is not None, "a connection that is served"
+        if self.change is None:
+            ended = asyncio.get_running_loop().create_future()
+            ended.set_result(None)
+            return ended
         return self.change(interest, reason)
+
+    def forget(self) -> None:
+        """Drop what refers to the connection itself, once it has ended: the garbage collector need not free it then."""
+        self.beat, self.change, self.position = ping, None, None
 
     def abort(self) -> None:
         """Drop the connection and its buffered bytes at once."""

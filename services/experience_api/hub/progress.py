@@ -51,25 +51,35 @@ async def stall_timeout(acknowledged: Callable[[], int], timeout: float) -> Asyn
     Raises:
         TimeoutError: `acknowledged` has not grown for `timeout` seconds.
     """
-    loop = asyncio.get_running_loop()
     async with asyncio.timeout(timeout) as deadline:
-        seen = acknowledged()
-
-        def check() -> None:
-            nonlocal seen
-            if left.is_set() or deadline.expired():
-                return
-            if (found := acknowledged()) > seen:
-                seen = found
-                deadline.reschedule(loop.time() + timeout)
-            loop.call_later(timeout / _CHECKS, check)
-
-        left = asyncio.Event()
-        loop.call_later(timeout / _CHECKS, check)
+        checks = _Checks(acknowledged, timeout, deadline)
         try:
             yield
         finally:
-            left.set()
+            checks.end()
+
+
+class _Checks:
+    """Moves a deadline on progress. No closure that refers to itself, which only the garbage collector would free."""
+
+    def __init__(self, acknowledged: Callable[[], int], timeout: float, deadline: asyncio.Timeout) -> None:
+        self._acknowledged = acknowledged
+        self._timeout = timeout
+        self._deadline = deadline
+        self._loop = asyncio.get_running_loop()
+        self._seen = acknowledged()
+        self._next = self._loop.call_later(timeout / _CHECKS, self._check)
+
+    def _check(self) -> None:
+        if self._deadline.expired():
+            return
+        if (found := self._acknowledged()) > self._seen:
+            self._seen = found
+            self._deadline.reschedule(self._loop.time() + self._timeout)
+        self._next = self._loop.call_later(self._timeout / _CHECKS, self._check)
+
+    def end(self) -> None:
+        self._next.cancel()
 
 
 def descriptor(transport: asyncio.Transport) -> int | None:

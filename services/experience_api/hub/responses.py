@@ -21,6 +21,10 @@ _HELD_BYTES = 65_536
 """Bytes of events that do not complete a batch by themselves, from which on it is complete nevertheless."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class StreamOutbox(Outbox):
     """Writes chunks of an event stream."""
 
@@ -76,6 +80,10 @@ class BatchOutbox(Outbox):
         self.events: list[bytes] = []
         self.cursor = b""
         """Where to resume after these events."""
+
+    def forget(self) -> None:
+        """Call nobody any more, once the request is answered: who is called may refer to this."""
+        self._on_complete = _nothing
 
     def _put(self, frames: bytes, write: Write) -> None:
         del write

@@ -123,7 +123,11 @@ class Socket(web.WebSocketResponse):
             connection.end(INTERNAL)
         finally:
             connection.end(LOST)  # counts only if no reason was given: this task is being cancelled
-            await self._close_or_abort()
+            try:
+                await self._close_or_abort()
+            finally:
+                connection.forget()
+                _forget_frames(self.exception())  # which have this socket, which has the error
         return connection.ending or LOST
 
     async def close(self, *, code: int = _OK, message: bytes = b"", drain: bool = True) -> bool:
@@ -198,3 +202,9 @@ class Socket(web.WebSocketResponse):
                 await connection.wait_closed()
         except TimeoutError:
             connection.abort()
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__

@@ -90,7 +90,10 @@ class HttpDelivery:
                 await connection.wait_ended()
             finally:
                 connection.end(LOST)  # counts only if no reason was given: this task is being cancelled
-                await self._close(connection, response)
+                try:
+                    await self._close(connection, response)
+                finally:
+                    connection.forget()
         return Served(response, connection.ending or LOST)
 
     async def batch(
@@ -125,6 +128,8 @@ class HttpDelivery:
                 reached = _reached(connection, outbox)
             finally:
                 connection.end(LEFT)
+                connection.forget()
+                outbox.forget()
                 if not transport.is_closing():
                     transport.set_protocol(before)
         ending = None if connection.ending is LEFT else connection.ending

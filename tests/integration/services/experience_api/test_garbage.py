@@ -1,15 +1,19 @@
-"""What is refused leaves nothing for the garbage collector.
+"""What is refused, and what has ended, leaves nothing for the garbage collector.
 
 It is to run seldom, and all else stands still while it does: for 0.1 s where a flood has left it a hundred thousand
 objects.
 """
 
+import asyncio
 import gc
 from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.services.experience_api.replicas import JSON, Deployment, Headers
+from services.experience_api.hub.connection import Connection
+from services.experience_api.hub.websocket import Socket
+from services.experience_api.sessions.slots import ConnectionSlot
+from tests.integration.services.experience_api.replicas import JSON, TIMEOUT, Deployment, Headers, Replica
 
 BOGUS = {"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.e30.x"}
 WRONG = {"Client-Id": "demo", "Client-Secret": "wrong"}
@@ -63,3 +67,41 @@ async def test_a_refusal_leaves_no_cycle_of_frames(
         statuses |= {(await replica.request(*given)).status for given in REFUSED}
         assert statuses == ({400, 404, 405, 429} if failures == 1 else {400, 401, 404, 405})
         assert held(garbage) == []
+
+
+@pytest.mark.parametrize(
+    ("way", "closes"),
+    [("/ws/publish?heartbeat=event", True), ("/ws/publish", False), ("/sse/publish", False), ("/events?wait=0", False)],
+)
+async def test_a_connection_that_ends_is_freed(
+    deployment: Deployment, garbage: list[object], way: str, closes: bool
+) -> None:
+    """A thousand of them, as when a replica drains, would be as many objects as a flood leaves."""
+    async with deployment.replica() as replica:
+        headers = {"Authorization": f"Bearer {await replica.register()}"}
+        _ = held(garbage)
+        garbage.clear()  # that of the start
+        for _ in range(3):
+            if closes:
+                async with replica.connect(path=way, headers=headers) as subscription:
+                    await subscription.next()
+            else:
+                await begun_and_left(replica, way, headers)
+            await deployment.until_no_connection()
+        gc.collect()
+        assert [each for each in garbage if isinstance(each, Connection | ConnectionSlot | Socket)] == []
+
+
+async def begun_and_left(replica: Replica, way: str, headers: Headers) -> None:
+    """Send a request, and leave once the response has begun."""
+    host, _, port = replica.url.removeprefix("http://").rpartition(":")
+    lines = {"Host": "localhost", **headers}
+    if way.startswith("/ws/"):
+        lines |= {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+        lines |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}
+    reader, writer = await asyncio.open_connection(host, int(port))
+    text = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    writer.write(f"GET {way} HTTP/1.1\r\n{text}\r\n".encode())
+    async with asyncio.timeout(TIMEOUT):
+        assert (await reader.readline()).split()[1] in {b"101", b"200"}
+    writer.transport.abort()

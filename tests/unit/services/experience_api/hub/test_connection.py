@@ -2,8 +2,10 @@ import asyncio
 
 import pytest
 
+from services.experience_api.hub.audience import Interest
 from services.experience_api.hub.close_codes import LEFT, LOST, REMOVED, TOO_SLOW
 from services.experience_api.hub.connection import Connection
+from services.experience_api.hub.heartbeat import Position
 from services.experience_api.wire.frames import PING
 from tests.unit.services.experience_api.hub.connections import Inner, connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
@@ -269,3 +271,17 @@ class TestSlowPeers:
         one.outbox.offer(b"x")
         one.connection_lost(None)
         assert one.progress().buffered == 0
+
+
+async def test_a_connection_that_has_ended_forgets_what_refers_to_it_and_changes_no_more(
+    transport: FakeTransport,
+) -> None:
+    one = connection(transport)
+    one.position = lambda: Position(b"cursor", 0, live=True)
+    one.change = lambda *_: asyncio.get_running_loop().create_future()
+    assert not one.subscribe(Interest(["a"]), "requested").done()
+    one.end(LOST)
+    one.forget()
+    assert await one.subscribe(Interest(["a"]), "requested") is None
+    assert one.position is None
+    assert one.reached is None
