@@ -68,11 +68,13 @@ def test_numbers_keep_their_text_through_decode_and_encode(number: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["specversion", "id", "source", "type"])
-def test_a_required_attribute_that_is_missing_is_named(name: str) -> None:
+def test_a_required_attribute_that_is_missing_or_empty_is_named(name: str) -> None:
     event = json.loads(minimal())
     del event[name]
     with pytest.raises(MalformedEvent, match=name):
         decode(json.dumps(event).encode())
+    with pytest.raises(MalformedEvent, match=f"attribute '{name}' is missing or empty"):
+        decode(json.dumps({**event, name: ""}).encode())
 
 
 @pytest.mark.parametrize(
