@@ -113,7 +113,7 @@ class NatsConnection:
         if not self._waiting:
             self.arrived.clear()
         if taken:
-            self._positions.losses += await self._removed_unread(taken)
+            self._positions.losses.extend(await self._removed_unread(taken))
         prefix = self._mark.prefix
         waiting = (f"{self._missing} messages wait in the stream",) if self._missing and not taken else ()
         more = bool(taken) and (bool(self._waiting) or self._missing > 0)
