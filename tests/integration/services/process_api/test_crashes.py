@@ -7,6 +7,7 @@ import os
 import random
 import signal
 from collections import defaultdict
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -99,6 +100,30 @@ class Deployment:
         return b"2026-01-01T00:00:00Z", b'{"n":%d,"big":%d,"name":"n%d","skip":%b}' % (
             number, BIG + number, number, skip,
         )  # fmt: skip
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[Bus]:
+        """Run the replicas; yield their bus. What they logged last is printed at the end."""
+        async with connect(patient(self.bus), self.database) as bus:
+            await bus.ensure_topics(self.bus.topics.all())
+            for replica in self.replicas:
+                replica.start()
+            try:
+                yield bus
+            finally:
+                print(*(replica.tail() for replica in self.replicas), sep="\n")
+                for replica in self.replicas:
+                    replica.kill()
+
+    async def ready(self) -> None:
+        """Wait until all replicas are."""
+        for replica in self.replicas:
+            await replica.ready()
+
+    async def stop(self) -> None:
+        """End all replicas, each without an error."""
+        for replica in self.replicas:
+            assert await replica.stop() == 0, replica.tail()
 
     async def write(self, bus: Bus, transactions: int) -> None:
         """Write events as the system layer does."""
@@ -219,27 +244,17 @@ async def test_every_event_is_published_once_and_in_order_or_dead_lettered_once(
     async with databases.fresh(with_tables) as database:
         names = "abc" if rounds > 1 else "ab"
         deployment = Deployment(tmp_path, database, bus_options, random.Random(seed), names)
-        async with connect(patient(bus_options), deployment.database) as bus:
-            await bus.ensure_topics(bus_options.topics.all())
-            for replica in deployment.replicas:
-                replica.start()
-            try:
-                for _ in range(rounds):
-                    for failure in deployment.rng.sample(FAILURES, len(FAILURES)):
-                        await deployment.inject(failure, bus)
-                for replica in deployment.replicas:
-                    await replica.ready()
-                numbers, dead = expected(deployment.count)
-                total = sum(len(each) for channel in numbers.values() for each in channel.values()) + len(dead)
-                async with asyncio.timeout(240):
-                    while (found := await outcome(bus, bus_options.topics)).count < total:
-                        await asyncio.sleep(0.5)
-                for replica in deployment.replicas:
-                    assert await replica.stop() == 0, replica.tail()
-                found = await outcome(bus, bus_options.topics)
-            finally:
-                print(*(replica.tail() for replica in deployment.replicas), sep="\n")
-                for replica in deployment.replicas:
-                    replica.kill()
+        async with deployment.running() as bus:
+            for _ in range(rounds):
+                for failure in deployment.rng.sample(FAILURES, len(FAILURES)):
+                    await deployment.inject(failure, bus)
+            await deployment.ready()
+            numbers, dead = expected(deployment.count)
+            total = sum(len(each) for channel in numbers.values() for each in channel.values()) + len(dead)
+            async with asyncio.timeout(240):
+                while (found := await outcome(bus, bus_options.topics)).count < total:
+                    await asyncio.sleep(0.5)
+            await deployment.stop()
+            found = await outcome(bus, bus_options.topics)
     assert found.numbers == numbers, f"seed {seed}"
     assert sorted(found.dead) == sorted(dead), f"seed {seed}"

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from shared.bus.connect import BusOptions, connect
+from shared.bus.connect import BusOptions
 from shared.bus.protocol import Bus, Transaction
 from shared.bus.topics import TopicsOptions
-from tests.e2e.hops import patient, records
+from tests.e2e.hops import records
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment, bus_options
 from tests.servers.migrated import with_tables
 
@@ -126,28 +126,17 @@ async def test_events_behind_a_repartition_are_lost_repeated_and_counted_twice_n
         deployment = RepartitioningDeployment(tmp_path, database, bus_options, random.Random(seed), names)
         failures = ["kill", "pause", *FAILPOINTS] if rounds > 1 else [deployment.rng.choice(["kill", *FAILPOINTS])]
         topics = bus_options.topics
-        async with connect(patient(bus_options), deployment.database) as bus:
-            await bus.ensure_topics(topics.all())
-            for replica in deployment.replicas:
-                replica.start()
-            try:
-                for replica in deployment.replicas:
-                    await replica.ready()
-                await deployment.write(bus, 8)  # every group, whatever the seed
-                for _ in range(rounds):
-                    for failure in deployment.rng.sample(failures, len(failures)):
-                        await deployment.inject(failure, bus)
-                for replica in deployment.replicas:
-                    await replica.ready()
-                await reached(bus, topics, deployment.count, 0)
-                ended = deployment.count
-                await deployment.end_windows(bus)
-                await reached(bus, topics, deployment.count, GROUPS)
-                for replica in deployment.replicas:
-                    assert await replica.stop() == 0, replica.tail()
-                found = await outcome(bus, topics)
-            finally:
-                print(*(replica.tail() for replica in deployment.replicas), sep="\n")
-                for replica in deployment.replicas:
-                    replica.kill()
+        async with deployment.running() as bus:
+            await deployment.ready()
+            await deployment.write(bus, 8)  # every group, whatever the seed
+            for _ in range(rounds):
+                for failure in deployment.rng.sample(failures, len(failures)):
+                    await deployment.inject(failure, bus)
+            await deployment.ready()
+            await reached(bus, topics, deployment.count, 0)
+            ended = deployment.count
+            await deployment.end_windows(bus)
+            await reached(bus, topics, deployment.count, GROUPS)
+            await deployment.stop()
+            found = await outcome(bus, topics)
     check(found, deployment.count, ended)

@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 import aiohttp
 import pytest
 
-from shared.bus.connect import BusOptions, connect
+from shared.bus.connect import BusOptions
 from shared.bus.protocol import Bus
-from tests.e2e.hops import patient
 from tests.e2e.programs import Program
 from tests.integration.services.process_api.test_crashes import bus_options
 from tests.integration.services.process_api.test_repartition_crashes import (
@@ -84,33 +83,22 @@ async def test_rewinds_at_once_and_kills_count_no_event_twice(
         deployment = RewoundDeployment(tmp_path, database, bus_options, random.Random(seed))
         failures = ["kill", *FAILPOINTS]
         topics = bus_options.topics
-        async with connect(patient(bus_options), deployment.database) as bus, aiohttp.ClientSession() as session:
-            await bus.ensure_topics(topics.all())
-            for replica in deployment.replicas:
-                replica.start()
-            try:
-                for replica in deployment.replicas:
-                    await replica.ready()
-                await deployment.write(bus, 8)
-                accepted = 0
-                for _ in range(rounds):
-                    accepted += await deployment.rewound(session, deployment.rng.choice(failures), bus)
-                    for replica in deployment.replicas:
-                        await replica.ready()
-                async with asyncio.timeout(240):  # at the latest once nothing is in the way
-                    while not accepted:
-                        accepted += await deployment.rewind(session, deployment.replicas[0]) == HTTPStatus.ACCEPTED
-                        await asyncio.sleep(0.2)
-                await deployment.settled(session)
-                await deployment.end_windows(bus)
-                await reached(bus, topics, 0, GROUPS)
-                for replica in deployment.replicas:
-                    assert await replica.stop() == 0, replica.tail()
-                found = await outcome(bus, topics)
-            finally:
-                print(*(replica.tail() for replica in deployment.replicas), sep="\n")
-                for replica in deployment.replicas:
-                    replica.kill()
+        async with deployment.running() as bus, aiohttp.ClientSession() as session:
+            await deployment.ready()
+            await deployment.write(bus, 8)
+            accepted = 0
+            for _ in range(rounds):
+                accepted += await deployment.rewound(session, deployment.rng.choice(failures), bus)
+                await deployment.ready()
+            async with asyncio.timeout(240):  # at the latest once nothing is in the way
+                while not accepted:
+                    accepted += await deployment.rewind(session, deployment.replicas[0]) == HTTPStatus.ACCEPTED
+                    await asyncio.sleep(0.2)
+            await deployment.settled(session)
+            await deployment.end_windows(bus)
+            await reached(bus, topics, 0, GROUPS)
+            await deployment.stop()
+            found = await outcome(bus, topics)
     assert deployment.last is not None
     totals = [(f"g{group}", range(group, deployment.last, GROUPS)) for group in range(GROUPS)]
     assert sorted(found.totals) == [(group, len(numbers), sum(numbers)) for group, numbers in totals]

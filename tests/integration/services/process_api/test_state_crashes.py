@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from shared.bus.connect import BusOptions, connect
+from shared.bus.connect import BusOptions
 from shared.bus.partitioning import partition_of
 from shared.bus.protocol import Bus, Transaction
 from shared.bus.topics import TopicsOptions
-from tests.e2e.hops import patient, records
+from tests.e2e.hops import records
 from tests.integration.services.process_api.test_crashes import SUBJECTS, Deployment, bus_options
 from tests.servers.migrated import with_tables
 
@@ -217,25 +217,15 @@ async def test_state_is_lost_and_counted_twice_nowhere(
         names = "abc" if rounds > 1 else "ab"
         deployment = StatefulDeployment(tmp_path, database, bus_options, random.Random(seed), names)
         failures = ["kill", "pause", *FAILPOINTS] if rounds > 1 else ["kill", deployment.rng.choice(FAILPOINTS)]
-        async with connect(patient(bus_options), deployment.database) as bus:
-            await bus.ensure_topics(bus_options.topics.all())
-            for replica in deployment.replicas:
-                replica.start()
-            try:
-                for _ in range(rounds):
-                    for failure in deployment.rng.sample(failures, len(failures)):
-                        await deployment.inject(failure, bus)
-                for replica in deployment.replicas:
-                    await replica.ready()
-                wanted = expected(deployment.count, bus_options.topics.partitions)
-                async with asyncio.timeout(240):
-                    while differs(await outcome(bus, bus_options.topics), wanted, deployment.count):
-                        await asyncio.sleep(0.5)
-                for replica in deployment.replicas:
-                    assert await replica.stop() == 0, replica.tail()
-                found = await outcome(bus, bus_options.topics)
-            finally:
-                print(*(replica.tail() for replica in deployment.replicas), sep="\n")
-                for replica in deployment.replicas:
-                    replica.kill()
+        async with deployment.running() as bus:
+            for _ in range(rounds):
+                for failure in deployment.rng.sample(failures, len(failures)):
+                    await deployment.inject(failure, bus)
+            await deployment.ready()
+            wanted = expected(deployment.count, bus_options.topics.partitions)
+            async with asyncio.timeout(240):
+                while differs(await outcome(bus, bus_options.topics), wanted, deployment.count):
+                    await asyncio.sleep(0.5)
+            await deployment.stop()
+            found = await outcome(bus, bus_options.topics)
     assert not differs(found, wanted, deployment.count), f"seed {seed}"
