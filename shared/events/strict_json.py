@@ -20,6 +20,7 @@ import itertools
 import math
 import re
 import threading
+from collections.abc import Callable
 
 import msgspec
 import simdjson
@@ -55,17 +56,19 @@ SMALLEST_NESTED = 2 * DATA_LEVELS
 _SMALLEST_OF_OBJECTS = 4 * DATA_LEVELS
 """A smaller one has at least 173 levels of arrays, since an object takes five bytes: so three of them are close."""
 
-# The regex engine of Rust finds these at the speed of memory; `re` takes 20 times as long.
-_is_match = {
-    name: SchemaValidator(core_schema.str_schema(pattern=pattern)).isinstance_python
-    for name, pattern in {
-        # A double overflows with an exponent of three digits, or with 210 digits before one of two.
-        "exponent": r"[0-9][eE](?:\+[0-9]{3}|[0-9]{3})[0-9]*(?:[,\]}\s]|$)",
-        "dense arrays": r"\[[^\[]{0,24}\[[^\[]{0,24}\[",
-    }.items()
-}
-_has_exponent = _is_match["exponent"]
-_has_dense_arrays = _is_match["dense arrays"]
+
+def searcher(pattern: str) -> Callable[[bytes], bool]:
+    """Return a function that tells whether a regular expression matches anywhere in UTF-8 text; it does not elsewhere.
+
+    The regex engine of Rust searches at the speed of memory; `re` takes 20 times as long.
+    """
+    found: Callable[[bytes], bool] = SchemaValidator(core_schema.str_schema(pattern=pattern)).isinstance_python
+    return found
+
+
+# A double overflows with an exponent of three digits, or with 210 digits before one of two.
+_has_exponent = searcher(r"[0-9][eE](?:\+[0-9]{3}|[0-9]{3})[0-9]*(?:[,\]}\s]|$)")
+_has_dense_arrays = searcher(r"\[[^\[]{0,24}\[[^\[]{0,24}\[")
 
 _DIGITS = bytes(0x30 if chr(code) in "0123456789" else 0x20 for code in range(256))
 """Maps digits to `0` and everything else to a space."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
-from pydantic_core import SchemaValidator, core_schema
 
+from shared.events.strict_json import searcher
 from shared.expression.document import Document
 from shared.expression.nodes import Node, Raw
 from shared.expression.plain.terms import Term, Undecided, member
@@ -24,7 +24,7 @@ _Number = Annotated[float, msgspec.Meta(gt=-_LIMIT, lt=_LIMIT)]
 _ARRAY = ord("[")
 
 # Of what does not match, a double holds each number as it is written; see `exact`.
-_may_be_inexact = SchemaValidator(core_schema.str_schema(pattern=r"[0-9.]{16}|[eE]-[0-9]{3}")).isinstance_python
+_may_be_inexact = searcher(r"[0-9.]{16}|[eE]-[0-9]{3}")
 
 
 def summed(array: Sequence[str], factors: Sequence[str]) -> Term:
