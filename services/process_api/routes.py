@@ -105,11 +105,11 @@ class PipelineRoutes:
         async def ask(writer: Writer) -> Request | None:
             epoch = await bus.epoch(self.ingest)
             positions = await self.overview.positions(bus, name)
+            if pipeline.parts > 1 and positions.pending:
+                refuse(409, f"pipeline {name}: {_REPARTITIONED}", {"Retry-After": "5"})
             partitions = await rewinding.plan(bus, self.ingest, positions.offsets, place)
             if not partitions:
                 refuse(409, f"pipeline {name} has not passed that place in any partition: nothing would run again")
-            if pipeline.parts > 1 and positions.pending:
-                refuse(409, f"pipeline {name}: {_REPARTITIONED}", {"Retry-After": "5"})
             to = {number: partition.to for number, partition in partitions.items()}
             if pipeline.parts > 1:
                 to = positions.offsets | to
