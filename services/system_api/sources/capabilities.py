@@ -33,6 +33,20 @@ class Rewinding(Protocol):
 
 
 @runtime_checkable
+class Seeking(Protocol):
+    """Rewinding sources that must read all there is to find their end, which may take longer than one poll may."""
+
+    async def seek_end(self) -> Checkpoint | None:
+        """Read on towards the end; return its checkpoint, or None while it is not reached.
+
+        Raises:
+            Malformed: the end cannot be found; the text tells why.
+            Unavailable: worth retrying: the next call goes on where this one failed.
+        """
+        ...
+
+
+@runtime_checkable
 class Snapshotting(Protocol):
     """Sources that can publish again, beside what changes, everything that is there now."""
 

@@ -164,7 +164,7 @@ class SourceRun:
         return Saved(*split({checkpoint_part(self._name, key): value for key, value in saved.items()}))
 
     async def _plan(self, current: Checkpoint, place: Place) -> Checkpoint:
-        return await self._retry(Activity.OPENING, lambda: checkpoint_at(place, current, self._open_source))
+        return await checkpoint_at(place, current, self._open_source, partial(self._retry, Activity.OPENING))
 
     async def _begin_snapshot(self, source: Source, publisher: Publisher) -> None:
         request = self._requests.snapshot

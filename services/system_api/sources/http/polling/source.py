@@ -15,7 +15,7 @@ from services.system_api.sources.http.polling.fetching import PageFetcher
 from services.system_api.sources.http.polling.pager import Request
 from services.system_api.sources.http.polling.sweep import Sweep
 from services.system_api.sources.source import Batch, Checkpoint
-from shared.errors import Unavailable
+from shared.errors import Malformed, Unavailable
 from shared.http.client.client import HttpClient
 from shared.http.client.failures import RateLimited
 
@@ -65,12 +65,19 @@ class HttpSource:
         await asyncio.get_running_loop().create_future()
 
     async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
-        """Return the checkpoint of a place; see `Rewinding`. The end is found by reading the whole list."""
+        """Return the checkpoint of a place; see `Rewinding`."""
         if place != "end":
             return self._sweep.checkpoint_at(place)
-        while (await self.poll(_PAGE)).more:
+        while (found := await self.seek_end()) is None:
             pass
-        return self._sweep.checkpoint()
+        return found
+
+    async def seek_end(self) -> Checkpoint | None:
+        """Read a page of the list, and return the checkpoint behind the last one; see `Seeking`."""
+        batch = await self.poll(_PAGE)
+        if (reason := self._sweep.moving) is not None:
+            raise Malformed(f"the end cannot be found: {reason}")
+        return None if batch.more else self._sweep.checkpoint()
 
     async def snapshot(self) -> dict[str, bytes | None]:
         """Let the next reading of the list publish all of it; see `Snapshotting`. After a crash it begins again."""

@@ -47,8 +47,8 @@ class Sweep:
         self._refused: list[str] = []
         """The keys of its records that were rejected because of those that were published."""
         self._restarts = 0
-        self._moving: str | None = None
-        """Why all pages were read again so often; None otherwise."""
+        self.moving: str | None = None
+        """Why all pages were read again so often, and then left to the next poll; None otherwise."""
         self._deleting = False
         """Whether deletions may be left to publish."""
         self._between = True
@@ -69,7 +69,7 @@ class Sweep:
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong with the list."""
-        return tuple(filter(None, (self._moving, self._changes.problem, self._rejected.problem)))
+        return tuple(filter(None, (self.moving, self._changes.problem, self._rejected.problem)))
 
     def checkpoint(self) -> dict[str, bytes]:
         """Return the whole checkpoint of what was published so far."""
@@ -201,7 +201,7 @@ class Sweep:
         """Read all pages again: at once for a few times, then with the next poll."""
         self._restarts += 1
         self._between = self._restarts > _RESTARTS
-        self._moving = reason if self._between else None
+        self.moving = reason if self._between else None
         self._changes.pages_moved()
         self._begin()
 
@@ -210,7 +210,7 @@ class Sweep:
         self._whole = self._complete
         self._rejected.finish()
         self._cache.retain(self._read)
-        self._restarts, self._moving = 0, None
+        self._restarts, self.moving = 0, None
         self._deleting = self._between = True
         self._begin()
 

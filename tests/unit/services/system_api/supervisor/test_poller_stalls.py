@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from services.system_api.operations.requests import Command
 from services.system_api.sources.source import Checkpoint, Source
 from shared.errors import Unavailable
-from tests.unit.services.system_api.harness import OPTIONS, Harness, Numbers, numbers
+from tests.unit.services.system_api.harness import OPTIONS, Harness, InstantClock, Numbers, numbers
 
 
 class DeafNumbers(Numbers):
@@ -80,3 +81,51 @@ async def test_runs_that_cannot_be_cancelled_are_not_started_without_limit(monke
         release.set()
         await harness.until(lambda: len(harness.published()) == 25)
     assert harness.published() == numbers(25)
+
+
+class LeapingClock(InstantClock):
+    """Its time leaps ahead when a test says so."""
+
+    leapt = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.leapt
+
+
+async def test_a_rewind_whose_steps_take_longer_than_a_poll_may_is_no_stall() -> None:
+    """Such as to the end of a list of a thousand pages, none of which takes long."""
+    clock = LeapingClock()
+    harness = Harness(last=5, clock=clock)
+
+    class Distant(Numbers):
+        steps = 0
+
+        async def checkpoint_at(self, _place: object) -> Checkpoint:
+            while (found := await self.seek_end()) is None:
+                pass
+            return found
+
+        async def seek_end(self) -> Checkpoint | None:
+            self.steps += 1
+            clock.leapt += 0.9 * OPTIONS.poll_timeout
+            # A request that changes nothing lets the poller look at its run.
+            polls = control.current.polls
+            await harness.operations.poll("numbers")
+            await harness.until(lambda: control.current.polls > polls)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            return {"": b"30"} if self.steps == 5 else None
+
+    @contextlib.asynccontextmanager
+    async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+        yield Distant(int(checkpoint.get("", b"0")) + 1, harness.last, harness.before)
+
+    poller = harness.poller(open_source=open_source)
+    control = harness.controls.of("numbers")
+    async with harness.running(poller):
+        await harness.until(lambda: len(harness.published()) == 5)
+        harness.last = 35
+        await harness.operations.request("numbers", Command.REWIND, '"end"', "oncall")
+        await harness.until(lambda: len(harness.published()) == 10)
+    assert harness.published() == numbers(5) + [b"%d" % number for number in range(31, 36)]
+    assert harness.alerts.calls == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from services.system_api.sources.capabilities import Rewinding
+from services.system_api.sources.capabilities import Rewinding, Seeking
 from services.system_api.sources.http.polling import reading
 from shared.errors import Malformed
 from shared.http.client.failures import UnusableResponse
@@ -281,3 +281,15 @@ async def test_a_source_without_times_cannot_be_rewound_to_one(api: HttpApi, cha
         assert isinstance(poller.source, Rewinding)
         with pytest.raises(Malformed, match="no times to rewind to"):
             await poller.source.checkpoint_at(datetime(2026, 1, 1, tzinfo=UTC))
+
+
+async def test_the_end_of_a_list_is_sought_page_by_page(api: HttpApi) -> None:
+    api.answer("/orders", Listing(orders(5), size=2))
+    poller = HttpPoller(api.url("/orders"), records="items", pagination={"kind": "page", "reread": False})
+    async with poller.opened():
+        assert isinstance(poller.source, Seeking)
+        found = [await poller.source.seek_end() for _ in range(4)]
+    assert [each is not None for each in found] == [False, False, False, True]
+    poller.checkpoint = dict(found[-1] or {})
+    async with poller.opened():
+        assert await poller.data() == []

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from shared.errors import SettingsError, Unavailable
+from services.system_api.sources.capabilities import Rewinding
+from shared.errors import Malformed, SettingsError, Unavailable
 from shared.http.client.failures import UnusableResponse
 from shared.runtime.clock import SystemClock
 from tests.integration.services.system_api.sources.http.http_poller import HttpPoller, SteppedClock, orders
@@ -208,3 +209,14 @@ async def test_a_record_that_strict_readers_refuse_is_dead_lettered_and_the_page
         assert await poller.data() == []
     assert sorted(reject.value for reject in poller.rejects) == sorted(bad)
     assert all(", record " in reject.error for reject in poller.rejects)
+
+
+async def test_a_list_whose_records_keep_moving_has_no_end_to_rewind_to(api: HttpApi) -> None:
+    listing = Listing()
+    listing.before_page = lambda number: listing.records.__setitem__(slice(None), orders(9, first=10 * number))
+    api.answer("/orders", listing)
+    poller = HttpPoller(api.url("/orders"), records="items", pagination={"kind": "offset", "overlap": 1})
+    async with poller.opened():
+        assert isinstance(poller.source, Rewinding)
+        with pytest.raises(Malformed, match="the end cannot be found: records move between the pages"):
+            await poller.source.checkpoint_at("end")
