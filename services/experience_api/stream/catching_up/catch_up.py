@@ -159,7 +159,9 @@ class CatchUp:
     def is_served(self, connection: Connection) -> bool:
         """Return whether a connection with conflation has been written the latest events up to the head."""
         running = self._running.get(connection)
-        return running is not None and running.rounds.complete and not running.replay.lag
+        if running is None or not connection.subscriber.interest.conflate:
+            return False  # without conflation, what was read is not written yet, as long as it is here
+        return running.rounds.complete and not running.replay.lag
 
     async def caught_up(self, connection: Connection) -> None:
         """Wait until a connection has been written everything up to the head, or is written nothing more.

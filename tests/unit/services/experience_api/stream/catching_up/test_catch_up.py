@@ -89,6 +89,25 @@ async def test_the_position_is_that_of_what_was_written(parts: Parts, bus: Flaky
     assert parts.catch_up.position(one) is None, "it is live"
 
 
+async def test_watermarks_wait_for_what_was_read_and_is_not_written(parts: Parts, bus: FlakyBus) -> None:
+    await append(bus, ON_THE_BUS, 30)
+    parts.restart(30)
+    bus.held.clear()
+    transport = FakeTransport()
+    one = connection(transport)
+    parts.catch_up.start(one, (5,))
+    while not bus.reads:
+        await asyncio.sleep(0)
+    one.pause_writing()
+    bus.held.set()
+    while (found := parts.catch_up.position(one)) is not None and found.lag:
+        await asyncio.sleep(0)
+    assert (transport.sent, parts.catch_up.is_served(one)) == (b"", False)
+    one.resume_writing()
+    await parts.until_live()
+    assert texts(transport) == ids(5, 30)
+
+
 async def test_compressed_from_the_bus_then_from_memory(parts: Parts, bus: FlakyBus) -> None:
     fill = b"x" * 1000
     values = [b'{"id":"0/%d","fill":"%b"}' % (number, fill * (100 if number == 35 else 1)) for number in range(30, 40)]
