@@ -222,6 +222,6 @@ def _shadow_of(options: PipelineOptions) -> PipelineOptions:
 def _given(shadowed: Shadowed) -> Given:
     record, result = shadowed.record, shadowed.result
     old = None if isinstance(result, Rejected) else [(event.key, event.value or b"") for event in result]
-    headers = [(name, bytes(value)) for name, value in record.headers]
+    headers = [(name, bytes(value or b"")) for name, value in record.headers]  # another program may write none
     place = (record.topic, record.partition, record.offset, record.timestamp, record.key)
     return Given(shadowed.pipeline, bytes(record.value or b""), headers, *place, old)

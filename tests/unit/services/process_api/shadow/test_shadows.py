@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from services.process_api.pipeline.pipeline import Pipeline, PipelineOptions
@@ -144,6 +145,21 @@ async def test_what_the_pipeline_rejects_has_no_old_events() -> None:
         run.shadows.offer(batch(1, pipelines=pipelines))
         await run.compared(1)
     assert [given.old for given in seen] == [None]
+
+
+async def test_a_header_without_a_value_is_compared_as_an_empty_one() -> None:
+    seen: list[Given] = []
+
+    def answer(given: Given) -> Verdict:
+        seen.append(given)
+        return Verdict(Result.SAME)
+
+    made, foreign = batch(), record(event({"n": 1}), 1)
+    made.add([replace(foreign, headers=(*foreign.headers, ("x-trace", None)))])  # type: ignore[arg-type]  # Kafka has it
+    async with running(answer) as run:
+        run.shadows.offer(made)
+        await run.compared(1)
+    assert seen[0].headers[-1] == ("x-trace", b"")
 
 
 async def test_a_shadow_that_fails_hangs_or_ends_is_counted_and_started_again() -> None:
