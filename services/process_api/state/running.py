@@ -6,6 +6,9 @@ from services.process_api.state.changes import Layers
 from services.process_api.state.step_state import Moment, PipelineState, StepState
 from services.process_api.state.store import Size
 
+_SKEW = 60_000
+"""Milliseconds that the clock of a producer or of the bus may be ahead of that of this replica."""
+
 
 class RunningState:
     """Of one partition, and one version of the pipelines."""
@@ -36,15 +39,15 @@ class RunningState:
     def at_record(self, key: bytes, timestamp: int, provenance: bytes) -> None:
         """Note which record is processed; `timestamp` in milliseconds since 1970."""
         moment = self._moment
-        moment.key, moment.timestamp, moment.provenance = key, timestamp, provenance
         moment.now = moment.since = self.now()
+        moment.key, moment.timestamp, moment.provenance = key, _written(timestamp, moment.now), provenance
         moment.idle = False
 
     def before_record(self, timestamp: int) -> None:
         """Note that a record waits that was written at a time, and that all before it are processed."""
-        moment = self._moment
-        moment.key, moment.provenance, moment.timestamp = b"", b"", timestamp - 1
-        moment.now, moment.idle = self.now(), False
+        moment, now = self._moment, self.now()
+        moment.key, moment.provenance, moment.timestamp = b"", b"", _written(timestamp, now) - 1
+        moment.now, moment.idle = now, False
 
     def at_result(self, key: bytes, provenance: bytes) -> None:
         """Note that a result is processed that the time has made due; `key` is that of the records it is made of."""
@@ -76,3 +79,12 @@ class RunningState:
     def undo(self, pipeline: str) -> None:
         """Undo what a pipeline has changed since `begin`."""
         self._pipelines[pipeline].undo()
+
+
+def _written(timestamp: int, now: int) -> int:
+    """Return when a record was written to the bus.
+
+    On Kafka, the program that writes a record sets its timestamp: another one may write microseconds, or none (-1). Such
+    a record would end all windows of its partition for good, and keep the heartbeats of its subject away for ever.
+    """
+    return timestamp if 0 <= timestamp <= now + _SKEW else now

@@ -1,5 +1,7 @@
 """The state of the pipelines that run in one partition."""
 
+import pytest
+
 from services.process_api.state.changes import Layers
 from services.process_api.state.memory import MemoryStore
 from services.process_api.state.running import RunningState
@@ -42,6 +44,16 @@ def test_the_moment() -> None:
     assert moment == Moment(b"", 8, 77, idle=False, since=77)
     state.at_result(b"key", b"orders 1 id")
     assert (moment.key, moment.provenance, state.results) == (b"key", b"orders 1 id", 1)
+
+
+@pytest.mark.parametrize(("written", "timestamp"), [(0, 0), (60_077, 60_077), (60_078, 77), (10**18, 77), (-1, 77)])
+def test_a_timestamp_that_is_none_of_the_clock_counts_as_now(written: int, timestamp: int) -> None:
+    state = running(Layers(MemoryStore()))
+    moment = state.step("a", "0").moment
+    state.at_record(b"key", written, b"orders 1 id")
+    assert moment.timestamp == timestamp
+    state.before_record(written)
+    assert moment.timestamp == timestamp - 1
 
 
 def test_a_run_begins_once() -> None:

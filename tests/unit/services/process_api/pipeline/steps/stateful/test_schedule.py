@@ -98,6 +98,14 @@ def test_a_heartbeat_that_is_made_again_has_the_same_id() -> None:
     assert again == first
 
 
+def test_a_record_of_another_time_than_the_clocks_puts_no_heartbeat_off_for_good() -> None:
+    bench = Stepping(SCHEDULE)
+    bench.running.at_record(b"C-1", 10**15, b"orders 1 other")
+    bench.step.process(bench.draft(1, subject="C-1"), bench.state)
+    bench.running.keep("orders")
+    assert beats(bench.tick(10 * SECOND)) == [("C-1", 10, 1)]
+
+
 @pytest.mark.parametrize("times", [1, 3, None])
 def test_random_events_as_a_plain_model(times: int | None) -> None:
     seed = random.randrange(10**6)

@@ -64,3 +64,14 @@ def test_a_timer_is_due_once_the_time_of_events_has_passed_it() -> None:
     assert not time.is_due(10, bench.state)
     bench.running.at_no_record()
     assert time.is_due(10, bench.state)
+
+
+@pytest.mark.parametrize("written", [10**15, 10**18, -1])
+def test_a_record_of_another_time_than_the_clocks_ends_no_windows(written: int) -> None:
+    bench = Stepping({"aggregate": {"window": {"tumbling": 1}, "values": {"n": "count"}}})
+    bench.send(1, written=0)
+    bench.running.at_record(b"C-1", written, b"orders 1 other")  # of a program that writes microseconds, or no time
+    bench.step.process(bench.draft(1, id="other"), bench.state)
+    bench.running.keep("orders")
+    assert [made["data"]["n"] for made in (*bench.due(), *bench.send(1, at=500, written=500))] == []
+    assert [made["data"]["n"] for made in bench.send(1, written=1000)] == [3]
