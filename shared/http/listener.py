@@ -17,7 +17,7 @@ from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 8
+_AT_ONCE = 4
 """Connections accepted in one turn of the event loop, from each socket."""
 _PAUSE = 1.0
 """Seconds to wait when the process has no descriptor left."""

@@ -1,5 +1,6 @@
 """What a caller gets when a request fails: problem details in JSON (RFC 9457), without internal details."""
 
+import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,17 +40,18 @@ _KEPT = ("Allow", "Retry-After", "WWW-Authenticate", "Location", "Accept-Encodin
 
 def problem(status: int, detail: str, *, headers: Mapping[str, str] | None = None, **more: Any) -> web.Response:
     """Return an error response. `detail` is a sentence for the caller; `more` are members beside the standard ones."""
-    body = {
-        "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": _CODES.get(status) or HTTPStatus(status).phrase.lower().replace(" ", "-"),
-        **more,
-    }
+    title, code = _names(status)
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code, **more}
     return web.Response(
         status=status, body=json.dumps(body).encode(), content_type=CONTENT_TYPE, headers=dict(headers or {})
     )
+
+
+@functools.cache
+def _names(status: int) -> tuple[str, str]:
+    """Return the title and the code of a status."""
+    phrase = HTTPStatus(status).phrase
+    return phrase, _CODES.get(status) or phrase.lower().replace(" ", "-")
 
 
 @web.middleware

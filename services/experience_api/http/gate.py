@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 
-_AT_ONCE = 8
+_AT_ONCE = 4
 """Requests that begin in one turn of the event loop."""
 
 
