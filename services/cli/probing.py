@@ -17,6 +17,7 @@ from services.cli.tls import ca_context
 from services.cli.tokens import sendable
 from services.standalone.client_errors import client_errors_translated
 from shared.http.client.beginning import beginning
+from shared.http.client.reasons import reason_of
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
 from shared.runtime.redaction import one_line
 from trelay_client import CONNECTED, ClientCredentials, Frame, TrelayClientError, UsageError, subscribe
@@ -130,7 +131,7 @@ async def run(probe: Probe, clock: Clock) -> Outcome:
         last = f"; {problems[-1]}" if problems else ""
         outcome.error = f"not done within {probe.timeout:g} s{last}"
     except (TrelayClientError, aiohttp.ClientError, OSError) as exc:
-        outcome.error = str(exc) or type(exc).__name__
+        outcome.error = reason_of(exc) or type(exc).__name__
     return outcome
 
 

@@ -14,6 +14,7 @@ import click
 from services.cli.tls import ca_context
 from services.cli.tokens import sendable
 from shared.errors import SettingsError, TrelayError
+from shared.http.client.reasons import reason_of
 from shared.runtime.redaction import one_line
 
 _TIMEOUT = 600.0
@@ -98,8 +99,8 @@ class ServiceClient:
         except aiohttp.InvalidURL as exc:
             raise SettingsError(f"--url: found {self._url!r}; expected http://host:port") from exc
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            reason = str(exc) or "no answer in time"
-            raise TrelayError(f"{self._url}: {reason}; expected a replica of the {self.service} (--url)") from exc
+            why = reason_of(exc) or "no answer in time"
+            raise TrelayError(f"{self._url}: {why}; expected a replica of the {self.service} (--url)") from exc
 
 
 def checked(url: str, service: str, status: int, body: bytes) -> bytes:

@@ -13,6 +13,7 @@ from services.cli.status.exposition import Samples
 from services.cli.status.overview import Answer
 from shared.errors import Malformed
 from shared.http.client.beginning import beginning
+from shared.http.client.reasons import reason_of
 from shared.runtime.redaction import one_line
 
 _TIMEOUT = 5.0
@@ -60,7 +61,7 @@ async def _ask(session: aiohttp.ClientSession, address: Address, headers: Mappin
     except Malformed as exc:
         return _failed(address, str(exc))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-        return _failed(address, str(exc) or f"no answer within {_TIMEOUT:g} s")
+        return _failed(address, f"{address.health_url}: {reason_of(exc) or f'no answer within {_TIMEOUT:g} s'}")
 
 
 def _failed(address: Address, reason: str) -> Answer:
@@ -78,8 +79,8 @@ async def _shown(
         sources = await _operators(session, f"{url}/sources", headers)
         return None, (sources, await _operators(session, f"{url}/pipelines", headers))
     except (_Refused, aiohttp.ClientError, TimeoutError) as exc:
-        reason = str(exc) or f"{url} shows no sources or pipelines within {_TIMEOUT:g} s"
-        return one_line(reason)[:_DETAIL_LIMIT], (None, None)
+        text = reason_of(exc) or f"{url} shows no sources or pipelines within {_TIMEOUT:g} s"
+        return text[:_DETAIL_LIMIT], (None, None)
 
 
 class _Refused(Exception):

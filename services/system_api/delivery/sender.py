@@ -24,6 +24,7 @@ from services.system_api.delivery.options import DeliverOptions
 from shared.bus.protocol import Outgoing
 from shared.errors import Fenced, SettingsError, TrelayError, Unavailable
 from shared.http.client.beginning import beginning
+from shared.http.client.reasons import reason_of
 from shared.http.client.retry_after import retry_after
 from shared.runtime.clock import Clock
 from shared.runtime.retry import retrying
@@ -143,7 +144,7 @@ class Sender:
             async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as answer:
                 status, said, headers = answer.status, await beginning(answer.content, _READ_LIMIT), answer.headers
         except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-            raise self._failed(str(exc) or f"no response within {self._options.timeout:g} s") from exc
+            raise self._failed(reason_of(exc) or f"no response within {self._options.timeout:g} s") from exc
         text = f"{url} answered {status}: {_detail(said)}"
         named = _member(said, "event")
         index = named if isinstance(named, int) and 0 <= named < count else None

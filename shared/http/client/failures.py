@@ -9,6 +9,7 @@ from yarl import URL
 
 from shared.errors import SettingsError, TrelayError, Unavailable
 from shared.http.client.connecting import RedirectNotFollowed, refused_address
+from shared.http.client.reasons import reason_of
 from shared.runtime.redaction import one_line, redact
 
 HEAD_BYTES = 2048
@@ -52,7 +53,7 @@ def translated(what: str, timeout: float) -> Iterator[None]:
     except RedirectNotFollowed as exc:
         raise UnusableResponse(f"{what}: {exc}") from exc
     except aiohttp.ClientConnectorCertificateError as exc:
-        raise SettingsError(f"{what}: the server's certificate is not trusted: {exc.certificate_error}") from exc
+        raise SettingsError(f"{what}: {reason_of(exc)}") from exc
     except (aiohttp.ServerTimeoutError, TimeoutError) as exc:
         raise Unavailable(f"{what}: no answer within {timeout:g} s") from exc
     except (aiohttp.ClientError, OSError, ssl.SSLError) as exc:
@@ -60,7 +61,7 @@ def translated(what: str, timeout: float) -> Iterator[None]:
             raise SettingsError(f"{what}: {refused.strerror}") from exc
         if isinstance(exc, aiohttp.InvalidURL):
             raise UnusableResponse(f"{what}: not a valid URL") from exc
-        raise Unavailable(f"{what}: {one_line(str(exc)) or type(exc).__name__}") from exc
+        raise Unavailable(f"{what}: {reason_of(exc) or type(exc).__name__}") from exc
 
 
 def shown(url: URL, hidden: str | None) -> str:
