@@ -7,6 +7,9 @@ from typing import Any
 from services.cli.status.exposition import Samples
 from services.cli.status.problems import Problem, of_pipeline, of_replica, of_source
 
+_STANDALONE = "standalone"
+"""What a process that runs all services calls itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -31,7 +34,7 @@ def overview(answers: Iterable[Answer], now: float) -> dict[str, Any]:
     """Return the status of the deployment as JSON; `now` is in seconds since 1970."""
     asked = _without_guesses(list(answers))
     replicas = [_replica(answer, now) for answer in asked]
-    found = [answer.samples for answer in asked if answer.samples is not None]
+    found = _processes(asked)
     sources = _sources(asked, found, now)
     pipelines = _pipelines(asked, found)
     problems = [problem for replica in replicas for problem in of_replica(replica)]
@@ -42,13 +45,13 @@ def overview(answers: Iterable[Answer], now: float) -> dict[str, Any]:
         "replicas": replicas,
         "sources": sources,
         "pipelines": pipelines,
-        "lag_records": _total(found, "trelay_process_lag_records"),
-        "connections": _total(found, "trelay_experience_connections"),
-        "catching_up": _total(found, "trelay_experience_catching_up"),
+        "lag_records": _known(found, "process_api", "trelay_process_lag_records"),
+        "connections": _known(found, "experience_api", "trelay_experience_connections"),
+        "catching_up": _known(found, "experience_api", "trelay_experience_catching_up"),
         "dead_letters": {
             "sources": {name: source["rejected"] for name, source in sources.items()},
             "pipelines": _by(found, "trelay_process_rejects_total", "pipeline"),
-            "unclaimed": _total(found, "trelay_process_unclaimed_total"),
+            "unclaimed": _known(found, "process_api", "trelay_process_unclaimed_total"),
         },
         "problems": [{"alert": each.alert, "place": each.place, "text": each.text} for each in _once(problems)],
     }
@@ -60,12 +63,25 @@ def _once(problems: list[Problem]) -> list[Problem]:
 
 def _without_guesses(answers: list[Answer]) -> list[Answer]:
     """Leave out default addresses that do not answer, where one process runs all services."""
-    whole = any(_service(answer) == "standalone" for answer in answers)
+    whole = any(_service(answer.samples) == _STANDALONE for answer in answers)
     return [answer for answer in answers if not (whole and answer.guessed and answer.error is not None)]
 
 
-def _service(answer: Answer) -> str:
-    return "" if answer.samples is None else answer.samples.label("trelay_build_info", "service")
+def _processes(answers: list[Answer]) -> list[Samples]:
+    """Return the metrics of each process once: one that runs all services answers at the address of each of them."""
+    found: list[Samples] = []
+    seen: set[float] = set()
+    for samples in (answer.samples for answer in answers if answer.samples is not None):
+        started = samples.total("process_start_time_seconds")
+        if _service(samples) == _STANDALONE and started in seen:
+            continue
+        seen.add(started)
+        found.append(samples)
+    return found
+
+
+def _service(samples: Samples | None) -> str:
+    return "" if samples is None else samples.label("trelay_build_info", "service")
 
 
 def _replica(answer: Answer, now: float) -> dict[str, Any]:
@@ -73,7 +89,7 @@ def _replica(answer: Answer, now: float) -> dict[str, Any]:
     started = samples.total("process_start_time_seconds")
     return {
         "url": answer.url,
-        "service": _service(answer) or None,
+        "service": _service(samples) or None,
         "version": samples.label("trelay_build_info", "version") or None,
         "error": answer.error,
         "refused": answer.refused,
@@ -83,7 +99,7 @@ def _replica(answer: Answer, now: float) -> dict[str, Any]:
         "notes": dict(ready.get("notes") or {}),
         "uptime_seconds": round(now - started, 1) if started else None,
         "memory_bytes": int(samples.total("process_resident_memory_bytes")) or None,
-        "connections": int(samples.total("trelay_experience_connections")),
+        "connections": None if answer.samples is None else int(samples.total("trelay_experience_connections")),
         "mails_waiting": int(samples.total("trelay_mails_waiting") + samples.total("trelay_notifications_waiting")),
         "certificates": {
             sample.labels["certificate"]: round(sample.value - now)
@@ -166,8 +182,10 @@ def _pipelines(answers: list[Answer], found: list[Samples]) -> dict[str, Any]:
     }
 
 
-def _total(found: list[Samples], name: str) -> int:
-    return int(sum(samples.total(name) for samples in found))
+def _known(found: list[Samples], service: str, name: str) -> int | None:
+    """Return what the replicas of a service counted; None if no replica of it has answered."""
+    of_service = [samples for samples in found if _service(samples) in {service, _STANDALONE}]
+    return int(sum(samples.total(name) for samples in of_service)) if of_service else None
 
 
 def _by(found: list[Samples], name: str, label: str) -> dict[str, float]:

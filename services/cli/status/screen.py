@@ -23,17 +23,30 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield from _table(_PIPELINES, _pipelines(status))
     yield ""
-    dead = status["dead_letters"]
-    total = sum(dead["sources"].values()) + sum(dead["pipelines"].values()) + dead["unclaimed"]
-    yield f"connections: {status['connections']}, of which catching up: {status['catching_up']}"
-    yield f"records that wait for the process layer: {status['lag_records']}"
-    yield f"dead letters: {total:.0f}, of which of no pipeline: {dead['unclaimed']}"
+    yield from _totals(status)
     for refused in filter(None, (replica["refused"] for replica in status["replicas"])):
         yield f"as metrics show it, because {one_line(refused)}"
     if status["problems"]:
         yield ""
         yield from _table(("PROBLEM", "PLACE", "TEXT"), _problems(status))
         yield "docs/runbooks has a section for each problem."
+
+
+def _totals(status: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the sums; what no replica has answered is unknown, and not zero."""
+    connections, lag, dead = status["connections"], status["lag_records"], status["dead_letters"]
+    catching_up = "" if connections is None else f", of which catching up: {status['catching_up']}"
+    yield f"connections: {_number(connections)}{catching_up}"
+    yield f"records that wait for the process layer: {_number(lag)}"
+    if dead["unclaimed"] is None:
+        yield "dead letters: unknown"
+        return
+    total = sum(dead["sources"].values()) + sum(dead["pipelines"].values()) + dead["unclaimed"]
+    yield f"dead letters: {total:.0f}, of which of no pipeline: {dead['unclaimed']}"
+
+
+def _number(count: int | None) -> str:
+    return "unknown" if count is None else str(count)
 
 
 def _replicas(status: Mapping[str, Any]) -> Iterator[Sequence[str]]:
@@ -46,7 +59,7 @@ def _replicas(status: Mapping[str, Any]) -> Iterator[Sequence[str]]:
             replica["version"] or "-",
             duration(replica["uptime_seconds"]),
             f"{memory / _MIB:.0f} MiB" if memory else "-",
-            str(replica["connections"]),
+            "-" if replica["connections"] is None else str(replica["connections"]),
         )
 
 

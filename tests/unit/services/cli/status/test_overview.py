@@ -69,3 +69,32 @@ def test_one_process_for_all_services_needs_no_other_default_address() -> None:
     whole = answer(EXPERIENCE.replace("experience_api", "standalone"), guessed=True)
     assert status(whole, Answer("http://b", error="refused", guessed=True))["healthy"]
     assert not status(whole, Answer("http://b", error="refused"))["healthy"]
+
+
+def test_a_process_that_runs_all_services_is_counted_once() -> None:
+    whole = "".join(text.partition("\n")[2] for text in (SYSTEM, PROCESS, EXPERIENCE))
+    texts = [
+        f'trelay_build_info{{version="0.1.0",python="3.11",service="standalone"}} 1\n{whole}'.replace(
+            f"process_start_time_seconds {NOW - 60}", f"process_start_time_seconds {started}"
+        )
+        for started in (NOW - 60, NOW - 60, NOW - 60, NOW - 50)
+    ]
+    found = status(*(answer(text) for text in texts))
+    assert found["connections"] == 2 * 7
+    assert found["lag_records"] == 2 * 11
+    assert found["sources"]["orders"]["published"] == 2 * 40
+    assert found["pipelines"]["orders"]["taken"] == 2 * 40
+    assert found["dead_letters"]["unclaimed"] == 2 * 3
+
+
+def test_replicas_that_started_at_the_same_time_are_counted_each() -> None:
+    text = f"{EXPERIENCE}process_start_time_seconds {NOW}\n"
+    assert status(answer(text), answer(text))["connections"] == 14
+
+
+def test_what_no_replica_of_a_service_has_answered_is_not_known() -> None:
+    found = status(answer(SYSTEM), Answer("http://p:8082", error="Connection refused"))
+    assert (found["connections"], found["catching_up"], found["lag_records"]) == (None, None, None)
+    assert found["dead_letters"]["unclaimed"] is None
+    assert [replica["connections"] for replica in found["replicas"]] == [0, None]
+    assert status(answer(EXPERIENCE))["connections"] == 7

@@ -39,7 +39,7 @@ def test_problems_come_with_their_runbooks_and_no_control_characters() -> None:
     found = list(screen.lines(overview(answers, NOW)))
     assert found[0] == "2 problems"
     assert found[3].split()[2:4] == ["not", "ready"]
-    assert found[4].split() == ["-", "http://p:8082", "unreachable", "-", "-", "-", "0"]
+    assert found[4].split() == ["-", "http://p:8082", "unreachable", "-", "-", "-", "-"]
     assert found[-4:-2] == [
         "PROBLEM               PLACE                  TEXT",
         "TrelayServiceMissing  service http://p:8082  connection refused",
@@ -64,3 +64,12 @@ def test_what_a_service_does_not_show_is_named() -> None:
     assert found[0] == "healthy"
     assert found[-1] == "as metrics show it, because /sources answers 401: expected a token"
     assert "orders    running  7        3    40     39         1         2 min" in found
+
+
+def test_what_no_replica_answers_is_unknown() -> None:
+    found = list(screen.lines(overview([Answer("http://s:8081", ready=READY, samples=Samples(SYSTEM))], NOW)))
+    assert found[-3:] == [
+        "connections: unknown",
+        "records that wait for the process layer: unknown",
+        "dead letters: unknown",
+    ]
