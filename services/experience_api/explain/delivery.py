@@ -69,6 +69,36 @@ def _connected(known: Evidence, connection: Connected, permitted: Sequence[Found
         )
     evidence |= {"channels": list(details.channels), "filters": details.filters, "cursor": details.cursor}
     evidence |= {"lag": details.lag, "live": details.live, "buffered_bytes": details.buffered}
+    since, before = _divided(known, details, permitted)
+    hop = _judged(known, connection, details, since, evidence)
+    if not before or hop.answer is Answer.YES:
+        return hop
+    text = "what the connection receives has changed since it passed the event: what that was then is not known here"
+    return Hop(DELIVERY, Answer.UNKNOWN, text, "compare with what the client has received", evidence=evidence)
+
+
+def _divided(
+    known: Evidence, details: ConnectionDetails, permitted: Sequence[Found]
+) -> tuple[Sequence[Found], Sequence[Found]]:
+    """Return the records that came while the connection received what it does now, and those before."""
+    try:
+        changed = vector_of(known.codec, details.changed) if details.changed else None
+    except CursorRefused:
+        return permitted, ()  # of the topic before it was recreated
+    if changed is None:
+        return permitted, ()
+    since = [each for each in permitted if each.offset >= changed[each.partition]]
+    return since, [each for each in permitted if each not in since]
+
+
+def _judged(
+    known: Evidence,
+    connection: Connected,
+    details: ConnectionDetails,
+    permitted: Sequence[Found],
+    evidence: dict[str, Any],
+) -> Hop:
+    """Judge by what the connection receives."""
     interest = interest_in(details.channels)
     if not any(interest.matches(each.key.encode()) for each in permitted):
         if known.search.more:

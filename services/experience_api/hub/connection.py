@@ -44,7 +44,9 @@ class Connection(asyncio.Protocol):
         "_transport_open",
         "beat",
         "change",
+        "changed_at",
         "ending",
+        "on_change",
         "outbox",
         "position",
         "subscriber",
@@ -75,6 +77,10 @@ class Connection(asyncio.Protocol):
         self.change: ChangeInterest | None = None
         """Subscribes this connection to another interest; set once the connection is served, as is `position`."""
         self.position: Callable[[], Position] | None = None
+        self.changed_at: bytes | None = None
+        """The cursor from which on it receives what it does; None if it has from its beginning."""
+        self.on_change: Callable[[bytes], None] | None = None
+        """Gets that cursor when it changes."""
         self._transport = transport
         self._transport_open = True
         self._inner = inner
@@ -116,9 +122,15 @@ class Connection(asyncio.Protocol):
             return ended
         return self.change(interest, reason)
 
+    def changed(self, cursor: bytes) -> None:
+        """Note that `subscriber` receives other events from a cursor on, up to which all before was written."""
+        self.changed_at = cursor
+        if self.on_change is not None:
+            self.on_change(cursor)
+
     def forget(self) -> None:
         """Drop what refers to the connection itself, once it has ended: the garbage collector need not free it then."""
-        self.beat, self.change, self.position = ping, None, None
+        self.beat, self.change, self.position, self.on_change = ping, None, None, None
 
     def abort(self) -> None:
         """Drop the connection and its buffered bytes at once."""

@@ -85,6 +85,8 @@ class ConnectionDetails(msgspec.Struct, frozen=True):
     """Its predicates by pattern."""
     conflate: float = 0.0
     """Seconds of its conflation; 0 for none."""
+    changed: str = ""
+    """The cursor from which on it receives this; empty if it has from its beginning."""
 
 
 class DetailsRequest(msgspec.Struct, frozen=True, tag="details_request"):

@@ -39,6 +39,11 @@ class Connection(Protocol):
         """Returns how far it has been served; None before it is."""
         ...
 
+    @property
+    def changed_at(self) -> bytes | None:
+        """The cursor from which on it receives what it does; None from its beginning."""
+        ...
+
     def progress(self) -> Progress:
         """Measure how far its peer has got with what was written to it."""
         ...
@@ -144,6 +149,7 @@ class ConnectionSlot:
             progress.acknowledged,
             self.subscriber.interest.filters,
             self.subscriber.interest.conflate,
+            (connection.changed_at or b"").decode(),
         )
 
     def attach(self, connection: Connection) -> None:

@@ -23,8 +23,9 @@ _NOTES = 64
 class Trail:
     """The audit of one connection."""
 
-    def __init__(self, client_id: str, connection_id: str, node: str, *, measurable: bool) -> None:
+    def __init__(self, client_id: str, connection_id: str, node: str, interest: Interest, *, measurable: bool) -> None:
         """`measurable`: what the kernel counts is what is written here: not under TLS, which adds bytes of its own."""
+        self._interest = interest
         self._names = {"client_id": client_id, "connection_id": connection_id, "node": node}
         self._measurable = measurable
         self._after: str | None = None
@@ -49,34 +50,38 @@ class Trail:
         while self._notes and self._notes[0][0] <= progress.acknowledged:
             self._acknowledged = self._notes.popleft()[1]
 
-    def opened(self, interest: Interest, now: float) -> dict[str, Any]:
-        """Return the record of the beginning; `note` was called once."""
-        return self._record("opened", interest, now) | {"after": self._after}
+    def change(self, interest: Interest) -> None:
+        """Note that other events are written from now on. The record of those before was returned."""
+        self._interest = interest
 
-    def delivered(self, interest: Interest, now: float) -> dict[str, Any] | None:
+    def opened(self, now: float) -> dict[str, Any]:
+        """Return the record of the beginning; `note` was called once."""
+        return self._record("opened", now) | {"after": self._after}
+
+    def delivered(self, now: float) -> dict[str, Any] | None:
         """Return the record of what is new since the last one; None if nothing is."""
         if self._state == self._reported:
             return None
-        return self._record("delivered", interest, now)
+        return self._record("delivered", now)
 
-    def closed(self, interest: Interest, reason: CloseReason | None, now: float) -> dict[str, Any]:
+    def closed(self, reason: CloseReason | None, now: float) -> dict[str, Any]:
         """Return the record of the end."""
         code = None if reason is None else reason.code
-        return self._record("closed", interest, now) | {"code": code, "reason": "" if reason is None else reason.name}
+        return self._record("closed", now) | {"code": code, "reason": "" if reason is None else reason.name}
 
     @property
     def _state(self) -> tuple[str | None, str | None, str | None]:
         return self._written, self._sent, self._acknowledged
 
-    def _record(self, kind: str, interest: Interest, now: float) -> dict[str, Any]:
+    def _record(self, kind: str, now: float) -> dict[str, Any]:
         before, self._reported = self._reported[0], self._state
         return {
             "kind": kind,
             **self._names,
             "at": rfc3339(now),
-            "channels": list(interest.patterns),
-            "filters": interest.filters,
-            "conflate": interest.conflate,
+            "channels": list(self._interest.patterns),
+            "filters": self._interest.filters,
+            "conflate": self._interest.conflate,
             "after": before or self._after,
             "written": self._written,
             "sent": self._sent,

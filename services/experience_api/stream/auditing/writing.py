@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -55,18 +56,22 @@ class Auditing:
             return
         subscriber = connection.subscriber
         trail = Trail(
-            subscriber.client_id, str(subscriber.connection_id), self._node, measurable=connection.outbox.is_direct
+            subscriber.client_id,
+            str(subscriber.connection_id),
+            self._node,
+            subscriber.interest,
+            measurable=connection.outbox.is_direct,
         )
         self._trails[connection] = trail
+        connection.on_change = partial(self._change, connection, trail)
         self._note(connection, trail)
-        self._put(connection, trail.opened(subscriber.interest, self._clock.time()))
+        self._put(connection, trail.opened(self._clock.time()))
 
     def end(self, connection: Connection) -> None:
         """Write the last record of a connection, to which nothing more is written."""
         if (trail := self._trails.pop(connection, None)) is not None:
             self._note(connection, trail)
-            record = trail.closed(connection.subscriber.interest, connection.ending, self._clock.time())
-            self._put(connection, record)
+            self._put(connection, trail.closed(connection.ending, self._clock.time()))
 
     async def run(self) -> None:
         """Write until cancelled; what is left then is written last."""
@@ -85,9 +90,7 @@ class Auditing:
         for number, (connection, trail) in enumerate(list(self._trails.items()), 1):
             if connection in self._trails:
                 self._note(connection, trail)
-                record = trail.delivered(connection.subscriber.interest, self._clock.time())
-                if record is not None:
-                    self._put(connection, record)
+                self._put_new(connection, trail)
             if number % _SLICE == 0:
                 await asyncio.sleep(0)
 
@@ -114,6 +117,17 @@ class Auditing:
         if connection.position is not None:
             cursor = connection.position().cursor.decode()
             trail.note(cursor, connection.progress())
+
+    def _change(self, connection: Connection, trail: Trail, cursor: bytes) -> None:
+        """Write what was written before a change: no range has events of what the connection received earlier."""
+        trail.note(cursor.decode(), connection.progress())
+        self._put_new(connection, trail)
+        trail.change(connection.subscriber.interest)
+
+    def _put_new(self, connection: Connection, trail: Trail) -> None:
+        record = trail.delivered(self._clock.time())
+        if record is not None:
+            self._put(connection, record)
 
     def _put(self, connection: Connection, record: dict[str, Any]) -> None:
         if len(self._queue) >= _QUEUE:

@@ -32,5 +32,6 @@ class Resubscription:
     def report(self, connection: Connection, cursor: bytes, control_events: ControlEvents) -> None:
         """Tell the subscriber, and what waits for it, that it holds from a cursor on."""
         connection.outbox.force(control_events.subscribed(connection.subscriber, self.reason, cursor))
+        connection.changed(cursor)
         if not self.made.done():
             self.made.set_result(cursor)

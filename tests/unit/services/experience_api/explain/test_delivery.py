@@ -8,6 +8,7 @@ from services.experience_api.explain.verdict import Hop
 from services.experience_api.wire.frames import event_frame
 from tests.unit.services.experience_api.explain.making import (
     AT,
+    CODEC,
     INGESTED,
     MINUTE,
     ONE,
@@ -16,6 +17,9 @@ from tests.unit.services.experience_api.explain.making import (
     details,
     evidence,
 )
+
+CHANGED_BEFORE, CHANGED_AFTER = CODEC.encode((10, 0)).decode(), CODEC.encode((11, 0)).decode()
+"""Cursors before the event and behind it."""
 
 
 def delivery(known: Evidence) -> Hop:
@@ -38,6 +42,11 @@ def frame(data: bytes) -> bytes:
         (told(conflate=0.5), "yes", "or a later one of its subject"),
         (evidence(details={ONE: details(10, 0)}), "no", "has not been served up to it yet: 5 records are left"),
         (told(channels=("stock",)), "no", "does not subscribe to orders.eu"),
+        (told(channels=("stock",), changed=CHANGED_BEFORE), "no", "does not subscribe to orders.eu"),
+        (told(channels=("stock",), changed=CHANGED_AFTER), "unknown", "has changed since it passed the event"),
+        (told(changed=CHANGED_AFTER), "unknown", "has changed since it passed the event"),
+        (told(changed=CHANGED_BEFORE), "yes", "it was written to the connection of the client"),
+        (told(changed="???"), "yes", "it was written to the connection of the client"),
         (evidence(details={}), "unknown", "experience-0, which did not tell"),
         (told(cursor="???"), "unknown", "cannot be compared"),
         (evidence(consumer=consumer(AT + 1)), "unknown", "began after the event was published"),
@@ -45,7 +54,7 @@ def frame(data: bytes) -> bytes:
         (evidence(consumer=consumer(None, AT + MINUTE)), "unknown", "connected until 2023-11-14T22:14:20.000Z"),
         (evidence(consumer=None), "no", "has not registered"),
     ],
-    ids=range(11),
+    ids=range(16),
 )
 def test_the_answer_and_why(known: Evidence, answer: str, text: str) -> None:
     hop = delivery(known)

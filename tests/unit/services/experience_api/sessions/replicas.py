@@ -54,6 +54,7 @@ class Socket:
         self.subscribed: list[tuple[str, ...]] = []
         self.reads = True
         """Whether changes are made at once."""
+        self.changed_at: bytes | None = None
         self.pending: list[asyncio.Future[bytes | None]] = []
 
     def end(self, reason: CloseReason, wait: float | None = None) -> None:

@@ -1,6 +1,7 @@
 import uuid
 from collections.abc import Awaitable, Callable, Generator
 
+import msgspec
 import pytest
 
 from services.experience_api.hub.audience import Interest, Subscriber, narrow
@@ -24,6 +25,7 @@ class Recorder:
         self.waits: list[float | None] = []
         self.subscribed: list[tuple[tuple[str, ...], str]] = []
         self._alive = alive
+        self.changed_at: bytes | None = None
 
     def end(self, reason: CloseReason, wait: float | None = None) -> None:
         self.reasons.append(reason)
@@ -156,5 +158,9 @@ def test_a_connection_is_described_while_it_is_attached_and_holds_its_claim() ->
     slot.attach(Recorder())
     expected = ConnectionDetails(slot.connection_id, ("a",), "cursor", 2, live=False, buffered=10, acknowledged=20)
     assert slot.details() == expected
+    changed = Recorder()
+    changed.changed_at = b"later"
+    slot.attach(changed)
+    assert slot.details() == msgspec.structs.replace(expected, changed="later")
     slot.lose(REPLACED)
     assert slot.details() is None

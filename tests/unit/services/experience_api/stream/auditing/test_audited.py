@@ -11,7 +11,7 @@ from services.experience_api.wire.cursor import CursorCodec
 from shared.bus.memory import MemoryBus
 from shared.bus.topics import TopicsOptions
 from tests.integration.services.experience_api.producers import in_memory
-from trelay_client import ClientCredentials, subscribe
+from trelay_client import Channels, ClientCredentials, subscribe
 
 TOPICS = TopicsOptions()
 
@@ -45,6 +45,25 @@ async def test_what_the_client_has_received_is_acknowledged_up_to_its_cursor() -
     reached = [codec.decode(each["written"]) for each in audit(bus)]
     assert reached == sorted(reached)
     assert sum(reached[-1]) == 1
+
+
+async def test_a_change_of_channels_ends_a_range() -> None:
+    bus = MemoryBus()
+    settings = {"audit": {"interval": 600}, "entity": {"allow": ["127.0.0.1"]}}
+    async with in_memory(settings, bus) as service, aiohttp.ClientSession() as http:
+        url, channels = service.listening.url, Channels(["orders"])
+        frames = subscribe(url, ClientCredentials("demo", "demo"), channels)
+        async with asyncio.timeout(60), aclosing(frames):
+            await anext(frames)
+            async with http.post(f"{url}/entity?channel=orders", json={"n": 1}) as response:
+                assert response.status == 202
+            delivered = (await anext(frames)).event["cursor"]
+            await channels.subscribe("stock")
+            assert (await anext(frames)).event["type"] == "trelay.subscribed"
+    assert [(each["kind"], each["written"], each["channels"]) for each in audit(bus)[1:]] == [
+        ("delivered", delivered, ["orders"]),
+        ("closed", delivered, ["orders", "stock"]),
+    ]
 
 
 async def test_it_is_off_by_default() -> None:

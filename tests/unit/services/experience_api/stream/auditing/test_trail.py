@@ -10,11 +10,11 @@ NOON = 1_700_000_000.5
 
 
 def trail(*, measurable: bool = True) -> Trail:
-    return Trail("shop", "one", "experience-0", measurable=measurable)
+    return Trail("shop", "one", "experience-0", INTEREST, measurable=measurable)
 
 
 def state(made: Trail) -> tuple[object, ...]:
-    found = made.delivered(INTEREST, NOON)
+    found = made.delivered(NOON)
     assert found is not None
     return tuple(found[name] for name in ("after", "written", "sent", "acknowledged"))
 
@@ -22,7 +22,7 @@ def state(made: Trail) -> tuple[object, ...]:
 def test_the_beginning_names_the_connection_and_what_it_receives() -> None:
     made = trail()
     made.note("a", Progress(0, 10, 5))
-    assert made.opened(INTEREST, NOON) == {
+    assert made.opened(NOON) == {
         "kind": "opened",
         "client_id": "shop",
         "connection_id": "one",
@@ -47,7 +47,7 @@ def test_nothing_is_claimed_before_the_kernel_has_it() -> None:
     made.note("c", Progress(0, 50, 60))
     assert state(made) == ("b", "c", "c", "a")
     made.note("c", Progress(0, 109, 1))
-    assert made.delivered(INTEREST, NOON) is None
+    assert made.delivered(NOON) is None
     made.note("d", Progress(3, 110))
     assert state(made) == ("c", "d", "c", "c")
 
@@ -55,9 +55,9 @@ def test_nothing_is_claimed_before_the_kernel_has_it() -> None:
 def test_nothing_new_makes_no_record() -> None:
     made = trail()
     made.note("a", Progress(0, 10))
-    made.opened(INTEREST, NOON)
+    made.opened(NOON)
     made.note("a", Progress(0, 10))
-    assert made.delivered(INTEREST, NOON) is None
+    assert made.delivered(NOON) is None
 
 
 def test_what_the_kernel_counts_is_not_compared_under_tls_or_where_it_counts_nothing() -> None:
@@ -77,9 +77,18 @@ def test_the_notes_are_bounded() -> None:
 def test_the_end_says_why() -> None:
     made = trail()
     made.note("a", Progress(0, 10))
-    assert (made.closed(INTEREST, REMOVED, NOON)["code"], made.closed(INTEREST, REMOVED, NOON)["reason"]) == (
+    assert (made.closed(REMOVED, NOON)["code"], made.closed(REMOVED, NOON)["reason"]) == (
         REMOVED.code,
         REMOVED.name,
     )
-    lost = made.closed(INTEREST, None, NOON)
+    lost = made.closed(None, NOON)
     assert (lost["kind"], lost["code"], lost["reason"]) == ("closed", None, "")
+
+
+def test_a_change_holds_from_the_next_record_on() -> None:
+    made = trail()
+    made.note("a", Progress(0, 10))
+    made.change(interest_in(["stock"]))
+    found = made.delivered(NOON)
+    assert found is not None
+    assert (found["channels"], found["filters"], found["conflate"]) == (["stock"], {}, 0.0)

@@ -5,10 +5,12 @@ import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from services.experience_api.hub.audience import interest_in
 from services.experience_api.hub.close_codes import REMOVED
 from services.experience_api.hub.connection import Connection
 from services.experience_api.hub.heartbeat import Position
@@ -99,6 +101,26 @@ async def test_an_outage_loses_no_record_and_the_last_ones_are_written_at_the_en
         await recorder.expect(3)
         audit.begin(connected())
     assert len({each["connection_id"] for each in recorder.shown()}) == 4
+
+
+async def test_a_range_has_no_events_of_what_the_connection_received_earlier() -> None:
+    recorder = Recorder()
+    async with auditing(recorder) as audit:
+        one = connected()
+        audit.begin(one)
+        for cursor, channel in ((b"b", "stock"), (b"b", "prices"), (b"c", "news")):
+            one.subscriber = replace(one.subscriber, interest=interest_in([channel]))
+            one.changed(cursor)
+        one.position = lambda: Position(b"d", 0, live=True)
+        one.end(REMOVED)
+        audit.end(one)
+        await recorder.expect(4)
+    assert [(each["after"], each["written"], each["channels"]) for each in recorder.shown()] == [
+        ("a", "a", ["orders.*"]),
+        ("a", "b", ["orders.*"]),
+        ("b", "c", ["prices"]),
+        ("c", "d", ["news"]),
+    ]
 
 
 async def test_one_that_has_ended_already_is_not_audited() -> None:

@@ -29,6 +29,7 @@ async def test_a_live_connection_changes_between_two_batches(parts: Parts) -> No
     parts.deliver(0)
     made = parts.broadcast.subscribe(one, interest_in(["b"]), "requested")
     assert made.result() == CODEC.encode((1,))
+    assert (one.changed_at, one.subscriber.interest.patterns) == (CODEC.encode((1,)), ("b",))
     parts.deliver(1)
     assert parts.broadcast.subscribe(one, interest_in(["a", "b"]), "requested").done()
     parts.deliver(2)
