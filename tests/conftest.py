@@ -1,7 +1,9 @@
 """What every test gets: the servers as fixtures, and a watch over the event loop."""
 
 import gc
-from collections.abc import Iterator
+import os
+import secrets
+from collections.abc import Callable, Iterator
 
 import hypothesis
 import pytest
@@ -42,6 +44,15 @@ def pytest_collection_finish() -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name binary values by their argument: the id of compressed bytes would differ between two processes."""
     return argname if isinstance(val, bytes) and not val.isascii() else None
+
+
+@pytest.fixture
+def seed(record_property: Callable[[str, object], None]) -> int:
+    """Seeds everything random in a test. It is printed; `TRELAY_TEST_SEED` repeats a run."""
+    chosen = int(os.environ.get("TRELAY_TEST_SEED") or secrets.randbits(32))
+    print(f"seed {chosen}")
+    record_property("seed", chosen)
+    return chosen
 
 
 SQS_CLIENT = "services.system_api.sources.queue.sqs.client"

@@ -59,7 +59,6 @@ class Run:
 
     async def play(self) -> list[str]:
         """Do it, and return the faults."""
-        print(f"seed {self.seed}")
         await self._prepare()
         subscriber = RecordingSubscriber(self.deployment.url, CLIENT, SECRET, watermarks=1)
         try:

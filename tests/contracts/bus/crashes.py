@@ -65,10 +65,8 @@ class Child:
 
 class CrashesContract(DeploymentFixtures):
     async def test_a_writer_that_is_killed_leaves_whole_transactions(
-        self, deployment: ServedDeployment, bus: Bus, line: str, tmp_path: Path
+        self, deployment: ServedDeployment, bus: Bus, line: str, tmp_path: Path, seed: int
     ) -> None:
-        seed = random.randrange(10**6)
-        print("seed", seed)
         rng = random.Random(seed)
         order = order_for(deployment, topic=line, name=f"killed-{line}")
         written = 0
@@ -86,16 +84,16 @@ class CrashesContract(DeploymentFixtures):
             written = len(found)
 
     async def test_a_group_whose_members_are_killed_loses_and_repeats_nothing(
-        self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path
+        self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path, seed: int
     ) -> None:
-        await copy_under_kills(deployment, bus, topic, tmp_path, seconds=12.0, rate=500)
+        await copy_under_kills(deployment, bus, topic, tmp_path, seconds=12.0, rate=500, seed=seed)
 
     @pytest.mark.chaos
     @pytest.mark.timeout(600)
     async def test_a_group_whose_members_are_killed_for_long_loses_and_repeats_nothing(
-        self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path
+        self, deployment: ServedDeployment, bus: Bus, topic: str, tmp_path: Path, seed: int
     ) -> None:
-        await copy_under_kills(deployment, bus, topic, tmp_path, seconds=300.0, rate=2000)
+        await copy_under_kills(deployment, bus, topic, tmp_path, seconds=300.0, rate=2000, seed=seed)
 
 
 class Member:
@@ -137,11 +135,9 @@ class Member:
 
 
 async def copy_under_kills(
-    deployment: ServedDeployment, bus: Bus, topic: str, folder: Path, *, seconds: float, rate: int
+    deployment: ServedDeployment, bus: Bus, topic: str, folder: Path, *, seconds: float, rate: int, seed: int
 ) -> None:
     """Let three members copy what is written, and kill and pause them at random meanwhile."""
-    seed = random.randrange(10**6)
-    print("seed", seed)
     target = await new_topic(bus, partitions=4)
     order = order_for(deployment, topic=topic, target=target, group=f"copiers-{topic}")
     members = [

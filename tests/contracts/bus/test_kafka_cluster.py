@@ -65,9 +65,7 @@ class TestKafkaClusterCrashes(CrashesContract):
     """Processes are killed and paused, and so is one broker after the other."""
 
     @pytest.fixture
-    async def deployment(self, own_cluster: Cluster) -> AsyncIterator[ClusterDeployment]:
-        seed = random.randrange(10**6)
-        print("seed of the brokers", seed)
+    async def deployment(self, own_cluster: Cluster, seed: int) -> AsyncIterator[ClusterDeployment]:
         breaking = asyncio.create_task(one_away_after_the_other(own_cluster, random.Random(seed)))
         yield ClusterDeployment(own_cluster)
         breaking.cancel()

@@ -33,9 +33,7 @@ class WritingContract(DeploymentFixtures):
         assert (deletion.key, deletion.value, tuple(deletion.headers)) == (b"gone", None, ())
         assert record.timestamp > 1_600_000_000_000
 
-    async def test_a_key_is_in_its_partition_and_keeps_its_order(self, bus: Bus, topic: str) -> None:
-        seed = random.randrange(10**6)
-        print("seed", seed)
+    async def test_a_key_is_in_its_partition_and_keeps_its_order(self, bus: Bus, topic: str, seed: int) -> None:
         rng = random.Random(seed)
         expected: dict[str, list[str]] = {}
         async with owning(bus, "order") as writer:

@@ -86,7 +86,7 @@ class SeveralBrokersRun:
 
     async def play(self) -> list[str]:
         """Do it, print what happened, and return the faults."""
-        print(f"seed {self.seed}, {self.seconds:g} s of chaos, logs in {self.folder}")
+        print(f"{self.seconds:g} s of chaos, logs in {self.folder}")
         faults = ["the run broke off"]
         try:
             await prepare(self.postgres.dsn(), [ddl(table) for table in (TABLE, LATE, JUDGED, COUNTED)], _SUBSCRIBERS)

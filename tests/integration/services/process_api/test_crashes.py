@@ -236,11 +236,8 @@ def expected(count: int) -> tuple[dict[str, dict[int, list[int]]], list[str]]:
 @pytest.mark.parametrize("rounds", [1, pytest.param(12, marks=pytest.mark.chaos)])
 @pytest.mark.timeout(2400)
 async def test_every_event_is_published_once_and_in_order_or_dead_lettered_once(
-    tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, record_property: Any
+    tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
-    record_property("seed", seed)
     async with databases.fresh(with_tables) as database:
         names = "abc" if rounds > 1 else "ab"
         deployment = Deployment(tmp_path, database, bus_options, random.Random(seed), names)

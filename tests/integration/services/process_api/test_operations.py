@@ -99,11 +99,8 @@ class Operated(Deployment):
 
 @pytest.mark.timeout(900)
 async def test_a_pause_and_a_rewind_survive_kills_and_lose_and_repeat_nothing_else(
-    tmp_path: Path, databases: Any, bus_options: BusOptions, record_property: Any
+    tmp_path: Path, databases: Any, bus_options: BusOptions, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
-    record_property("seed", seed)
     async with databases.fresh(with_tables) as database:
         deployment = Operated(tmp_path, database, bus_options, random.Random(seed))
         a, b = deployment.replicas

@@ -116,11 +116,8 @@ def check(found: Outcome, count: int, ended: int) -> None:
 @pytest.mark.parametrize("rounds", [1, pytest.param(15, marks=pytest.mark.chaos)])
 @pytest.mark.timeout(2400)
 async def test_events_behind_a_repartition_are_lost_repeated_and_counted_twice_nowhere(
-    tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, record_property: Any
+    tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
-    record_property("seed", seed)
     async with databases.fresh(with_tables) as database:
         names = "abc" if rounds > 1 else "ab"
         deployment = RepartitioningDeployment(tmp_path, database, bus_options, random.Random(seed), names)

@@ -74,11 +74,8 @@ class RewoundDeployment(RepartitioningDeployment):
 @pytest.mark.parametrize("rounds", [1, pytest.param(15, marks=pytest.mark.chaos)])
 @pytest.mark.timeout(2400)
 async def test_rewinds_at_once_and_kills_count_no_event_twice(
-    tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, record_property: Any
+    tmp_path: Path, databases: Any, bus_options: BusOptions, rounds: int, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
-    record_property("seed", seed)
     async with databases.fresh(with_tables) as database:
         deployment = RewoundDeployment(tmp_path, database, bus_options, random.Random(seed))
         failures = ["kill", *FAILPOINTS]

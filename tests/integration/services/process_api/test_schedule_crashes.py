@@ -72,11 +72,8 @@ async def reached(bus: Bus, topics: TopicsOptions, events: int, heartbeats: int)
 
 @pytest.mark.timeout(600)
 async def test_a_heartbeat_comes_once_across_a_kill(
-    tmp_path: Path, databases: Any, bus_options: BusOptions, record_property: Any
+    tmp_path: Path, databases: Any, bus_options: BusOptions, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
-    record_property("seed", seed)
     topics = bus_options.topics
     async with databases.fresh(with_tables) as database:
         deployment = QuietDeployment(tmp_path, database, bus_options, random.Random(seed))

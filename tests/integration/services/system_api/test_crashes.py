@@ -104,10 +104,8 @@ class Deployment:
 
 @pytest.mark.timeout(900)
 async def test_every_line_is_published_once_and_in_order(
-    tmp_path: Path, databases: Databases, bus_options: BusOptions, programs: list[Program]
+    tmp_path: Path, databases: Databases, bus_options: BusOptions, programs: list[Program], seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
     async with databases.fresh(with_tables) as database:
         deployment = Deployment(tmp_path, database, bus_options, random.Random(seed))
         programs.append(deployment.program)

@@ -112,10 +112,9 @@ async def end_of(bus: Bus, topic: str) -> int:
 @pytest.mark.chaos
 @pytest.mark.timeout(3600)
 async def test_a_first_load_is_exact_and_goes_on_without_a_gap(
-    tmp_path: Path, databases: Databases, kafka: Kafka, unique_name: str, programs: list[Program]
+    tmp_path: Path, databases: Databases, kafka: Kafka, unique_name: str, programs: list[Program], seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}, {ROWS:,} rows")
+    print(f"{ROWS:,} rows")
     rng = random.Random(seed)
     bus_options = KafkaOptions(servers=kafka.bootstrap, topics=TopicsOptions(prefix=unique_name, partitions=1))
     topic = bus_options.topics.publish

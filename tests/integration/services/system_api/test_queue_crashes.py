@@ -107,9 +107,9 @@ async def test_a_queue_keeps_its_promise(
     databases: Databases,
     unique_name: str,
     programs: list[Program],
+    *,
+    seed: int,
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
     rng, count, written = random.Random(seed), itertools.count(), []
     bus_options = PostgresBusOptions(topics=TopicsOptions(prefix=unique_name))
     async with databases.fresh(with_tables) as database, open_queue(request, unique_name) as queue:

@@ -114,9 +114,9 @@ class Rotation:
         return found
 
 
-async def rotate(folder: Path, databases: Databases, name: str, programs: list[Program], crashes: int) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
+async def rotate(
+    folder: Path, databases: Databases, name: str, programs: list[Program], crashes: int, seed: int
+) -> None:
     bus_options = PostgresBusOptions(topics=TopicsOptions(prefix=name))
     async with databases.fresh(with_tables) as database:
         rotation = Rotation(folder, database, bus_options, random.Random(seed))
@@ -136,13 +136,13 @@ async def rotate(folder: Path, databases: Databases, name: str, programs: list[P
 
 @pytest.mark.timeout(900)
 async def test_lines_are_published_once_through_rotations_and_crashes(
-    tmp_path: Path, databases: Databases, unique_name: str, programs: list[Program]
+    tmp_path: Path, databases: Databases, unique_name: str, programs: list[Program], seed: int
 ) -> None:
-    await rotate(tmp_path, databases, unique_name, programs, crashes=2)
+    await rotate(tmp_path, databases, unique_name, programs, crashes=2, seed=seed)
 
 
 @pytest.mark.chaos
 async def test_lines_are_published_once_through_many_rotations_and_crashes(
-    tmp_path: Path, databases: Databases, unique_name: str, programs: list[Program]
+    tmp_path: Path, databases: Databases, unique_name: str, programs: list[Program], seed: int
 ) -> None:
-    await rotate(tmp_path, databases, unique_name, programs, crashes=40)
+    await rotate(tmp_path, databases, unique_name, programs, crashes=40, seed=seed)

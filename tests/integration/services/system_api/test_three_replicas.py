@@ -142,10 +142,8 @@ async def test_sources_are_spread_and_move_from_replicas_that_die_or_hang(
 
 @pytest.mark.chaos
 async def test_replicas_are_killed_and_paused_at_random(
-    tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
+    tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program], seed: int
 ) -> None:
-    seed = int(os.environ.get("TRELAY_TEST_SEED") or random.SystemRandom().randrange(10**6))
-    print(f"seed {seed}")
     rng, until = random.Random(seed), time.monotonic() + float(os.environ.get("TRELAY_TEST_CHAOS_SECONDS") or 600)
     async with deployed(tmp_path, migrated_database, programs) as deployment:
         longest = 0.0

@@ -97,10 +97,8 @@ class Replicas:
 
 @pytest.mark.timeout(900)
 async def test_what_was_answered_is_published_once_and_in_order(
-    tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
+    tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program], seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
     rng = random.Random(seed)
     sources: dict[str, Any] = {"hooks": SOURCE}
     programs += [program(tmp_path, migrated_database.url, OPTIONS, sources, node=node) for node in ("one", "two")]

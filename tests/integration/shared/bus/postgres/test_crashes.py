@@ -58,10 +58,8 @@ class Feed:
 
 
 async def test_nothing_is_lost_or_repeated_when_the_server_dies_too(
-    own_postgres: PostgresServer, tmp_path: Path
+    own_postgres: PostgresServer, tmp_path: Path, seed: int
 ) -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
     rng = random.Random(seed)
     total = 5000
     deployment = OwnPostgresDeployment(own_postgres)

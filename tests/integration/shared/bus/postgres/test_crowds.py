@@ -14,10 +14,8 @@ from tests.contracts.bus.records import by_key, ends, everything, hand_over, rea
 
 @pytest.mark.every_postgres
 async def test_writers_of_several_processes_and_sizes_share_all_partitions(
-    migrated_database: DatabaseOptions, bus: PostgresBus, topic: str, kept: str
+    migrated_database: DatabaseOptions, bus: PostgresBus, topic: str, kept: str, seed: int
 ) -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
     rounds = 12
 
     async def write(name: str) -> None:

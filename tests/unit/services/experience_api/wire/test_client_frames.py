@@ -32,9 +32,7 @@ VALID = {
 
 
 @pytest.mark.parametrize("frames", VALID.values(), ids=VALID)
-def test_valid_frames_are_passed_on_however_they_are_cut(frames: bytes) -> None:
-    seed = random.randrange(10**6)
-    print(f"seed {seed}")
+def test_valid_frames_are_passed_on_however_they_are_cut(frames: bytes, seed: int) -> None:
     rng = random.Random(seed)
     data = MESSAGE + frames
     assert passed([data]) == data

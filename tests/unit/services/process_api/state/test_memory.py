@@ -44,11 +44,9 @@ def test_a_scan_is_in_order_and_within_its_table(store: Store) -> None:
 
 @pytest.mark.parametrize("name", ["t", "   0e"])
 def test_many_scans_between_changes_are_as_a_plain_dict(
-    store: Store, name: str, monkeypatch: pytest.MonkeyPatch
+    store: Store, name: str, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(memory, "_AT_ONCE", 3)  # of timers, as in the second table
-    seed = random.randrange(10**6)
-    print("seed", seed)
     rng, model = random.Random(seed), dict[bytes, bytes]()
     for _ in range(400):
         [key] = table(name, str(rng.randrange(60)).zfill(2))
@@ -84,9 +82,7 @@ def test_the_stores_of_a_process_are_kept_until_they_are_released() -> None:
     assert stores.store(3) is not store
 
 
-def test_the_sizes_are_those_of_all_that_is_stored(store: Store) -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
+def test_the_sizes_are_those_of_all_that_is_stored(store: Store, seed: int) -> None:
     rng, model = random.Random(seed), dict[bytes, bytes]()
     for _ in range(300):
         key = rng.choice([b"\0\0\0\1", b"\0\0\0\2"]) + rng.choice([b"v", b"w"]) + bytes([rng.randrange(8)])

@@ -221,9 +221,7 @@ async def test_the_time_does_not_step_back() -> None:
     assert state.now() == before + 1000
 
 
-async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path) -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
+async def test_runs_that_end_anywhere_leave_the_committed_state(tmp_path: Path, seed: int) -> None:
     rng, bus, model = random.Random(seed), await new_bus(), dict[bytes, bytes]()
     async with RocksStores.opened(tmp_path) as disk:
         for _ in range(40):

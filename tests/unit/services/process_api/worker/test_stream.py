@@ -240,9 +240,7 @@ async def test_the_positions_are_known() -> None:
     assert dict(stream.positions) == {}
 
 
-async def test_replicas_come_and_go_and_writes_fail_and_each_event_is_published_once_in_order() -> None:
-    seed = random.randrange(2**32)
-    print(f"seed {seed}")
+async def test_replicas_come_and_go_and_writes_fail_and_each_event_is_published_once_in_order(seed: int) -> None:
     rng = random.Random(seed)
     setting = Setting(options=TransactionOptions(events=7))
 

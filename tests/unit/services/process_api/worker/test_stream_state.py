@@ -210,9 +210,7 @@ async def test_state_that_does_not_belong_to_the_offset_is_dropped(reset: int) -
         await until(lambda: setting.published() == [1, 1 + reset])
 
 
-async def test_failures_anywhere_neither_lose_nor_repeat() -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
+async def test_failures_anywhere_neither_lose_nor_repeat(seed: int) -> None:
     rng = random.Random(seed)
     window = {"aggregate": {"window": {"tumbling": 60}, "values": {"n": {"sum": "n"}, "count": "count"}}}
     setting = Setting(
@@ -248,9 +246,7 @@ async def _processed(setting: Setting) -> int:
     return sum([await setting.bus.committed(TOPICS.process_group, place) or 0 for place in places])
 
 
-async def test_failures_anywhere_leave_the_results_of_each_subject_to_the_state_behind() -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
+async def test_failures_anywhere_leave_the_results_of_each_subject_to_the_state_behind(seed: int) -> None:
     rng = random.Random(seed)
     window = {"aggregate": {"window": {"tumbling": 60}, "values": {"count": "count"}}}
     behind = {"dedupe": {"by": "count", "within": 86_400}}

@@ -42,9 +42,7 @@ def test_what_is_written_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_crash_at_any_byte_leaves_the_state_before_or_after(tmp_path: Path) -> None:
-    seed = random.SystemRandom().getrandbits(32)
-    print(f"seed {seed}")
+def test_a_crash_at_any_byte_leaves_the_state_before_or_after(tmp_path: Path, seed: int) -> None:
     rng, expected = random.Random(seed), dict[str, str]()
     for _ in range(200):
         files = CheckpointFiles(tmp_path)

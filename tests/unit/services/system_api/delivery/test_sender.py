@@ -43,10 +43,8 @@ async def test_events_are_stored_in_order() -> None:
     assert sender.problem is None
 
 
-async def test_what_is_refused_does_not_stop_the_events_beside_it() -> None:
+async def test_what_is_refused_does_not_stop_the_events_beside_it(seed: int) -> None:
     """Whichever they are, however many: the others are stored once, in order."""
-    seed = random.SystemRandom().getrandbits(32)
-    print(f"seed {seed}")
     rng = random.Random(seed)
     async with Receiver().running() as receiver:
         for _ in range(60):

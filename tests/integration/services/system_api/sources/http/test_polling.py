@@ -203,9 +203,7 @@ async def test_an_equal_body_costs_no_reading_without_etags(api: HttpApi) -> Non
 
 
 @pytest.mark.parametrize("changes", [{"kind": "snapshot"}, {"kind": "time", "overlap": 2}])
-async def test_a_crash_at_any_batch_repeats_and_loses_nothing(api: HttpApi, changes: dict[str, Any]) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
+async def test_a_crash_at_any_batch_repeats_and_loses_nothing(api: HttpApi, changes: dict[str, Any], seed: int) -> None:
     rng, listing = random.Random(seed), Listing(orders(20), size=4)
     api.answer("/orders", listing)
     poller = HttpPoller(api.url("/orders"), records="items", time="at", pagination={"kind": "page"}, changes=changes)

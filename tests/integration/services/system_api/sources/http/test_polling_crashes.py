@@ -101,10 +101,8 @@ async def run_and_crash(replica: Program, upstream: Upstream) -> None:
 
 @pytest.mark.timeout(900)
 async def test_every_version_that_stays_is_published_once(
-    tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program]
+    tmp_path: Path, migrated_database: DatabaseOptions, programs: list[Program], seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
     async with http_api() as api, connect(OPTIONS, migrated_database) as bus:
         upstream = Upstream(api, random.Random(seed))
         replica = program(tmp_path, migrated_database.url, OPTIONS, sources(api), node="only")

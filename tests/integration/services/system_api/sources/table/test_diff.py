@@ -58,9 +58,7 @@ async def test_keys_of_several_columns_and_a_subject_of_another_column(each: Ups
     assert len(poller.rejects) == 1, "a row that had no event has none when it is deleted"
 
 
-async def test_a_crash_at_any_poll_repeats_and_loses_nothing(each: Upstream) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
+async def test_a_crash_at_any_poll_repeats_and_loses_nothing(each: Upstream, seed: int) -> None:
     rng = random.Random(seed)
     await each.execute("CREATE TABLE orders (id int PRIMARY KEY, v int)")
     expected: dict[int, int] = {}

@@ -148,10 +148,8 @@ def complete(found: dict[str, list[State]], states: dict[int, int]) -> bool:
 @pytest.mark.every_postgres
 @pytest.mark.timeout(900)
 async def test_no_row_is_lost_to_a_late_commit_and_none_is_published_twice(
-    tmp_path: Path, databases: Any, record_property: Any
+    tmp_path: Path, databases: Any, record_property: Any, seed: int
 ) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
     async with databases.fresh(with_tables) as dsn:
         async with connected(dsn) as connection:
             await connection.execute(TABLE)

@@ -204,10 +204,10 @@ def test_a_member_of_every_result_is_no_name() -> None:
         pytest.param({"session": 1}, 10**6, 8, id="as an earlier release at first"),
     ],
 )
-def test_random_events_as_a_plain_model(window: Any, few: int, later: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_events_as_a_plain_model(
+    window: Any, few: int, later: int, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     """Whatever the order of events within the lateness, and wherever runs begin, each window gives one right result."""
-    seed = random.randrange(10**6)
-    print("seed", seed)
     rng, lateness = random.Random(seed), 40
     bench = Stepping(aggregate(window, lateness=lateness))
     spans = Window.model_validate(window).spans

@@ -69,9 +69,7 @@ def test_a_clock_that_was_ahead_for_years_does_not_end_events_for_years() -> Non
     assert passes(bench, "a", 60 * SECOND)
 
 
-def test_random_events_as_a_plain_model() -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
+def test_random_events_as_a_plain_model(seed: int) -> None:
     rng, bench = random.Random(seed), Stepping({"dedupe": {"by": "key", "within": 60}})
     model: dict[int, int] = {}
     at = 0

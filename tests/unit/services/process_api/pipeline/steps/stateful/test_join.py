@@ -159,12 +159,12 @@ def test_the_pairs_of_one_event_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("small", [0, 2, 8, "as an earlier release at first"])
 @pytest.mark.parametrize("mode", ["inner", "left"])
-def test_random_events_as_a_plain_model(mode: str, small: int | str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_events_as_a_plain_model(
+    mode: str, small: int | str, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
     earlier = isinstance(small, str)
     monkeypatch.setattr(waiting_events, "_SMALL", 10**6 if earlier else small)
     monkeypatch.setattr(waiting_events, "_SMALL_BYTES", 10**9 if earlier else 8192)
-    seed = random.randrange(10**6)
-    print("seed", seed)
     rng, bench = random.Random(seed), Stepping(join(mode=mode, lateness=200))
     sides: dict[str, list[tuple[int, str, int]]] = {"orders": [], "payments": []}
     made: list[Any] = []

@@ -70,9 +70,7 @@ def test_a_clock_that_was_ahead_in_an_earlier_run_holds_nothing_back() -> None:
     assert data_of(bench.send(4, written=0)) == [4]
 
 
-def test_random_events_as_a_plain_model() -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
+def test_random_events_as_a_plain_model(seed: int) -> None:
     rng, bench = random.Random(seed), Stepping(LATEST)
     passed: dict[str, int] = {}
     held: dict[str, Any] = {}

@@ -107,9 +107,7 @@ def test_a_record_of_another_time_than_the_clocks_puts_no_heartbeat_off_for_good
 
 
 @pytest.mark.parametrize("times", [1, 3, None])
-def test_random_events_as_a_plain_model(times: int | None) -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
+def test_random_events_as_a_plain_model(times: int | None, seed: int) -> None:
     rng, bench = random.Random(seed), Stepping({"schedule": {"quiet": 10, "times": times}})
     seen: dict[str, int] = {}
     count: dict[str, int] = {}

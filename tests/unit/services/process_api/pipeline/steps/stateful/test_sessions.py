@@ -38,10 +38,8 @@ def test_an_event_writes_no_other_session_where_there_are_many() -> None:
 
 
 @pytest.mark.parametrize("few", [0, 1, 8])
-def test_random_sessions_as_a_plain_model(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_sessions_as_a_plain_model(few: int, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     monkeypatch.setattr(sessions, "_FEW", few)
-    seed = random.randrange(10**6)
-    print("seed", seed)
     rng, (bench, state) = random.Random(seed), state_of()
     model: list[Open] = []
     for _ in range(500):

@@ -1,7 +1,6 @@
 """A list that changes while its pages are read, with crashes: every record is published once in its last version."""
 
 import itertools
-import random
 from typing import Any
 
 import pytest
@@ -27,19 +26,19 @@ RUNS = 12
         if not (newest_first and changes.get("ascending"))
     ],
 )
-def test_nothing_is_skipped_and_nothing_is_repeated(pagination: Any, changes: Any, *, newest_first: bool) -> None:
-    first = random.SystemRandom().randrange(10**6)
-    print(f"seeds from {first}")
-    for seed in range(first, first + RUNS):
-        run = Simulation(seed, size=3 + seed % 3, newest_first=newest_first, pagination=pagination, changes=changes)
+def test_nothing_is_skipped_and_nothing_is_repeated(
+    pagination: Any, changes: Any, *, newest_first: bool, seed: int
+) -> None:
+    for number in range(seed, seed + RUNS):
+        run = Simulation(number, size=3 + number % 3, newest_first=newest_first, pagination=pagination, changes=changes)
         run.run(60)
         run.settle()
         found = published(run.events)
         ids = [event["id"] for event in run.events]
-        assert len(set(ids)) == len(ids), f"seed {seed}"
+        assert len(set(ids)) == len(ids), f"seed {number}"
         for identity, record in run.list.records.items():
-            assert found.get(identity, [0])[-1] == record["version"], f"seed {seed}, {identity}"
-        assert all(versions == sorted(set(versions)) for versions in found.values()), f"seed {seed}"
+            assert found.get(identity, [0])[-1] == record["version"], f"seed {number}, {identity}"
+        assert all(versions == sorted(set(versions)) for versions in found.values()), f"seed {number}"
         if changes["kind"] == "snapshot":
             assert run.known_deleted() == {event["subject"] for event in run.events} - set(run.list.records)
 
@@ -47,32 +46,30 @@ def test_nothing_is_skipped_and_nothing_is_repeated(pagination: Any, changes: An
 @pytest.mark.parametrize(
     ("pagination", "changes"), list(itertools.product(PAGINATIONS, [*CHANGES, {"kind": "time", "start": "now"}]))
 )
-def test_a_snapshot_publishes_all_records_again_with_their_ids(pagination: Any, changes: Any) -> None:
-    first = random.SystemRandom().randrange(10**6)
-    print(f"seeds from {first}")
-    for seed in range(first, first + RUNS):
-        run = Simulation(seed, size=3 + seed % 3, pagination=pagination, changes=changes)
+def test_a_snapshot_publishes_all_records_again_with_their_ids(pagination: Any, changes: Any, seed: int) -> None:
+    for number in range(seed, seed + RUNS):
+        run = Simulation(number, size=3 + number % 3, pagination=pagination, changes=changes)
         run.run(30)
         if changes.get("start") != "now":
             run.settle()
         before = {event["subject"]: event["id"] for event in run.events}
         # At once, or while a page is half published.
-        run.run(seed % 3, crash=0)
+        run.run(number % 3, crash=0)
         changed = {event["subject"] for event in run.events[len(before) :]}
         begun = len(run.events)
         run.snapshot()
         run.run(20, change=0.2)
         run.settle()
         again = run.events[begun:]
-        assert {event["subject"] for event in again} >= set(run.list.records), f"seed {seed}"
+        assert {event["subject"] for event in again} >= set(run.list.records), f"seed {number}"
         for event in again:
             known = before.get(event["subject"])
             same = event["data"].get("version") == 1 and event["subject"] not in changed
-            assert event["id"] == known or not same or known is None, f"seed {seed}, {event}"
+            assert event["id"] == known or not same or known is None, f"seed {number}, {event}"
         for versions in published(run.events).values():
-            assert versions == sorted(versions), f"seed {seed}: an older version after a newer one"
+            assert versions == sorted(versions), f"seed {number}: an older version after a newer one"
         run.settle()
-        assert len(run.events) == begun + len(again), f"seed {seed}: the snapshot is over"
+        assert len(run.events) == begun + len(again), f"seed {number}: the snapshot is over"
 
 
 def test_a_record_that_moves_back_and_forth_between_two_pages_is_read() -> None:

@@ -43,9 +43,9 @@ async def test_inserts_updates_deletes_and_truncations_in_order(logical_database
     assert poller.rejects == []
 
 
-async def test_a_crash_at_any_poll_repeats_and_loses_nothing(logical_database: str, log: asyncpg.Connection) -> None:
-    seed = random.SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
+async def test_a_crash_at_any_poll_repeats_and_loses_nothing(
+    logical_database: str, log: asyncpg.Connection, seed: int
+) -> None:
     rng = random.Random(seed)
     await log.execute(f"{TABLE}; INSERT INTO orders SELECT g, '0' FROM generate_series(1, 40) g")
     poller = poller_of(logical_database)
