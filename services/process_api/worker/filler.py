@@ -87,14 +87,17 @@ class Filler:
     async def fill(self, idle: float | None = None) -> tuple[Batch, float]:
         """Wait for input; return the batch, and when its first record was read.
 
-        A batch ends as soon as no more input waits, or at one of the limits. An isolated record is a batch of its own.
-        Where results are due before there is input, or none comes for `idle` seconds, the batch has no record.
+        A batch ends as soon as no more input waits, or at one of the limits. An isolated record is a batch of its own,
+        and so is the one at which the batch before was blocked. Where results are due before there is input, or none
+        comes for `idle` seconds, the batch has no record.
 
         Raises:
             StateMissing: a pipeline keeps state, and none did before.
         """
         self.isolated = self._poison.is_isolated(self.next_offset)
-        limit = 1 if self.isolated else self._options.events
+        # Those behind a record that waits would run again at each attempt, and send their requests again.
+        alone = self.isolated or (self.blocked_by is not None and bool(self._pending))
+        limit = 1 if alone else self._options.events
         due = self._wait()
         records = await self._read(limit, idle if due is None else due)
         # After the wait, in which the pipelines may be replaced.

@@ -20,7 +20,7 @@ from shared.errors import PositionLost
 from shared.runtime.clock import SystemClock
 from tests.unit.services.process_api.making import event, pipeline, record, selection
 from tests.unit.services.process_api.pipeline.steps import functions
-from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, waiting_pipeline
+from tests.unit.services.process_api.pipeline.steps.waiting import LookUp, batches, waiting_pipeline
 
 
 class Scripted:
@@ -211,7 +211,17 @@ class TestSteps:
         batch, _ = await filling.fill()
         assert (batch.count, filling.next_offset, str(filling.blocked_by)) == (2, 2, "no answer")
         batch, _ = await filling.fill()
-        assert (batch.first, batch.last, filling.blocked_by) == (2, 4, None)
+        assert (batch.first, batch.last, filling.blocked_by) == (2, 2, None)
+        batch, _ = await filling.fill()
+        assert (batch.first, batch.last, filling.blocked_by) == (3, 4, None)
+
+    async def test_while_a_record_waits_those_behind_it_are_not_run_again(self) -> None:
+        read = [record(event({"n": n} | ({"look": "away"} if n == 2 else {})), n) for n in range(9)]
+        filling = filler(Scripted(read), waiting_pipeline(LookUp()))
+        for _ in range(4):
+            await filling.fill()
+            assert str(filling.blocked_by) == "no answer"
+        assert batches[-1] == [9, 1, 1, 1]
 
     async def test_a_batch_holds_the_bytes_of_a_transaction(self) -> None:
         filling = filler(
