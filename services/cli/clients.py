@@ -79,7 +79,7 @@ def add(
 @clients.command("list", short_help="List the clients.")
 @_common_options
 def list_all(*, as_json: bool, config: Path, data: Path | None) -> None:
-    """List the clients with their channels, restrictions and notes, and how their last connection ended."""
+    """List the clients: their channels, restrictions, notes and tokens, and how their last connection ended."""
 
     async def work(admin: ClientAdmin) -> list[View]:
         return [view async for view in admin.all()]
@@ -88,13 +88,14 @@ def list_all(*, as_json: bool, config: Path, data: Path | None) -> None:
     if as_json:
         click.echo(json.dumps(found))
         return
-    rows = [("CLIENT", "CHANNELS", "", "NOTE", "LAST ENDING")]
+    rows = [("CLIENT", "CHANNELS", "", "NOTE", "TOKENS", "LAST ENDING")]
     rows += [
         (
             view["client_id"],
             " ".join(view["channels"]),
             _marks(view),
             view["note"],
+            str(view["tokens"]),
             ending_text(view["last_ending"]),
         )
         for view in found

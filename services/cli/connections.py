@@ -52,6 +52,7 @@ def _shown(consumer: Consumer) -> list[View]:
     found = {
         "client_id": consumer.client_id,
         "registered_at": time_view(consumer.registered_at),
+        "tokens": consumer.tokens,
         "last_ending": ending_view(consumer.last_ending),
     }
     if not consumer.connections:

@@ -65,6 +65,11 @@ _ENDING: Schema = {
     ),
     "description": "How the connection that ended last did so, since the client registered.",
 }
+_TOKENS: Schema = {
+    "type": "integer",
+    "minimum": 0,
+    "description": "How many tokens it has, of which some may have expired; 0 unless it is registered.",
+}
 _CLIENT = object_of(
     {
         "client_id": _ID,
@@ -72,6 +77,7 @@ _CLIENT = object_of(
         "disabled": _FLAG,
         "created_at": _TIME,
         "previous_secret_until": {**_TIME, "description": "Until when the secret before this one is valid as well."},
+        "tokens": _TOKENS,
         "last_ending": _ENDING,
     }
 )
@@ -102,6 +108,7 @@ _CONSUMER = object_of(
         "client_id": _ID,
         "registered_at": _TIME,
         "last_seen_at": {**_TIME, "description": "Null while it is connected."},
+        "tokens": _TOKENS,
         "last_ending": _ENDING,
         "connections": {"type": "array", "items": _CONNECTION},
     }

@@ -25,6 +25,7 @@ def client_view(client: Client) -> View:
         "note": client.note,
         "created_at": time_view(client.created_at),
         "previous_secret_until": time_view(client.previous_secret_until),
+        "tokens": client.tokens,
         "last_ending": ending_view(client.last_ending),
     }
 
@@ -61,6 +62,7 @@ def consumer_view(consumer: Consumer, details: Mapping[UUID, ConnectionDetails])
         "client_id": consumer.client_id,
         "registered_at": time_view(consumer.registered_at),
         "last_seen_at": None if consumer.connections else time_view(consumer.last_seen_at),
+        "tokens": consumer.tokens,
         "last_ending": ending_view(consumer.last_ending),
         "connections": [connection_view(each, details.get(each.connection_id)) for each in consumer.connections],
     }

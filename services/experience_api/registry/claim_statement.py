@@ -43,6 +43,18 @@ def valid(token: str) -> str:
     )"""
 
 
+# How many tokens of `consumers` are `valid`, but for their age; 0 where there is no consumer.
+TOKENS = """(
+    SELECT count(DISTINCT token) FROM (
+        SELECT encode(consumers.token_hash, 'hex') WHERE consumers.token_hash IS NOT NULL
+        UNION ALL
+        SELECT encode(consumers.previous_token_hash, 'hex') WHERE consumers.previous_until > now()
+        UNION ALL
+        SELECT jsonb_object_keys(consumers.tokens) WHERE consumers.tokens ? encode(consumers.token_hash, 'hex')
+    ) AS own (token)
+)"""
+
+
 def older(token: str) -> str:
     """Return the condition that it is one of several tokens, and not the newest: it has its own days."""
     return f"coalesce(consumers.token_hash <> {token} AND consumers.tokens ? encode({token}, 'hex'), false)"

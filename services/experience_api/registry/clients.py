@@ -57,6 +57,8 @@ class Client:
     previous_secret_until: datetime | None = field(default=None, compare=False)
     """Until when it is."""
     created_at: datetime | None = field(default=None, compare=False)
+    tokens: int = field(default=0, compare=False)
+    """How many tokens it has, of which some may have expired; 0 unless it is registered."""
     last_ending: Ending | None = field(default=None, compare=False)
     """Of its connections since it registered, that which ended last."""
 
@@ -115,3 +117,5 @@ class Consumer:
     connections: tuple[Connected, ...] = ()
     last_ending: Ending | None = None
     """Of the connection that ended last."""
+    tokens: int = field(default=1, compare=False)
+    """How many tokens it has, of which some may have expired."""

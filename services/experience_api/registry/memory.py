@@ -195,7 +195,9 @@ class MemoryRegistry(MemoryClients):
         own, living = self._consumers[client_id], self._living(client_id).values()
         seen = self._clock.now() - timedelta(seconds=self._clock.monotonic() - self._last_seen(client_id))
         connections = (Connected(each.connection_id, each.node.name, each.remote, each.since) for each in living)
-        return Consumer(client_id, own.registered_at, seen, tuple(connections), own.last_ending)
+        return Consumer(
+            client_id, own.registered_at, seen, tuple(connections), own.last_ending, len(self._valid_hashes(own))
+        )
 
     def _abandon(self, client_id: str, held: Connection) -> None:
         """Note that a connection has ended with its node."""
@@ -217,12 +219,6 @@ class MemoryRegistry(MemoryClients):
         if client.disabled:
             return refusals.CLIENT_DISABLED
         return refusals.TOKEN_EXPIRED if self._expired(token, good_for_days) else None
-
-    def _valid_hashes(self, consumer: Registered) -> set[bytes]:
-        valid = {consumer.token_hash, *consumer.tokens}
-        if consumer.previous_hash is not None and consumer.previous_until > self._clock.monotonic():
-            valid.add(consumer.previous_hash)
-        return valid
 
     def _expired(self, token: TokenClaims, good_for_days: float) -> bool:
         consumer, used = self._consumers[token.client_id], token.token_hash

@@ -72,7 +72,8 @@ class MemoryClients:
         if client is None:
             return None
         if client_id in self._consumers:
-            client = replace(client, last_ending=self._consumers[client_id].last_ending)
+            own = self._consumers[client_id]
+            client = replace(client, last_ending=own.last_ending, tokens=len(self._valid_hashes(own)))
         if self._previous_until.get(client_id, 0.0) > self._clock.monotonic():
             return client
         return replace(client, previous_secret_hash=None, previous_secret_until=None)
@@ -138,6 +139,12 @@ class MemoryClients:
             return False
         self._clients[client_id] = replace(client, disabled=disabled)
         return True
+
+    def _valid_hashes(self, consumer: Registered) -> set[bytes]:
+        valid = {consumer.token_hash, *consumer.tokens}
+        if consumer.previous_hash is not None and consumer.previous_until > self._clock.monotonic():
+            valid.add(consumer.previous_hash)
+        return valid
 
     def _held_of(self, client_id: str) -> dict[int, Connection]:
         """Return the claims of a client by slot: a copy."""

@@ -28,6 +28,7 @@ def client_of(row: asyncpg.Record) -> Client:
         previous_secret_hash=row["previous_secret_hash"] if row["overlaps"] else None,
         previous_secret_until=row["previous_secret_until"] if row["overlaps"] else None,
         created_at=row["created_at"],
+        tokens=row["token_count"],
         last_ending=_ending_of(row),
     )
 
@@ -44,7 +45,7 @@ def consumers_of(rows: Iterable[asyncpg.Record]) -> list[Consumer]:
         )
         first = own[0]
         ids = (first["client_id"], first["registered_at"], first["last_seen_at"])
-        found.append(Consumer(*ids, connections, _ending_of(first)))
+        found.append(Consumer(*ids, connections, _ending_of(first), first["token_count"]))
     return found
 
 

@@ -6,13 +6,23 @@ one row, not one per connection, and all claims of a dead node are free the mome
 
 # ruff: noqa: S608 -- the parts are constants
 
-from services.experience_api.registry.claim_statement import HELD, LAST_HELD, LIVING, last_use, older, used, valid
+from services.experience_api.registry.claim_statement import (
+    HELD,
+    LAST_HELD,
+    LIVING,
+    TOKENS,
+    last_use,
+    older,
+    used,
+    valid,
+)
 from services.experience_api.registry.clients import NO_CLOSE_FRAME, REPLICA_LOST, Policy
 
-_CLIENT = """
+_CLIENT = f"""
 SELECT
     clients.*,
     coalesce(previous_secret_until > now(), false) AS overlaps,
+    {TOKENS} AS token_count,
     ended_at, ended_code, ended_reason, ended_after
 """
 FIND = f"{_CLIENT} FROM trelay.clients LEFT JOIN trelay.consumers USING (client_id) WHERE client_id = $1"
@@ -169,6 +179,7 @@ SELECT
     consumers.client_id,
     consumers.registered_at,
     greatest(consumers.last_seen_at, ({LAST_HELD} consumers.client_id)) AS last_seen_at,
+    {TOKENS} AS token_count,
     consumers.ended_at,
     consumers.ended_code,
     consumers.ended_reason,

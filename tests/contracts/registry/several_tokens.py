@@ -38,7 +38,28 @@ async def valid(registry: Registry, *names: str) -> list[str]:
     return [name for name in names if claims(token=name) not in invalid]
 
 
+async def count(registry: Registry) -> int:
+    """Return how many tokens the client is shown to have, wherever it is shown."""
+    client, [listed], consumers = await registry.find("demo"), await registry.page(), await registry.consumers()
+    assert client is not None
+    assert client.tokens == listed.tokens == sum(each.tokens for each in consumers)
+    return client.tokens
+
+
 class SeveralTokensContract(RegistryFixtures):
+    async def test_the_tokens_of_a_client_are_counted(self, registry: Registry, node: Node) -> None:
+        assert await count(registry) == 1
+        await registry.register(claims(token="second"), overlap=3600.0)
+        assert await count(registry) == 2
+        await registry.register(claims(token="fourth"))
+        assert await count(registry) == 1
+        await instances(registry, *NAMES)
+        assert await count(registry) == len(await valid(registry, "fourth", *NAMES)) == 4
+        await claimed(registry, node, token="second")
+        assert await count(registry) == 4
+        await registry.unregister("demo")
+        assert await count(registry) == 0
+
     async def test_each_instance_registers_and_connects_beside_the_others(
         self, registry: Registry, node: Node, other: Node
     ) -> None:

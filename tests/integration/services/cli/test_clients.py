@@ -45,9 +45,9 @@ def _clients(run: Run) -> None:
 
     status, out, _ = run("clients", "list")
     assert [line.split() for line in out.splitlines()] == [
-        ["CLIENT", "CHANNELS", "NOTE", "LAST", "ENDING"],
-        ["billing", "orders.**", "stock", "team", "b"],
-        ["sender", "**", "may", "send,", "loopback", "only"],
+        ["CLIENT", "CHANNELS", "NOTE", "TOKENS", "LAST", "ENDING"],
+        ["billing", "orders.**", "stock", "team", "b", "0"],
+        ["sender", "**", "may", "send,", "loopback", "only", "0"],
     ]
     assert "trs_" not in out
 
@@ -85,7 +85,7 @@ def _clients(run: Run) -> None:
     assert json.loads(run("clients", "disable", "sender", "--json")[1])["disabled"]
     assert run("clients", "remove", "billing")[:2] == (0, "billing is removed\n")
     assert json.loads(run("clients", "remove", "sender", "--json")[1]) == {"client_id": "sender", "removed": True}
-    assert run("clients", "list")[1].splitlines() == ["CLIENT  CHANNELS    NOTE  LAST ENDING"]
+    assert run("clients", "list")[1].splitlines() == ["CLIENT  CHANNELS    NOTE  TOKENS  LAST ENDING"]
 
     for command in (["disable"], ["remove"], ["revoke"], ["rotate", "--overlap", "0"]):
         status, _, err = run("clients", *command, "nobody")
