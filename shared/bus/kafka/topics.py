@@ -29,7 +29,11 @@ _UNCOMMITTED_TOO = 0
 _UNLIMITED = "-1"
 _MS_AN_HOUR = 3_600_000
 _REPLICAS_OF_SAFE_TOPICS = 3
+_CHECKED = ("cleanup.policy", "retention.ms", "delete.retention.ms", "max.message.bytes")
 _SEGMENT_BYTES = 16 * 1024 * 1024
+_DELETIONS_MS = 24 * _MS_AN_HOUR
+"""How long a compacted topic keeps the deletion of a key, as the bus in PostgreSQL does: a replica that has its state
+on disk reads on from where it was, and must miss none. Otherwise what was deleted would be back."""
 
 
 def topic_configs(options: TopicOptions) -> dict[str, str]:
@@ -45,6 +49,7 @@ def topic_configs(options: TopicOptions) -> dict[str, str]:
         # Delete older values soon, so that reading the latest ones stays fast: the log is compacted when a tenth of it
         # is obsolete, and only closed segments are.
         configs |= {"min.cleanable.dirty.ratio": "0.1", "segment.bytes": str(_SEGMENT_BYTES)}
+        configs["delete.retention.ms"] = str(_DELETIONS_MS)  # the default may be another one in this cluster
     if options.replicas >= _REPLICAS_OF_SAFE_TOPICS:
         # An acknowledged record is on two brokers; one may be unavailable.
         configs["min.insync.replicas"] = "2"
@@ -65,6 +70,8 @@ def differences(options: TopicOptions, partitions: int, configs: Mapping[str, st
     if not options.compact and kept != topic_configs(options)["retention.ms"]:
         hours = None if kept == _UNLIMITED else int(kept) / _MS_AN_HOUR
         found.append(f"retention_hours is {hours}, the settings say {options.retention_hours} (retention.ms={kept})")
+    if options.compact and int(deletions := configs["delete.retention.ms"]) < _DELETIONS_MS:
+        found.append(f"delete.retention.ms is {deletions}, at least {_DELETIONS_MS} is needed")
     if int(configs["max.message.bytes"]) < REQUEST_LIMIT:
         found.append(f"max.message.bytes is {configs['max.message.bytes']}, at least {REQUEST_LIMIT} is needed")
     return found
@@ -173,7 +180,7 @@ async def _until_ready(cluster: Cluster, names: Collection[str]) -> dict[str, To
 
 
 async def _check(cluster: Cluster, wanted: Mapping[str, TopicOptions], existing: Mapping[str, TopicMetadata]) -> None:
-    configs = await described_configs(cluster, wanted, ("cleanup.policy", "retention.ms", "max.message.bytes"))
+    configs = await described_configs(cluster, wanted, _CHECKED)
     faults = [
         f"topic {name}: {'; '.join(found)}"
         for name, options in wanted.items()

@@ -2,6 +2,7 @@
 
 import pytest
 
+from services.process_api.state import partition_state
 from shared.bus.kafka.batches import REQUEST_LIMIT
 from shared.bus.kafka.topics import differences, topic_configs
 from shared.bus.protocol import TopicOptions
@@ -20,6 +21,7 @@ def test_checkpoints_are_kept_without_limit_and_compacted_soon() -> None:
     configs = topic_configs(CHECKPOINTS)
     assert (configs["cleanup.policy"], configs["retention.ms"]) == ("compact", "-1")
     assert configs["min.cleanable.dirty.ratio"] == "0.1"
+    assert int(configs["delete.retention.ms"]) >= 2 * partition_state._MARK_AGE_MS
 
 
 @pytest.mark.parametrize(("replicas", "least"), [(1, None), (2, None), (3, "2"), (5, "2")])
@@ -42,6 +44,12 @@ def test_a_topic_as_it_is_created_does_not_differ(options: TopicOptions) -> None
         (EVENTS, 4, {"retention.ms": "3600000"}, "retention_hours is 1.0, the settings say 1.5"),
         (EVENTS, 4, {"retention.ms": "-1"}, "retention_hours is None, the settings say 1.5"),
         (EVENTS, 4, {"max.message.bytes": "1048588"}, f"at least {REQUEST_LIMIT} is needed"),
+        (
+            CHECKPOINTS,
+            1,
+            {"delete.retention.ms": "60000"},
+            "delete.retention.ms is 60000, at least 86400000 is needed",
+        ),
     ],
 )
 def test_a_difference_is_described(options: TopicOptions, partitions: int, change: dict[str, str], text: str) -> None:
