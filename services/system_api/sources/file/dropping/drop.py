@@ -166,7 +166,8 @@ class DropSource(RecountedFiles):
             self._catalogue.begin(self._view.inodes, now)
             if self._open_files.start.applies:
                 there = [file for each in changes for file in each.changed]
-                self._open_files.pass_over(await self._readiness.complete(there), whole=True)
+                complete = filter(self._open_files.start.passes_over, await self._readiness.complete(there))
+                self._open_files.pass_over(complete, whole=True)
         left = [inode for each in changes for inode in each.gone]
         async for inode in yielding(left):
             self._leave(inode, now)

@@ -24,6 +24,12 @@ def is_compressed(path: str) -> bool:
     return path.lower().endswith(_COMPRESSED)
 
 
+def beginnings_of(name: str) -> Iterator[str]:
+    """Yield what the name of a file may have been before rotation appended something."""
+    for boundary in _BOUNDARY.finditer(name):
+        yield name[: boundary.start()]
+
+
 class Neighbourhood:
     """The files near some paths."""
 
@@ -88,8 +94,8 @@ class Neighbourhood:
             return
         self._numbers[entry.inode()].append(entry.path)
         folder = entry.path.removesuffix(entry.name)
-        for boundary in _BOUNDARY.finditer(entry.name) if self._near else ():
-            self._beginnings[folder + entry.name[: boundary.start()]].append(entry.path)
+        for beginning in beginnings_of(entry.name) if self._near else ():
+            self._beginnings[folder + beginning].append(entry.path)
 
 
 def _folders_in(folder: str) -> list[str]:

@@ -37,6 +37,10 @@ class Jobs:
         """The job that is next."""
         return next(iter(self._jobs.values()))
 
+    def all(self) -> list[Job]:
+        """Return all jobs, in their order."""
+        return list(self._jobs.values())
+
     def add(self, job: Job) -> None:
         """Add a job behind all others, also when there is one for the file."""
         self._jobs.pop(job.file.inode, None)

@@ -1,6 +1,6 @@
 """One open file: reads its bytes into a parser and tracks the position."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -8,15 +8,21 @@ from services.system_api.sources.file.filesystem import FileStat, Rewritten, rea
 from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.file.reading.disk import Disk, Opened
 from services.system_api.sources.file.reading.opened import IncompleteLine
-from services.system_api.sources.file.reading.progress import SAMPLE, Progress, fingerprint_of, new_file_id
+from services.system_api.sources.file.reading.progress import (
+    SAMPLE,
+    Progress,
+    as_split,
+    fingerprint_of,
+    is_known,
+    known_spans,
+    new_file_id,
+)
 from services.system_api.sources.source import Batch
 
 CHUNK = 262_144
 """Bytes read at once: small enough that they and the events made of them fit the processor's cache."""
 _FIRST = 16_384
 """Bytes that are read when a file is opened: all that is new in most files, so that nothing else need be read."""
-HEAD = 65_536
-"""Bytes within which the header of a CSV file must end, so that reading can resume in the middle of the file."""
 
 MakeParser = Callable[[str, str, int, int], Parser]
 """Makes the parser of a file from its id and path, and the offset and line to resume from."""
@@ -89,20 +95,16 @@ class OpenFile:
     @classmethod
     async def resume(cls, disk: Disk, found: FileStat, make: MakeParser, file_id: str, left: Progress) -> Self:
         """Open a file that was read before, and check that its contents are still those that were read."""
-        sampled = left.offset - 1 - left.sample
-        before = max(0, left.offset - SAMPLE)
-        head_size = HEAD if left.offset else 0
-        spans = [(0, head_size), (max(0, sampled), left.sample), (before, left.offset - before), (left.offset, _FIRST)]
-        opened = await disk.open(found, spans)
+        opened = await disk.open(found, [*known_spans(left), (left.offset, _FIRST)])
         head, last, tail, first = opened.parts
         try:
-            _check_fingerprint(found, left, head, last, tail)
+            _check_known(found, left, (head, last, tail))
             parser = make(file_id, found.path, left.offset, left.line)
             if left.carriage_returns:
                 parser.splitter.use_carriage_returns()
             if left.offset:
                 parser.resume(head, left.delimiter)
-                parser.last = _piece(left, last)
+                parser.last = as_split(left, last)
             parser.begin = left.begin
         except BaseException:
             disk.keep(found, opened.descriptor)
@@ -231,15 +233,6 @@ class OpenFile:
         self._disk.close(self._descriptor)
 
 
-def _check_fingerprint(found: FileStat, left: Progress, head: bytes, last: bytes, tail: bytes) -> None:
-    if (
-        found.size < left.begin
-        or len(tail) < min(SAMPLE, left.offset)
-        or fingerprint_of(head[: left.head], _piece(left, last)) != left.fingerprint
-    ):
+def _check_known(found: FileStat, left: Progress, parts: Sequence[bytes]) -> None:
+    if not is_known(left, found.size, parts):
         raise Rewritten(f"{found.path}: the contents read up to byte {left.offset} are no longer there")
-
-
-def _piece(left: Progress, data: bytes) -> bytes:
-    """Return bytes of a file as its splitter returns them."""
-    return data.replace(b"\r", b"\n") if left.carriage_returns else data

@@ -110,8 +110,8 @@ class OpenFiles:
         return part
 
     def pass_over(self, files: Iterable[FileStat], *, whole: bool) -> None:
-        """Leave unread what `start` says of these new files; note that the source was started."""
-        for file in filter(self.start.passes_over, files):
+        """Leave unread what these new files hold, and of `whole` files what comes; note that the source was started."""
+        for file in files:
             file_id = new_file_id(self.catalogue.next_number, file.inode, b"", file.size, file.mtime)
             self.catalogue.add(file_id, progress := passed_over(file, self._opener.unread, whole=whole))
             self._checkpoint[file_id] = save(progress)

@@ -1,7 +1,7 @@
 """The position in one file as it is saved: one part of the source's checkpoint a file. No I/O."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -13,6 +13,8 @@ AnyProgress = TypeVar("AnyProgress")
 
 SAMPLE = 512
 """Bytes of a file's head, and of the last line that was read, that are part of its fingerprint."""
+HEAD = 65_536
+"""Bytes within which the header of a CSV file must end, so that reading can resume in the middle of the file."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -100,6 +102,27 @@ def passed_over(file: FileStat, fingerprint: str, *, whole: bool) -> Progress:
 def fingerprint_of(head: bytes, last: bytes) -> str:
     """Return a hash that distinguishes a file read up to some offset from files with other contents."""
     return hashlib.blake2b(b"%d:%b%b" % (len(head), head, last), digest_size=8).hexdigest()
+
+
+def known_spans(left: Progress) -> list[tuple[int, int]]:
+    """Return the spans (offset and size) by which `is_known` tells whether a file is the one that was read."""
+    sampled, before = left.offset - 1 - left.sample, max(0, left.offset - SAMPLE)
+    return [(0, HEAD if left.offset else 0), (max(0, sampled), left.sample), (before, left.offset - before)]
+
+
+def is_known(left: Progress, size: int, parts: Sequence[bytes]) -> bool:
+    """Whether a file of this size has the contents that were read; `parts` are the bytes of its `known_spans`."""
+    head, last, tail = parts
+    return (
+        size >= left.begin
+        and len(tail) >= min(SAMPLE, left.offset)
+        and fingerprint_of(head[: left.head], as_split(left, last)) == left.fingerprint
+    )
+
+
+def as_split(left: Progress, data: bytes) -> bytes:
+    """Return bytes of a file as its splitter returns them."""
+    return data.replace(b"\r", b"\n") if left.carriage_returns else data
 
 
 def new_file_id(number: int, inode: tuple[int, int], head: bytes, *more: int) -> str:

@@ -10,6 +10,7 @@ from services.system_api.sources.file.reading.jobs import Job, Jobs
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.progress import Progress
+from services.system_api.sources.file.tailing.copies import Copies
 from services.system_api.sources.file.tailing.departed import Departed
 from services.system_api.sources.file.tailing.rotation import Rotation
 from shared.errors import Unavailable
@@ -25,6 +26,7 @@ class ChangeTracker:
         """`glob` is that of the setting `path`."""
         self.jobs = Jobs()
         self.departed = Departed(open_files.disk, open_files, losses)
+        self.copies = Copies(glob, open_files)
         self._glob = glob
         self._view = view
         self._open_files = open_files
@@ -60,6 +62,7 @@ class ChangeTracker:
             changes = await self._view.look()
         except Unavailable as exc:
             changes, unavailable = [], exc
+        self.copies.begin_look()
         left = {inode for each in changes for inode in each.gone}
         decided = False
         if self._first and unavailable is None:
@@ -75,6 +78,19 @@ class ChangeTracker:
             raise Unavailable(f"{self._glob.path}: no such file")
         return True
 
+    async def is_copy(self, job: Job) -> bool:
+        """Whether an unknown file is a copy of one that is read, and therefore not to be read."""
+        return not job.departed and self._rotation.is_rotated(job.file.path) and await self.copies.note(job.file)
+
+    async def find_copies(self) -> None:
+        """Find which of the files that are to be read are copies: one of them may be that of a file just truncated."""
+        if self.copies.searched:
+            return
+        self.copies.searched = True
+        for job in self.jobs.all():
+            if job.file_id is None and self._catalogue.id_of(job.file.inode) is None:
+                await self.is_copy(job)
+
     def retry(self, job: Job) -> None:
         """Try a file again that could not be read."""
         self._failed.append(job)
@@ -86,7 +102,7 @@ class ChangeTracker:
         self._catalogue.begin(self._view.inodes, now)
         if self._open_files.start.applies:
             there = [file for file in found if file.size and self._rotation.wanted(file, self._catalogue)]
-            self._open_files.pass_over(there, whole=False)
+            self._open_files.pass_over(filter(self._open_files.start.passes_over, there), whole=False)
         else:
             await self._find_held()
         return self._open_files.start.applies
@@ -126,11 +142,15 @@ class ChangeTracker:
         """Note that no path leads to a file any more."""
         unusable = self._problems.is_unusable(inode)
         self._problems.forget(inode)
+        self.copies.forget(inode)
         held = self._open_files.disk.held
         held.unheld.discard(inode)
         file_id, job = self._catalogue.note_gone(inode, now), self.jobs.remove(inode)
         if unusable and file_id is not None:
             self._open_files.forget(file_id)  # the problem has named it
+        elif file_id is not None and file_id not in self._open_files.open and inode not in held:
+            for copy in self.copies.release(file_id):
+                self.jobs.add(Job(copy, None))
         if unusable or job is None:
             return
         if file_id in self._open_files.open or (file_id is None and inode in held):

@@ -7,7 +7,7 @@
 A file that was deleted ends when nobody has it open for writing any more.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -78,11 +78,16 @@ class Departed:
         """Note that a file of this size had something to read when it left."""
         self._unread[file_id] = size
 
-    async def find_copy(self, file_id: str) -> Job | None:
-        """Return a job for the copy that was made of a file before the file was truncated."""
+    async def find_copy(self, file_id: str, copies: Sequence[FileStat]) -> Job | None:
+        """Return a job for the copy that was made of a file before the file was truncated: one of `copies`, or near."""
         known = self._catalogue.files[file_id]
-        near = await self._disk.run(_near, [known])
-        copy = await self._copy(file_id, near)
+        copy = None
+        for each in copies:
+            if self._catalogue.id_of(each.inode) is None and await self._open_files.agrees(each, file_id):
+                copy = each
+                break
+        else:
+            copy = await self._copy(file_id, await self._disk.run(_near, [known]))
         if copy is None:
             return None
         self._open_files.move(file_id, copy)

@@ -38,13 +38,13 @@ class Rotation:
         catalogue = open_files.catalogue
         if self._rotated is None or catalogue.count.since is not None:
             return
-        newest = max((file.mtime for file in found if self._is_rotated(file.path)), default=0)
+        newest = max((file.mtime for file in found if self.is_rotated(file.path)), default=0)
         catalogue.count = msgspec.structs.replace(catalogue.count, since=newest)
         open_files.save_count()
 
     def wanted(self, file: FileStat, catalogue: Catalogue) -> bool:
         """Whether an unknown file is to be read."""
-        return not self._is_rotated(file.path) or file.mtime > (catalogue.count.since or 0)
+        return not self.is_rotated(file.path) or file.mtime > (catalogue.count.since or 0)
 
     def missed(self, departed: dict[str, Progress], is_known: Callable[[Inode], bool]) -> Sequence[Missed]:
         """Return unknown files that look like these departed ones after another rotation. Blocking.
@@ -71,7 +71,8 @@ class Rotation:
                         missed.append(Missed(file, place, file_id))
         return missed
 
-    def _is_rotated(self, path: str) -> bool:
+    def is_rotated(self, path: str) -> bool:
+        """Whether a path is one of `rotated` alone."""
         return self._rotated is not None and self._rotated.matches(path) and not self._glob.matches(path)
 
 

@@ -39,6 +39,7 @@ class TailSource(RecountedFiles):
         self._tracker = tracker
         self._jobs = tracker.jobs
         self._departed = tracker.departed
+        self._copies = tracker.copies
         self._open_files = open_files
         self._problems = open_files.problems
         self._catalogue = open_files.catalogue
@@ -103,6 +104,8 @@ class TailSource(RecountedFiles):
             job.file_id = self._catalogue.id_of(job.file.inode)
         if job.file_id is None:
             job.candidates = self._catalogue.candidates(job.file)
+            if not job.candidates and await self._tracker.is_copy(job):
+                return False
         outcome = await self._open_files.read(job, batch, limit)
         if outcome is Outcome.REWRITTEN:
             return await self._after_rewrite(job)
@@ -132,7 +135,11 @@ class TailSource(RecountedFiles):
         file_id = job.file_id
         assert file_id is not None, "it was read before"
         self._lines.forget(file_id)
-        copy = None if job.departed else await self._departed.find_copy(file_id)
+        copy = None
+        if not job.departed:
+            await self._tracker.find_copies()
+            copy = await self._departed.find_copy(file_id, self._copies.of(file_id))
+        await self._copies.leave_unread(file_id)
         if copy is None:
             known = self._catalogue.files[file_id]
             if file_id in self._unwatched and known.offset >= known.begin:

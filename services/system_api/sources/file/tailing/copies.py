@@ -1,0 +1,155 @@
+"""Copies of files that are read: rotation makes one before it truncates a file (`copytruncate`), people make backups.
+
+A copy that `rotated` matches looks like a file that was created and rotated between two looks, and must not be read as
+one: all of its lines were read, or will be. It is recognised by its contents, as long as the file that it was made of
+is known. Once that file is truncated, what is left to read of it is read in the copy.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from services.system_api.sources.file.filesystem import (
+    FileError,
+    FileStat,
+    Inode,
+    Replaced,
+    close,
+    open_verified,
+    regular_file,
+)
+from services.system_api.sources.file.folders.globbing import Glob
+from services.system_api.sources.file.folders.neighbourhood import beginnings_of
+from services.system_api.sources.file.reading.folder_view import yielding
+from services.system_api.sources.file.reading.open_files import OpenFiles
+from services.system_api.sources.file.reading.progress import SAMPLE, Progress, is_known, known_spans
+
+_COMPARED = 65_536
+"""Bytes of the beginning and of the end of a copy that are compared with the file that it was made of."""
+_FEW = 20
+"""Files that a copy is compared with whatever their names are."""
+
+
+class Copies:
+    """The copies that the last looks have found, of files in the setting `path`."""
+
+    def __init__(self, glob: Glob, open_files: OpenFiles) -> None:
+        """`glob` is that of the setting `path`."""
+        self._glob = glob
+        self._open_files = open_files
+        self._catalogue = open_files.catalogue
+        self._found: dict[Inode, tuple[FileStat, str]] = {}
+        """The copies, each with the id of the file that it was made of."""
+        self.searched = False
+        """Whether all unknown files of the last look were compared."""
+        self._by_name: Mapping[str, Collection[str]] | None = None
+        """The ids of the files that are where they belong, by what their names are; None if that may have changed."""
+
+    def begin_look(self) -> None:
+        """Note that the files may be others than before."""
+        self._by_name, self.searched = None, False
+
+    async def note(self, file: FileStat) -> bool:
+        """Return whether an unknown file is a copy; it is remembered."""
+        self._found.pop(file.inode, None)
+        originals = {each: self._catalogue.files[each] for each in await self._originals(file)}
+        file_id = await self._open_files.disk.run(_original_of, file, originals) if originals else None
+        if file_id is None:
+            return False
+        self._found[file.inode] = file, file_id
+        return True
+
+    def forget(self, inode: Inode) -> None:
+        """Forget a file that has left."""
+        self._found.pop(inode, None)
+
+    def of(self, file_id: str) -> Sequence[FileStat]:
+        """Return the copies of a file, the newest first."""
+        copies = [file for file, original in self._found.values() if original == file_id]
+        return sorted(copies, key=lambda file: file.mtime, reverse=True)
+
+    def release(self, file_id: str) -> Sequence[FileStat]:
+        """Forget the copies of a file that cannot be read on, and return them: they may have what is left of it."""
+        copies = self.of(file_id)
+        for copy in copies:
+            del self._found[copy.inode]
+        return copies
+
+    async def leave_unread(self, file_id: str) -> None:
+        """Leave the copies of a file unread that was rewritten, but for the one that it is read on in."""
+        copies = self.release(file_id)
+        unknown = [copy.path for copy in copies if self._catalogue.id_of(copy.inode) is None]
+        now = await self._open_files.disk.run(lambda: [regular_file(path) for path in unknown])
+        inodes = {copy.inode for copy in copies}
+        self._open_files.pass_over([each for each in now if each is not None and each.inode in inodes], whole=False)
+
+    async def _originals(self, file: FileStat) -> Collection[str]:
+        """Return the ids of files that a file may be a copy of, by its name."""
+        if self._by_name is None:
+            self._by_name = await self._named()
+        if few := self._by_name.get(""):
+            return few
+        return {each for name in beginnings_of(_name(file.path)) for each in self._by_name.get(name, ())}
+
+    async def _named(self) -> Mapping[str, Collection[str]]:
+        names, found = defaultdict[str, set[str]](set), list[str]()
+        async for file_id in yielding(list(self._catalogue.files)):
+            known = self._catalogue.files[file_id]
+            # Of a document, the fingerprint is another one.
+            here = file_id not in self._catalogue.missing and self._glob.matches(known.path)
+            if here and known.offset and not known.size:
+                name = _name(known.path)
+                names[name].add(file_id)
+                names[name.rpartition(".")[0] or name].add(file_id)
+                found.append(file_id)
+        return {"": found} if len(found) <= _FEW else names
+
+
+def _name(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _original_of(file: FileStat, originals: Mapping[str, Progress]) -> str | None:
+    """Return the id of the file that a file is a copy of. Blocking."""
+    try:
+        copy, _ = open_verified(file.path, file.inode, [])
+    except (FileError, Replaced):
+        return None
+    try:
+        return next((each for each, known in originals.items() if _is_copy(copy, known)), None)
+    finally:
+        close(copy)
+
+
+def _is_copy(copy: int, known: Progress) -> bool:
+    """Whether an open file is a copy of a known one, be that as it was read or rewritten since."""
+    try:
+        original, _ = open_verified(known.path, known.inode, [])
+    except (FileError, Replaced):
+        return False
+    try:
+        if _agrees(original, known):
+            return _is_beginning(copy, original)
+        return _agrees(copy, known)
+    except OSError:
+        return False
+    finally:
+        close(original)
+
+
+def _agrees(descriptor: int, known: Progress) -> bool:
+    size = os.fstat(descriptor).st_size
+    return size >= known.offset and is_known(known, size, [_read(descriptor, *span) for span in known_spans(known)])
+
+
+def _is_beginning(copy: int, original: int) -> bool:
+    """Whether one file is what another one begins with, or all of it. Of a short one, nothing can be told."""
+    size = os.fstat(copy).st_size
+    spans = (0, _COMPARED), (max(0, size - _COMPARED), min(size, _COMPARED))
+    return SAMPLE <= size <= os.fstat(original).st_size and all(
+        _read(copy, offset, length) == _read(original, offset, min(length, size)) for offset, length in spans
+    )
+
+
+def _read(descriptor: int, offset: int, size: int) -> bytes:
+    return os.pread(descriptor, size, offset)

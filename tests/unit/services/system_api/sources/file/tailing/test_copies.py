@@ -1,0 +1,143 @@
+"""Copies that rotation makes of files before it truncates them, where `rotated` names them."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from services.system_api.sources.file import opening as opening_module
+from services.system_api.sources.file.held_files import DescriptorBudget, Retained
+from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, lines, write
+
+
+class Rotated:
+    """A file of which logrotate makes copies, and its source."""
+
+    def __init__(self, folder: Path, *, below: str = "") -> None:
+        self.folder, self.path, self.clock = folder / below, folder / "a.ndjson", ManualClock()
+        self.folder.mkdir(exist_ok=True)
+        write(folder / "b.ndjson", *range(500, 600))
+        self.poller = FilePoller(folder / "*.ndjson", self.clock, rotated=str(self.folder / "*.ndjson.*"))
+        write(self.path, *range(100, 200))
+
+    def copy(self, number: int = 1) -> Path:
+        copied = Path(shutil.copy(self.path, self.folder / f"a.ndjson.{number}"))
+        os.utime(copied, (1_900_000_000 + number,) * 2)  # newer than what was there when the source was started
+        return copied
+
+    def truncate(self, *numbers: int) -> None:
+        write(self.path, *numbers, mode="w")
+        os.utime(self.path, (2_000_000_000 + numbers[0],) * 2)  # newer than the copy, which is looked at first
+
+    async def drain(self) -> list[object]:
+        self.clock.at += 2
+        return await self.poller.drain()
+
+
+@pytest.mark.parametrize("below", ["", "old"])
+@pytest.mark.parametrize("seen", [True, False])
+async def test_a_copy_repeats_no_line_and_loses_none(tmp_path: Path, below: str, seen: bool) -> None:
+    files = Rotated(tmp_path, below=below)
+    async with files.poller.opened() as poller:
+        await files.drain()
+        for number in (1, 2, 3):
+            write(files.path, 1000 + number)
+            files.copy(number)
+            if seen:
+                assert await files.drain() == lines(1000 + number)
+            new = range(3000 + 100 * number, 3100 + 100 * number)
+            files.truncate(*new)
+            assert await files.drain() == lines(*([] if seen else [1000 + number]), *new)
+        assert poller.losses == []
+    assert await poller.drain_reopened() == []
+
+
+@pytest.mark.parametrize("below", ["", "old"])
+async def test_a_copy_that_was_made_while_the_source_was_closed_repeats_nothing(tmp_path: Path, below: str) -> None:
+    files = Rotated(tmp_path, below=below)
+    async with files.poller.opened():
+        await files.drain()
+    write(files.path, 1001)
+    files.copy()
+    assert await files.poller.drain_reopened() == lines(1001)
+    write(files.path, 1002)
+    files.copy()
+    files.truncate(2001)
+    assert await files.poller.drain_reopened() == lines(1002, 2001)
+    assert await files.poller.drain_reopened() == []
+    assert files.poller.losses == []
+
+
+async def test_a_copy_without_the_newest_lines_that_were_read_repeats_nothing(tmp_path: Path) -> None:
+    files = Rotated(tmp_path)
+    async with files.poller.opened() as poller:
+        await files.drain()
+        files.copy()
+        write(files.path, 1001)
+        assert await files.drain() == lines(1001)
+        files.truncate(2001)
+        assert await files.drain() == lines(2001)
+    assert await poller.drain_reopened() == []
+    write(tmp_path / "a.ndjson.1", 4001)
+    assert await poller.drain_reopened() == lines(4001)
+    assert poller.losses == []
+
+
+async def test_a_copy_in_the_middle_of_its_making_is_none_of_its_own(tmp_path: Path) -> None:
+    files = Rotated(tmp_path)
+    async with files.poller.opened() as poller:
+        await files.drain()
+        copy = files.copy()
+        os.truncate(copy, 700)
+        assert await files.drain() == []
+        write(files.path, 1001)
+        files.copy()
+        files.truncate(2001)
+        assert await files.drain() == lines(1001, 2001)
+    assert await poller.drain_reopened() == []
+
+
+async def test_a_backup_of_a_file_that_is_not_truncated_is_not_read(tmp_path: Path) -> None:
+    files = Rotated(tmp_path)
+    async with files.poller.opened() as poller:
+        await files.drain()
+        files.copy()
+        assert await files.drain() == []
+        write(files.path, 1001)
+        assert await files.drain() == lines(1001)
+        (tmp_path / "a.ndjson.1").unlink()
+        assert await files.drain() == []
+    assert poller.losses == []
+
+
+async def test_a_copy_is_read_where_the_file_left_before_its_end_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening_module, "RETAINED", Retained(DescriptorBudget(0)))
+    files = Rotated(tmp_path, below="old")
+    async with files.poller.opened():
+        await files.drain()
+        for number in range(70):  # more than are kept open
+            write(tmp_path / f"c{number}.ndjson", number)
+        await files.drain()
+        files.copy()
+        assert await files.drain() == []
+        with files.path.open("a") as file, (tmp_path / "old" / "a.ndjson.1").open("a") as copy:
+            file.write('{"id":"1001"}\n')
+            copy.write('{"id":"1001"}\n')
+        files.path.unlink()
+        assert await files.drain() == lines(*range(100, 200), 1001)
+
+
+async def test_a_file_with_the_same_beginning_is_read(tmp_path: Path) -> None:
+    files = Rotated(tmp_path)
+    async with files.poller.opened():
+        await files.drain()
+        other = files.copy()
+        write(other, 1001)
+        assert await files.drain() == lines(*range(100, 200), 1001)
+        short = tmp_path / "a.ndjson.2"
+        write(short, 100, 101)
+        os.utime(short, (1_900_000_009,) * 2)
+        assert await files.drain() == lines(100, 101), "too little of it could tell that it is a copy"
