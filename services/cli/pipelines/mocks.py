@@ -14,6 +14,7 @@ from shared.expression.document import JsonDocument
 from shared.expression.expression import Condition
 from shared.expression.settings import ValueExpressionText
 from shared.http.client.client import Request, Response
+from shared.http.client.failures import shown
 from shared.settings import Options
 
 _OK, _NOT_FOUND = 200, 404
@@ -136,7 +137,9 @@ class Mocks:
         turns = self._first(place, lambda turns: turns.fits_request(request))
         if turns is None:
             writes = self._only_reads and request.method != "GET"
-            self._refuse(place, f"{request.method} {request.url}", "expected a mock with this `url`", writes=writes)
+            self._refuse(
+                place, f"{request.method} {shown(request.url, None)}", "expected a mock with this `url`", writes=writes
+            )
             return None
         answer = turns.next()
         if answer.timeout:

@@ -10,7 +10,7 @@ from services.process_api.pipeline.steps.context import StepContext
 from shared.errors import Malformed
 from shared.events import strict_json
 from shared.http.client.client import HttpClient, Request, Response, opened_client
-from shared.http.client.failures import RateLimited
+from shared.http.client.failures import RateLimited, shown
 from shared.http.client.options import ClientOptions, ClientTlsOptions
 
 _NO_TLS = ClientTlsOptions()
@@ -42,7 +42,7 @@ def json_body(response: Response, method: str, noun: str) -> bytes:
             body = body.decode(charset[1]).encode()
             strict_json.check(body)
         except (Malformed, ValueError, LookupError):
-            raise Malformed(f"{method} {response.url}: the {noun} is not JSON: {exc}") from exc
+            raise Malformed(f"{method} {shown(response.url, None)}: the {noun} is not JSON: {exc}") from exc
     return body
 
 
@@ -90,6 +90,7 @@ class LazyClient:
                 left = await self._client.wait(_LONGEST_PACE)
             if left > 0:
                 kind = RateLimited if self._client.held_for > 0 else BudgetSpent
-                raise kind(f"{self._origin}: no request for another {left:.0f} s, as its budget or the API wants")
+                origin = shown(self._origin, None)
+                raise kind(f"{origin}: no request for another {left:.0f} s, as its budget or the API wants")
             self._client.take_turn()
             return self._client

@@ -20,6 +20,7 @@ from shared.expression.document import JsonDocument
 from shared.expression.expression import Expression
 from shared.expression.nodes import Raw
 from shared.http.client.client import Request, Response
+from shared.http.client.failures import shown
 from shared.runtime.retry import retrying
 from shared.runtime.tasks import together
 
@@ -117,7 +118,8 @@ class Call:
         async for attempt in retrying(self._settings.retry, clock=clock, rng=self._context.rng):
             with attempt:
                 if (wait := self._circuit.wait(clock.monotonic())) > 0:
-                    raise Unavailable(f"{request.method} {request.url}: the circuit is open for another {wait:.0f} s")
+                    name = f"{request.method} {shown(request.url, None)}"
+                    raise Unavailable(f"{name}: the circuit is open for another {wait:.0f} s")
                 return await self._sent(request)
         raise AssertionError("the last attempt returns or raises")
 

@@ -10,6 +10,7 @@ from yarl import URL
 from shared.errors import Malformed
 from shared.events.event import check_data
 from shared.expression import exact
+from shared.runtime.redaction import redact
 
 _SHOWN = 80
 _DOTS = frozenset({".", ".."})
@@ -50,7 +51,8 @@ def url_of(written: str) -> URL:
         Malformed: a value is `.` or `..` as a segment of the path, which would name another resource.
     """
     if not _DOTS.isdisjoint(urlsplit(written).path.split("/")):
-        raise Malformed(f"url: found '.' or '..' as a segment of the path of {written[:_SHOWN]!r}; expected a value")
+        shown = redact(written)[:_SHOWN]
+        raise Malformed(f"url: found '.' or '..' as a segment of the path of {shown!r}; expected a value")
     return URL(written, encoded=True)
 
 

@@ -76,6 +76,24 @@ async def test_an_open_circuit_sends_nothing(api: HttpApi) -> None:
     assert len(api.requests) == 2
 
 
+@pytest.mark.parametrize("answer", [500, (200, {}, b"<html>")])
+async def test_no_error_shows_a_secret_of_the_url(api: HttpApi, answer: Any) -> None:
+    api.answer("/score", answer)
+    step = call(api, "/score?token=s3cret", into="data.score", circuit={"failures": 1}, on_error="dead_letter")
+    async with running(step) as run:
+        for _ in range(2):  # the second one may find the circuit open
+            (found,) = await run({})
+            assert isinstance(found, Rejected)
+            assert "/score?token=***" in str(found)
+
+
+async def test_no_error_of_a_budget_shows_a_secret_of_the_url(api: HttpApi) -> None:
+    api.answer("/score", {})
+    async with running(call(api, "/score?token=s3cret", rate={"requests": 1, "seconds": 3600})) as run:
+        _, two = await run({"n": 1}, {"n": 2})
+    assert "/score?token=***: no request for another" in str(two)
+
+
 async def test_events_of_one_subject_are_sent_in_order_and_wait_for_each_other(api: HttpApi) -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.json_response({}, status=500 if (await request.json())["n"] == 2 else 200)

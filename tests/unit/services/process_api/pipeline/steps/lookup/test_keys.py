@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from services.process_api.pipeline.steps.lookup.keys import Key, encoded, key_of, name_of
+from services.process_api.pipeline.steps.lookup.keys import Key, encoded, key_of, name_of, url_of
 from shared.errors import Malformed
 
 
@@ -67,3 +67,8 @@ def test_numbers_are_named_by_their_value() -> None:
     assert name_of(Decimal("7.5")) == "7.5"
     assert name_of(Decimal("1E+999999999")) == "1E+999999999"
     assert name_of(float("nan")) == "nan"
+
+
+def test_no_error_shows_a_secret_of_the_url() -> None:
+    with pytest.raises(Malformed, match=r"path of 'https://api/\.\./x\?token=\*\*\*'"):
+        url_of("https://api/../x?token=s3cret")
