@@ -89,7 +89,7 @@ async def test_a_body_that_breaks_off_is_unavailable(api: HttpApi) -> None:
 
 async def test_a_closed_port_is_unavailable() -> None:
     async with client(f"http://127.0.0.1:{unused_port()}/") as opened:
-        with pytest.raises(Unavailable, match=": Connection refused$"):
+        with pytest.raises(Unavailable, match=r": Connection refused$"):
             await opened.get(URL(f"http://127.0.0.1:{unused_port()}/"))
 
 
