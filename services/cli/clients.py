@@ -12,7 +12,7 @@ from services.cli.configuration import config_option, data_option, database
 from services.cli.patterns import patterns_of
 from services.experience_api.admin.clients import CONNECTIONS_LIMIT, ClientAdmin, NewClient, UnknownClient
 from services.experience_api.admin.views import View, ending_text
-from services.experience_api.auth.clients import EVERY_CHANNEL
+from services.experience_api.auth.clients import EVERY_CHANNEL, ClientExists
 from services.experience_api.registry.clients import ClientChange, Policy
 from services.experience_api.registry.postgres import PostgresRegistry
 from shared.errors import Malformed, TrelayError
@@ -216,6 +216,9 @@ def _done(config: Path, data: Path | None, work: Callable[[ClientAdmin], Awaitab
 
     try:
         return asyncio.run(connected())
+    except ClientExists as exc:
+        hint = "'trelay clients set' changes it, and 'trelay clients rotate' gives it a new secret"
+        raise click.UsageError(f"{exc}; {hint}") from exc
     except Malformed as exc:
         raise click.UsageError(str(exc)) from exc
     except UnknownClient as exc:

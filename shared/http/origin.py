@@ -35,7 +35,12 @@ _PROXY_HEADER = re.compile(
 
 
 def _network(text: str) -> str:
-    ipaddress.ip_network(text)  # raises ValueError, which names the text and what is wrong, host bits for example
+    network = ipaddress.ip_network(text, strict=False)  # raises ValueError, which names the text and what is wrong
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as exc:
+        alone = text.partition("/")[0]
+        raise ValueError(f"{exc}; expected the network {network}, or the address {alone} alone") from exc
     return text
 
 

@@ -23,6 +23,15 @@ _DEPTH_LIMIT = 100
 """Nesting of lists and mappings, so that a deep document is a fault and not a stack overflow."""
 _TOO_DEEP = f"nested more than {_DEPTH_LIMIT} deep"
 
+_ADVICE = (
+    ("while scanning an alias", "write a value that begins with '*' in quotes"),
+    ("mapping values are not allowed here", "write a value that contains ': ' in quotes"),
+    ("found unknown escape character", "write the value in single quotes, which keep backslashes"),
+    ("found character '\\t' that cannot start any token", "indent with spaces"),
+    ("that cannot start any token", "write a value that begins with it in quotes"),
+)
+"""What to do where PyYAML tells only what it scans: texts of its errors, the first of which decides."""
+
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -127,6 +136,7 @@ def read(text: str) -> Document:
         mark = exc.problem_mark or exc.context_mark
         place = Place(1, 1) if mark is None else Place(mark.line + 1, mark.column + 1)
         problem = " ".join(str(part) for part in (exc.context, exc.problem) if part)
+        problem += next((f"; {advice}" for found, advice in _ADVICE if found in problem), "")
         raise SettingsError(f"{place.line}:{place.column}: not YAML: {problem}") from exc
     except yaml.reader.ReaderError as exc:
         before = text[: exc.position]

@@ -4,7 +4,7 @@ import re
 import ssl
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from shared.bus.topics import TopicsOptions
 from shared.settings import Options, RelativePath, Secret
@@ -16,6 +16,13 @@ _SERVERS = rf"^{_ADDRESS}(\s*,\s*{_ADDRESS})*$"
 Compression = Literal["none", "snappy", "lz4", "zstd"]
 
 
+def _one_text(value: object) -> object:
+    """Refuse a list, as other systems take it, with the text that means the same."""
+    if isinstance(value, list) and value and all(isinstance(server, str) for server in value):
+        raise ValueError(f"found a list; expected one text: {','.join(value)}")
+    return value
+
+
 def _servers(value: str) -> str:
     if not re.fullmatch(_SERVERS, value):
         raise ValueError(f"found {value!r}; expected host:port, or several separated by commas")
@@ -25,7 +32,9 @@ def _servers(value: str) -> str:
     return value
 
 
-Servers = Annotated[str, AfterValidator(_servers), Field(json_schema_extra={"pattern": _SERVERS})]
+Servers = Annotated[
+    str, BeforeValidator(_one_text), AfterValidator(_servers), Field(json_schema_extra={"pattern": _SERVERS})
+]
 """`host:port`, several separated by commas."""
 
 

@@ -40,7 +40,7 @@ def _clients(run: Run) -> None:
 
     status, _, err = run("clients", "add", "billing")
     assert status == 2
-    assert "client 'billing' already exists" in err
+    assert "client 'billing' already exists; 'trelay clients set' changes it" in err
     assert run("clients", "add", "sender", "--may-send", "--loopback-only")[0] == 0
 
     status, out, _ = run("clients", "list")

@@ -211,7 +211,12 @@ def test_a_network_is_written_as_cidr(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("10.0.0.1/8", "host bits set"), ("lan", "does not appear"), ("1.2.3.4/33", "does not appear")]
+    ("text", "why"),
+    [
+        ("10.0.0.1/8", "host bits set; expected the network 10.0.0.0/8, or the address 10.0.0.1 alone"),
+        ("lan", "does not appear"),
+        ("1.2.3.4/33", "does not appear"),
+    ],
 )
 def test_a_wrong_network_is_named(text: str, why: str) -> None:
     with pytest.raises(ValidationError, match=why):

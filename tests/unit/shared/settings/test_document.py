@@ -45,6 +45,26 @@ def test_a_missing_key_has_the_place_of_the_nearest_key_above() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("a: [orders.**, **]", r"1:17: not YAML: .*; write a value that begins with '\*' in quotes"),
+        ("a: *.eu", r"1:5: not YAML: .*; write a value that begins with '\*' in quotes"),
+        (
+            "a: total: 1",
+            "1:9: not YAML: mapping values are not allowed here; write a value that contains ': ' in quotes",
+        ),
+        ('a: "\\d"', "1:6: not YAML: .*; write the value in single quotes, which keep backslashes"),
+        ("a:\n\tb: 1", "2:1: not YAML: .*; indent with spaces"),
+        ("a: @b", "1:4: not YAML: .*; write a value that begins with it in quotes"),
+        ("a: [b", "1:6: not YAML: while parsing a flow sequence expected ',' or ']', but got '<stream end>'$"),
+    ],
+)
+def test_a_common_mistake_has_advice(text: str, fault: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{fault}"):
+        read(text)
+
+
+@pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("a: 1\nb: 2\na: 3", "key 'a' is already given on line 1"),

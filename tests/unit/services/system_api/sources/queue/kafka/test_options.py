@@ -50,6 +50,8 @@ def test_a_pattern_matches_whole_names() -> None:
         ({"topics": []}, "at least 1"),
         ({"pattern": "("}, "pattern: found '\\('; expected a regular expression"),
         ({"servers": "nowhere"}, "expected host:port"),
+        ({"servers": ["a:9092", "b:9092"]}, "found a list; expected one text: a:9092,b:9092"),
+        ({"servers": []}, "valid string"),
         ({"user": "u"}, "user: PLAINTEXT does not authenticate"),
         ({"enable_auto_commit": True}, "enable_auto_commit: positions are saved"),
         ({"auto_offset_reset": "latest"}, "set `start: earliest`"),
