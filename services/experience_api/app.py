@@ -201,7 +201,7 @@ class _Service:
                     parts.clock,
                     options.connections.lease_seconds,
                 )
-                tasks.keep("presence", publishing.run_on(self._settings.database))
+                tasks.keep("presence", publishing.run_on(self._settings.database, self._registration.wait))
             _ = tasks.start("follow signing keys", self._signing.follow())
             # Closed after the other listener: operators see the drain.
             admin = await stack.enter_async_context(self._admin_listening(connections))

@@ -78,8 +78,9 @@ class Presence:
         self._keys: deque[tuple[float, list[bytes]]] = deque()
         """Of what this replica has published, and when."""
 
-    async def run_on(self, database: DatabaseOptions) -> None:
-        """Publish what a database has noted, until cancelled."""
+    async def run_on(self, database: DatabaseOptions, migrated: Callable[[], Awaitable[None]]) -> None:
+        """Publish what a database has noted, until cancelled; `migrated` returns once it has its tables."""
+        await migrated()
         async with ConnectionPool.opened(database, size=1, purpose="presence") as pool:
             await self.run(PresenceStore(pool))
 

@@ -1,5 +1,6 @@
 """Parts that exist once the database or the bus is connected. Requests are refused as unavailable until then."""
 
+import asyncio
 from typing import Generic, TypeVar
 
 from services.experience_api.refusals import UNAVAILABLE, Refused
@@ -14,12 +15,19 @@ class LateBound(Generic[Part]):
         """`what` names the dependency that is missing until the part is set."""
         self._what = what
         self._part: Part | None = None
+        self._exists = asyncio.Event()
 
     def set(self, part: Part) -> None:
         self._part = part
+        self._exists.set()
 
     def clear(self) -> None:
         self._part = None
+        self._exists.clear()
+
+    async def wait(self) -> None:
+        """Return once the part exists."""
+        await self._exists.wait()
 
     @property
     def value(self) -> Part | None:

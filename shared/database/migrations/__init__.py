@@ -5,6 +5,7 @@ database has all of an upgrade or nothing of it. A database that has the newest 
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -55,6 +56,10 @@ async def _present(options: DatabaseOptions) -> list[str]:
 
 
 def _upgrade() -> Callable[[DatabaseOptions], Awaitable[str]]:
+    alembic = logging.getLogger("alembic")
+    if alembic.level == logging.NOTSET:
+        # Alembic logs its plugins when it is imported, and its plans; `upgrade` logs what has changed.
+        alembic.setLevel(logging.WARNING)
     from shared.database.migrations.upgrading import upgrade  # noqa: PLC0415 -- Alembic takes long to import
 
     return upgrade

@@ -19,16 +19,12 @@ from shared.database.options import DatabaseOptions
 from shared.database.tables.schema import SCHEMA, metadata
 
 logger = logging.getLogger(__name__)
-_alembic = logging.getLogger("alembic")
 
 _LOCK = int.from_bytes(b"trelay")  # any number that no other program is likely to lock
 
 
 async def upgrade(options: DatabaseOptions) -> str:
     """Run all revisions that are missing, in one transaction; return the newest one. Raises what `migrate` does."""
-    if _alembic.level == logging.NOTSET:
-        # Alembic logs its plans at every start; what has changed is logged below.
-        _alembic.setLevel(logging.WARNING)
     # Alembic reads and compiles the revisions here, outside the event loop; the rest is in memory.
     scripts = await asyncio.to_thread(load_scripts)
     arguments = connect_arguments(options, "migrations")

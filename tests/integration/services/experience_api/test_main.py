@@ -18,6 +18,7 @@ bus:
   kind: postgres
 experience:
   listen: {{port: {port}}}
+  presence: {{enabled: true}}
   drain_delay: 0
   drain_within: 3
   entity: {{allow: [127.0.0.0/8]}}
@@ -55,6 +56,9 @@ async def test_it_starts_with_an_empty_database_and_drains_on_sigterm(database: 
         _, log = await asyncio.wait_for(child.communicate(), TIMEOUT)
         assert child.returncode == 0, log.decode()
         assert token not in log.decode()
+        assert "migrated database" in log.decode()
+        for noise in ("alembic", "presence not published"):
+            assert noise not in log.decode()
     finally:
         if child.returncode is None:
             child.kill()

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from services.experience_api.refusals import UNAVAILABLE, Refused
@@ -17,3 +19,18 @@ def test_a_part_exists_between_set_and_clear() -> None:
     assert part.value is None
     with pytest.raises(Refused):
         part.get()
+
+
+async def test_a_wait_ends_when_the_part_is_set() -> None:
+    part: LateBound[str] = LateBound("database")
+    waiting = asyncio.ensure_future(part.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    part.set("here")
+    await waiting
+    await part.wait()
+    part.clear()
+    waiting = asyncio.ensure_future(part.wait())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    waiting.cancel()
