@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from services.experience_api.wire.cursor import CursorCodec, CursorRefused, Vector
-from services.experience_api.wire.snapshot_cursor import vector_of
+from services.experience_api.wire.snapshot_cursor import is_within_snapshot, vector_of
 
 _KEPT = 8
 """Connections with the event, and connections without an end, that are kept."""
@@ -49,6 +49,8 @@ class Audit(msgspec.Struct):
     """Connections without an end, and whether they have passed the event."""
     missed: list[str] = []
     """How connections ended that had not got as far as the event, newest last."""
+    snapshots: bool = False
+    """Whether one began with a snapshot, whose events are in no range."""
     records: int = 0
     """Of this client."""
 
@@ -64,6 +66,7 @@ class Audit(msgspec.Struct):
         except (msgspec.MsgspecError, UnicodeDecodeError, CursorRefused):
             return
         self.records += 1
+        self.snapshots = self.snapshots or is_within_snapshot(record.after)
         published = [(partition, offset) for partition, offset in published if partition < self.partitions]
         for partition, offset in published:
             if after[partition] <= offset < written[partition]:

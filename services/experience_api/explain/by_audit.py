@@ -43,10 +43,13 @@ def _without_record(known: Evidence, hop: Hop, evidence: dict[str, Any]) -> Hop:
         return Hop(DELIVERY, hop.answer, text, todo, evidence=evidence)
     connected = set() if known.consumer is None else {str(each.connection_id) for each in known.consumer.connections}
     open_ended = [name for name, passed in audit.behind.items() if not passed and name not in connected]
-    if audit.missed and not open_ended and known.client is not None and known.client.max_connections == 1:
+    certain = not (open_ended or audit.snapshots)
+    if audit.missed and certain and known.client is not None and known.client.max_connections == 1:
         text = f"the connection {audit.missed[-1]} ended before the event was written to it, and none got it later"
         return Hop(DELIVERY, Answer.NO, text, _RESUME, evidence=evidence | {"ended": audit.missed})
     text = "the audit does not say that it was written to a connection of the client"
+    if audit.snapshots:
+        text += "; it may have been in a snapshot, which the audit does not list"
     if open_ended:
         text += f"; connection {open_ended[-1]} has no end there, and what it was written last is not known"
     return Hop(DELIVERY, Answer.UNKNOWN, text, hop.todo, evidence=evidence)

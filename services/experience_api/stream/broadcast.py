@@ -1,6 +1,7 @@
 """Delivers what the feed reads: to all live subscribers at once, and to each of the others by its own replay."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -123,9 +124,17 @@ class Broadcast:
         else:
             self._hub.join(connection)
 
-    def start(self, connection: Connection, cursor: str | None, *, tells: bool = False) -> None:
+    def start(
+        self,
+        connection: Connection,
+        cursor: str | None,
+        on_start: Callable[[Connection, bytes], None] = lambda _connection, _cursor: None,
+        *,
+        tells: bool = False,
+    ) -> None:
         """Send a new connection its first frame, then serve it from its cursor.
 
+        `on_start` is called in between, with the cursor of that frame: the first events follow in the same step.
         `tells` announces large events with a control event before each.
         If the stream cannot be resumed from the cursor, send a gap event and begin with the next event.
         """
@@ -141,6 +150,7 @@ class Broadcast:
             if self._snapshots is not None:
                 text = (cursor or "").encode()
                 connection.outbox.force(self._control_events.connected(connection.subscriber, text))
+                on_start(connection, text)
                 self._snapshots.start(connection, found, text, tells=tells)
                 return
             refused, found = CursorRefused("the cursor is within a snapshot; found none here"), found.vector
@@ -149,6 +159,7 @@ class Broadcast:
         if refused is not None:
             gap = self._control_events.gap(connection.subscriber, refused.reason, str(refused), text)
             connection.outbox.force(gap)
+        on_start(connection, text)
         self.proceed(connection, found, tells=tells)
 
     def proceed(self, connection: Connection, vector: Vector, *, tells: bool) -> None:

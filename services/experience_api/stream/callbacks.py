@@ -27,6 +27,10 @@ def _ignore_connection(_connection: Connection) -> None:
     """Do nothing."""
 
 
+def _ignore_start(_connection: Connection, _cursor: bytes) -> None:
+    """Do nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Callbacks:
     """Called by the stream of a replica."""
@@ -46,8 +50,8 @@ class Callbacks:
     """Gets each read of the publish topic that was written."""
     on_first: Callable[[Record], None] = _ignore
     """Gets the first record of each such read."""
-    on_start: Callable[[Connection], None] = _ignore_connection
-    """Gets each connection once it was written its first frame."""
+    on_start: Callable[[Connection, bytes], None] = _ignore_start
+    """Gets each connection once it was written its first frame, and no event yet, with the cursor of that frame."""
     on_end: Callable[[Connection], None] = _ignore_connection
     """Gets it again when nothing more is written to it."""
 

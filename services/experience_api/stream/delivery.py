@@ -257,8 +257,7 @@ class Delivery:
             self._end_draining(connection)
         else:
             tells = self._oversized.tells(connection.subscriber.client_id, cursor)
-            self._broadcast.start(connection, cursor, tells=tells)
-            self._callbacks.on_start(connection)
+            self._broadcast.start(connection, cursor, self._callbacks.on_start, tells=tells)
         if on_open is not None:
             on_open(connection)
 

@@ -50,8 +50,8 @@ class Auditing:
         self._queue: deque[Outgoing] = deque()
         self._dropped = 0
 
-    def begin(self, connection: Connection) -> None:
-        """Audit a connection that was written its first frame."""
+    def begin(self, connection: Connection, cursor: bytes) -> None:
+        """Audit a connection that was written its first frame, and receives what is after a cursor."""
         if connection.ending is not None:
             return
         subscriber = connection.subscriber
@@ -64,7 +64,7 @@ class Auditing:
         )
         self._trails[connection] = trail
         connection.on_change = partial(self._change, connection, trail)
-        self._note(connection, trail)
+        trail.note(cursor.decode(), connection.progress())
         self._put(connection, trail.opened(self._clock.time()))
 
     def end(self, connection: Connection) -> None:

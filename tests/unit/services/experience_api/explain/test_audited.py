@@ -7,6 +7,7 @@ import pytest
 
 from services.experience_api.explain.audited import Audit
 from services.experience_api.wire.cursor import CursorCodec
+from services.experience_api.wire.snapshot_cursor import START, SnapshotEncoder
 
 CODEC = CursorCodec("epoch", 2)
 EVENT = [(0, 10)]
@@ -68,6 +69,13 @@ def test_a_later_record_says_that_it_was_acknowledged() -> None:
     assert (found.sent, found.acknowledged, found.ended) == (True, True, "4000 draining")
     assert audit.is_complete(EVENT)
     assert audit.behind == {}
+
+
+def test_a_connection_that_began_with_a_snapshot_is_noted() -> None:
+    within = SnapshotEncoder(CODEC, (5, 0), b"abcd").encode(START).decode()
+    began = msgspec.json.encode({**msgspec.json.decode(record("opened", 5, 5)), "after": within, "written": within})
+    assert read(began, record("delivered", 5, 9)).snapshots
+    assert not read(record("opened", 5, 5)).snapshots
 
 
 def test_a_connection_that_ended_before_the_event_is_noted() -> None:

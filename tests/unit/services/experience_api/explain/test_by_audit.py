@@ -109,6 +109,12 @@ def test_a_connection_without_an_end_leaves_it_unknown() -> None:
     assert answer(now, missed=["c-1"], behind={str(ONE): False}).answer.value == "no"
 
 
+def test_a_snapshot_may_have_had_the_event() -> None:
+    hop = answer(GONE, missed=["c-1 at 22:13 (4000 draining)"], snapshots=True)
+    assert hop.answer.value == "unknown"
+    assert "it may have been in a snapshot" in hop.text
+
+
 def test_without_an_audit_the_answer_says_so() -> None:
     hop = answer(GONE, records=0)
     assert (hop.answer.value, "no record of the client" in hop.text) == ("unknown", True)

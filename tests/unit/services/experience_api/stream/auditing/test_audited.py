@@ -66,6 +66,24 @@ async def test_a_change_of_channels_ends_a_range() -> None:
     ]
 
 
+async def test_the_first_range_begins_where_the_connection_resumes() -> None:
+    """What waits in the history is written in the same step as the first frame."""
+    bus = MemoryBus()
+    settings = {"audit": {"interval": 1}, "entity": {"allow": ["127.0.0.1"]}}
+    async with in_memory(settings, bus) as service, aiohttp.ClientSession() as http:
+        url = service.listening.url
+        for number in range(3):
+            async with http.post(f"{url}/entity?channel=orders", json={"n": number}) as response:
+                assert response.status == 202
+        frames = subscribe(url, ClientCredentials("demo", "demo"), ["orders"], since="earliest")
+        async with asyncio.timeout(60), aclosing(frames):
+            beginning = (await anext(frames)).event["cursor"]
+            last = [(await anext(frames)).event["cursor"] for _ in range(3)][-1]
+            await until(bus, "delivered", last)
+    assert (audit(bus)[0]["after"], audit(bus)[0]["written"]) == (beginning, beginning)
+    assert (audit(bus)[1]["after"], audit(bus)[1]["written"]) == (beginning, last)
+
+
 async def test_it_is_off_by_default() -> None:
     bus = MemoryBus()
     async with in_memory({}, bus) as service, asyncio.timeout(60):

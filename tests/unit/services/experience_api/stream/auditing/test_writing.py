@@ -76,7 +76,7 @@ async def test_a_connection_has_a_record_of_its_beginning_of_each_range_and_of_i
     recorder = Recorder()
     async with auditing(recorder) as audit:
         one = connected()
-        audit.begin(one)
+        audit.begin(one, b"a")
         await recorder.expect(1)
         one.position = lambda: Position(b"b", 0, live=True)
         await recorder.expect(2)
@@ -97,9 +97,9 @@ async def test_an_outage_loses_no_record_and_the_last_ones_are_written_at_the_en
     async with auditing(recorder) as audit:
         recorder.failures = 5
         for _ in range(3):
-            audit.begin(connected())
+            audit.begin(connected(), b"a")
         await recorder.expect(3)
-        audit.begin(connected())
+        audit.begin(connected(), b"a")
     assert len({each["connection_id"] for each in recorder.shown()}) == 4
 
 
@@ -107,7 +107,7 @@ async def test_a_range_has_no_events_of_what_the_connection_received_earlier() -
     recorder = Recorder()
     async with auditing(recorder) as audit:
         one = connected()
-        audit.begin(one)
+        audit.begin(one, b"a")
         for cursor, channel in ((b"b", "stock"), (b"b", "prices"), (b"c", "news")):
             one.subscriber = replace(one.subscriber, interest=interest_in([channel]))
             one.changed(cursor)
@@ -128,7 +128,7 @@ async def test_one_that_has_ended_already_is_not_audited() -> None:
     async with auditing(recorder) as audit:
         one = connected()
         one.end(REMOVED)
-        audit.begin(one)
+        audit.begin(one, b"a")
         audit.end(one)
     assert recorder.records == []
 
@@ -140,7 +140,7 @@ async def test_records_beyond_the_queue_are_counted(
     recorder = Recorder()
     async with auditing(recorder) as audit:
         for _ in range(5):
-            audit.begin(connected())
+            audit.begin(connected(), b"a")
         await recorder.expect(2)
     assert [(each.message, each.__dict__["count"]) for each in caplog.records if each.levelno == logging.ERROR] == [
         ("audit records dropped", 3)
