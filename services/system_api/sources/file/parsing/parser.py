@@ -1,6 +1,6 @@
 """Parses the bytes of a file, in order, into events and rejects: every byte belongs to exactly one of them. No I/O.
 
-Skipped are blank lines, a byte order mark at the beginning, and the header of a CSV file.
+Skipped are blank lines, a hole or a byte order mark at the beginning, and the header of a CSV file.
 """
 
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 from services.system_api.sources.file.parsing.decoding import line_text
 from services.system_api.sources.file.parsing.dialect import UnknownDialect
 from services.system_api.sources.file.parsing.first_row import HeaderFormat, SniffingFormat
+from services.system_api.sources.file.parsing.hole import Hole
 from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.signatures import SIGNATURE_BYTES, recognise
 from services.system_api.sources.file.parsing.splitter import BOM, Cut, Splitter, Suspicious
@@ -99,8 +100,10 @@ class Parser:
         self._builder = builder
         self._identity = identity
         self._whole = whole
-        self._beginning: bytes | None = b"" if offset == 0 else None
-        """The first bytes of the file, until they are known to be text with newlines."""
+        self._beginning: bytes | None = b"" if line == 0 else None
+        """The first bytes of the file behind its hole, until they are known to be text with newlines."""
+        # A file that is complete, or truncated behind its header, is not what it should be.
+        self._hole = None if whole or self._headed else Hole(self.splitter, inside=line == 0 < offset)
 
     def feed(self, data: bytes) -> None:
         """Add the bytes that follow in the file. Only when nothing is waiting.
@@ -108,6 +111,8 @@ class Parser:
         Raises:
             UnusableFile: the file is no text, or its lines end in carriage returns alone.
         """
+        if self._hole is not None and self._beginning == b"":
+            data = self._hole.behind(data)
         if self._beginning is not None:
             self._check_beginning(data)
         self.splitter.feed(data)

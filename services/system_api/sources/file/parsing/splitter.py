@@ -111,6 +111,12 @@ class Splitter:
         self.carriage_returns = True
         self._rest = self._rest.replace(b"\r", b"\n")
 
+    def skip(self, size: int) -> None:
+        """Leave out so many bytes, which belong to no piece. Only when nothing is waiting or incomplete."""
+        assert not self.waiting, "take first"
+        assert not self.incomplete, "a line has begun"
+        self.offset += size
+
     def feed(self, data: bytes) -> None:
         """Add the bytes that follow in the file. Only when nothing is waiting."""
         assert not self.waiting, "take first"

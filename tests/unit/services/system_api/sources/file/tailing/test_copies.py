@@ -141,3 +141,18 @@ async def test_a_file_with_the_same_beginning_is_read(tmp_path: Path) -> None:
         write(short, 100, 101)
         os.utime(short, (1_900_000_009,) * 2)
         assert await files.drain() == lines(100, 101), "too little of it could tell that it is a copy"
+
+
+async def test_a_hole_that_a_writer_leaves_costs_no_line(tmp_path: Path) -> None:
+    """A writer that does not append goes on at its old offset behind the truncation."""
+    path, poller = tmp_path / "a.ndjson", FilePoller(tmp_path / "a.ndjson", ManualClock(), line_limit=64)
+    with path.open("wb", buffering=0) as writer:
+        async with poller.opened():
+            for number in (1, 2, 3):
+                writer.write(b'{"id":"%d"}\n' % number * 100)
+                assert await poller.drain() == lines(*[number] * 100)
+                shutil.copy(path, tmp_path / f"a.ndjson.{number}")
+                os.truncate(path, 0)
+        writer.write(b'{"id":"4"}\n')
+        assert await poller.drain_reopened() == lines(4)
+    assert poller.rejects == []
