@@ -65,7 +65,9 @@ class Rounds:
         frames, progress = self._replay.take(CHUNK)
         self._round.add(frames)
         self.complete = self._round.empty
-        if progress in {Progress.LIVE, Progress.WAIT} and not self._round.empty:
+        if self.complete:
+            self.cursor = self._replay.cursor  # what it has passed is for others
+        elif progress in {Progress.LIVE, Progress.WAIT}:
             self._writer.force(self._connection, self._replay, self._taken())
             self._written(full=False)
 

@@ -10,7 +10,7 @@ from services.experience_api.wire.cursor import CursorCodec
 from tests.unit.services.experience_api.events import events
 from tests.unit.services.experience_api.hub.transports import FakeTransport
 from tests.unit.services.experience_api.records import record
-from tests.unit.services.experience_api.stream.catching_up.test_rounds import Live, turns, value
+from tests.unit.services.experience_api.stream.catching_up.test_rounds import HALF, Live, conflated, turns, value
 from tests.unit.services.experience_api.stream.test_broadcast import Parts, texts
 
 CODEC = CursorCodec("epoch", 1)
@@ -99,3 +99,16 @@ async def test_a_change_with_conflation_holds_behind_what_was_taken_before() -> 
     taken = found.index("trelay.subscribed") - 1
     assert found == ["trelay.connected", *(f"0/{offset}" for offset in range(taken)), "trelay.subscribed"]
     assert made.result() == CODEC.encode((taken,)), "and not behind events that were not written"
+
+
+async def test_no_cursor_goes_back_behind_a_change_of_quiet_channels() -> None:
+    live = Live()
+    async with live.catch_up:
+        live.deliver(0, 1, 2)
+        one = conflated(FakeTransport(), interest_in(["quiet"], conflate=0.5))
+        live.hub.add(one)
+        live.broadcast.start(one, CODEC.encode((0,)).decode())
+        await turns()
+        assert one.reached == CODEC.encode((3,))
+        made = live.broadcast.subscribe(one, HALF, "requested")
+        assert one.reached == made.result()
