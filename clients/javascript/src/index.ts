@@ -8,7 +8,7 @@ import { Endings, type Ending } from "./endings.js";
 import { cursorOf, isControl, isHeartbeat, parseEvent, Repeats, type TrelayEvent } from "./events.js";
 import { Fallback } from "./fallback.js";
 import type { Messages } from "./messages.js";
-import { queryOf, warnUnreadable, type Options } from "./options.js";
+import { queryOf, warnRetry, warnUnreadable, type Options } from "./options.js";
 import { readAhead, Sender, type Attached } from "./sending.js";
 import { memoryStore, type ResumeStore } from "./stores.js";
 import { overEventStream, overWebSocket, type Attempt, type Transport } from "./transports.js";
@@ -139,7 +139,7 @@ class Subscription {
       if (next.renew) {
         this.#authorization.renew();
       }
-      this.#options.onRetry?.(next.reason, next.pause);
+      (this.#options.onRetry ?? warnRetry)(next.reason, next.pause);
       await pause(next.pause, this.#signal);
     }
   }

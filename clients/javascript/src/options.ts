@@ -35,7 +35,7 @@ export interface Options {
   sender?: Sender;
   /** Ends the subscription. */
   signal?: AbortSignal;
-  /** Told before each pause what happened, and the milliseconds until the next attempt. */
+  /** Told before each pause what happened, and the milliseconds until the next attempt. By default, a console warning. */
   onRetry?: (reason: string, pause: number) => void;
   /** Told of each message that is no JSON object; the ones behind it follow. By default, a warning on the console. */
   onUnreadable?: (text: string) => void;
@@ -74,6 +74,11 @@ function asked({ channels, filters = {} }: Options): { channels?: readonly strin
     return { channels: channels.names, filters: Channels.changesOf(channels).filters };
   }
   return { filters, ...(channels === undefined ? {} : { channels }) };
+}
+
+/** Report a lost connection, where the program does not: nothing else tells that it waits. */
+export function warnRetry(reason: string, pause: number): void {
+  console.warn(`trelay: ${reason}; retrying in ${(pause / 1000).toFixed(1)} s`);
 }
 
 /** Report a message that cannot be read, where the program does not. */

@@ -32,6 +32,11 @@ def log_unreadable(frame: UnreadableFrame) -> None:
     logger.warning("skipping unreadable frame", extra=fields)
 
 
+def log_retry(text: str) -> None:
+    """Log why the stream was lost, and when it is tried again: nothing else tells a program that it waits."""
+    logger.warning("%s", text)
+
+
 async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     url: str,
     credentials: ClientCredentials | Token,
@@ -46,7 +51,7 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     answer_heartbeats: bool = False,
     heartbeats: bool = False,
     sender: Sender | BlockingSender | None = None,
-    on_retry: Callable[[str], None] = lambda _reason: None,
+    on_retry: Callable[[str], None] = log_retry,
     on_unreadable: Callable[[UnreadableFrame], None] = log_unreadable,
     ssl_context: ssl.SSLContext | None = None,
     clock: Clock = SYSTEM_CLOCK,
@@ -66,9 +71,10 @@ async def subscribe(  # noqa: PLR0913 -- tests replace three of them
     channels are quiet, then resumes behind the events of others. `sender` sends messages over the connection, and
     receives the answers to them.
 
-    `on_retry` receives a text before each pause: what happened, and the seconds until the next attempt. `on_unreadable`
-    receives each frame that cannot be read, and may raise to end the stream; the events behind that frame follow, and
-    it does not come again. Close the generator (`contextlib.aclosing`) to disconnect.
+    `on_retry` receives a text before each pause: what happened, and the seconds until the next attempt; by default it
+    is logged as a warning. `on_unreadable` receives each frame that cannot be read, and may raise to end the stream;
+    the events behind that frame follow, and it does not come again. Close the generator (`contextlib.aclosing`) to
+    disconnect.
 
     Raises:
         Stopped: the client must not reconnect.

@@ -1,5 +1,8 @@
 import asyncio
 import json
+import random
+import re
+from contextlib import aclosing
 
 import pytest
 from aiohttp import WSCloseCode, web
@@ -15,7 +18,7 @@ from tests.unit.clients.python.trelay_client.fake_server import (
     refusal,
     session,
 )
-from trelay_client import ClientCredentials, Stopped, Token, UnreadableFrame, UsageError
+from trelay_client import ClientCredentials, Stopped, Token, UnreadableFrame, UsageError, subscribe
 from trelay_client.stream import base_url
 
 
@@ -168,6 +171,19 @@ async def test_an_unavailable_server_is_retried() -> None:
 
 
 TOO_LARGE = '{"cursor":"after-bad","id":"bad","source":"/s","type":"t","data":1e400}'
+
+
+async def test_a_program_that_asks_for_nothing_else_has_each_retry_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with FakeServer(
+        session(connected(), close=(4000, "draining; wait=2.0")), session(connected(), event(1), stay=True)
+    ).up() as server:
+        stream = subscribe(server.url, CREDENTIALS, clock=server.clock, rng=random.Random(1))
+        async with asyncio.timeout(60), aclosing(stream) as frames:
+            while (await anext(frames)).own:
+                pass
+    (line,) = [record for record in caplog.records if record.name == "trelay_client.stream"]
+    assert line.levelname == "WARNING"
+    assert re.fullmatch(r".*draining.*; retrying in \d+\.\d s", line.message)
 
 
 async def test_an_unreadable_frame_is_reported_and_skipped(caplog: pytest.LogCaptureFixture) -> None:
