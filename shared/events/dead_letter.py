@@ -22,12 +22,16 @@ EDITED = "trelay-edited"
 """The header of a replayed record whose event an operator has edited: the name of the dead letter that held it before.
 Further replays of the edited event keep it."""
 
+REPLAY_ORIGIN = "trelay-replay-origin"
+"""The header of a record that an operator replays as it was: partition and offset of the record that was rejected."""
+
 INPUT_KEY, INPUT_PROVENANCE, INPUT_PART = "input-key", "input-provenance", "input-part"
 INPUT_EDITED = "input-edited"
 """Of the record that was rejected: its key, and its headers `trelay-provenance`, `trelay-part` and `trelay-edited`
 where it had them."""
 
 _REPLAY = re.compile(r"([0-9]{1,9}-[0-9]{1,18}) ([0-9]{1,9}) (.*)", re.DOTALL)
+_ORIGIN = re.compile(r"(?:.*/)?([0-9]{1,9})/([0-9]{1,18})", re.DOTALL)
 
 
 class Content(StrEnum):
@@ -113,11 +117,24 @@ class Replay(NamedTuple):
     edited: str = ""
     """The name of the dead letter that held the event before it was edited; empty for an event as it came. It has a
     header of its own."""
+    origin: tuple[int, int] | None = None
+    """The partition and the offset of the record of the ingest topic that was rejected, where this one is the same: not
+    where it is edited now, and not where an older release replayed it. It has a header of its own."""
 
     def headers(self) -> Headers:
         """Return the headers."""
-        replay = REPLAY, f"{self.letter} {self.attempts} {self.pipeline}".encode()
-        return (replay, (EDITED, self.edited.encode())) if self.edited else (replay,)
+        found = [(REPLAY, f"{self.letter} {self.attempts} {self.pipeline}".encode())]
+        if self.edited:
+            found.append((EDITED, self.edited.encode()))
+        if self.origin is not None:
+            found.append((REPLAY_ORIGIN, b"%d/%d" % self.origin))
+        return tuple(found)
+
+
+def origin_in(text: str) -> tuple[int, int] | None:
+    """Return the partition and the offset at the end of `topic/partition/offset`; None where they are not there."""
+    found = _ORIGIN.fullmatch(text)
+    return None if found is None else (int(found[1]), int(found[2]))
 
 
 def replay_in(headers: Headers) -> Replay | None:
@@ -125,6 +142,9 @@ def replay_in(headers: Headers) -> Replay | None:
     for name, value in headers:
         # A header that another program wrote may have no value.
         if name == REPLAY and (found := _REPLAY.fullmatch((value or b"").decode(errors="replace"))) is not None:
-            edited = next((value or b"" for name, value in headers if name == EDITED), b"")
-            return Replay(found[1], int(found[2]), found[3], edited.decode(errors="replace"))
+            edited, origin = (
+                next((value or b"" for name, value in headers if name == wanted), b"").decode(errors="replace")
+                for wanted in (EDITED, REPLAY_ORIGIN)
+            )
+            return Replay(found[1], int(found[2]), found[3], edited, origin_in(origin))
     return None

@@ -12,7 +12,7 @@ from services.process_api.worker.routing import provenance_of
 from shared.bus.protocol import Outgoing, check_size
 from shared.bus.topics import TopicsOptions
 from shared.errors import Malformed
-from shared.events.dead_letter import Content, Replay
+from shared.events.dead_letter import Content, Replay, origin_in
 from shared.events.event import (
     Attributes,
     Channel,
@@ -75,7 +75,9 @@ class Replays:
         keeps_provenance = not edited and letter.provenance is not None
         headers = headers_of(letter.provenance or b"") if keeps_provenance else (CONTENT_TYPE,)
         place = str(letter.place)
-        replay = Replay(place, letter.attempts, pipeline, place if edited else letter.edited).headers()
+        again = not edited and letter.origin.startswith(f"{self.topics.ingest}/")
+        origin = origin_in(letter.origin) if again else None
+        replay = Replay(place, letter.attempts, pipeline, place if edited else letter.edited, origin).headers()
         # A later part of the pipeline refused it: the parts before do not run again.
         part = () if letter.part is None else (_in_part(letter.part, wanted),)
         record = Outgoing(_key(letter, value), value, (*headers, *replay, *part))

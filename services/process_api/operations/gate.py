@@ -9,6 +9,7 @@ from services.process_api.operations.starts import Starts
 from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.pipeline import Pipeline
 from services.process_api.pipeline.steps.outcome import Blocked
+from shared.events.dead_letter import Replay
 
 
 class Paused(Blocked):
@@ -39,12 +40,15 @@ class Ahead(Exception):
 class Gate:
     """The gate of one partition."""
 
-    def __init__(self, starts: Starts, paused: Callable[[], Collection[str]], ahead: int = -1) -> None:
-        """`paused` returns the names of the pipelines that are paused.
+    def __init__(
+        self, starts: Starts, paused: Callable[[], Collection[str]], ahead: int = -1, partition: int = 0
+    ) -> None:
+        """`paused` returns the names of the pipelines that are paused. `partition` is the one that it stands before.
 
         `ahead` is the offset at which the run before met a rewind that it had not carried out; all that are known are
         carried out by now.
         """
+        self._partition = partition
         self._ahead = ahead
         self._starts = starts
         self._end = starts.end
@@ -63,19 +67,26 @@ class Gate:
         """Return how many rewinds of a pipeline the partition has carried out."""
         return self._starts.number(pipeline)
 
-    def admitted(self, pipelines: Sequence[Pipeline], offset: int, part: Part | None = None) -> Sequence[Pipeline]:
+    def admitted(
+        self, pipelines: Sequence[Pipeline], offset: int, part: Part | None = None, replay: Replay | None = None
+    ) -> Sequence[Pipeline]:
         """Return those of a record's pipelines that run on it; `part` is that in which its event goes on.
+
+        A `replay` that an operator asks for runs whatever a rewind repeats, unless it was processed before the rewind.
 
         Raises:
             Paused: one of them is paused.
             Ahead: this partition has to carry out a rewind first.
         """
-        if part is not None:
+        if part is not None and replay is None:
             if part.generation > self._starts.number(part.pipeline) and offset != self._ahead:
                 raise Ahead(offset)
             if not self._starts.runs(part, offset):
                 return ()
         running = pipelines if offset >= self._end else self._starts.running(pipelines, offset)
+        if replay is not None:
+            place, starts = (self._partition, offset), self._starts
+            running = tuple(each for each in running if not starts.repeats(each.name, place, replay, part))
         paused = self._paused()
         for pipeline in running:
             if pipeline.name in paused:

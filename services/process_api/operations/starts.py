@@ -10,6 +10,7 @@ import msgspec
 
 from services.process_api.pipeline.part import Part
 from services.process_api.pipeline.pipeline import Pipeline
+from shared.events.dead_letter import Replay
 
 _CUTS = 16
 """Rewinds of one pipeline of which the offsets are kept: as many may be carried out while one event waits."""
@@ -85,11 +86,27 @@ class Starts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def runs(self, part: Part, offset: int) -> bool:
         """Return whether a later part of a pipeline runs on the record at an offset."""
-        if offset < self.settled.get(part.pipeline, 0):
+        return offset >= self.settled.get(part.pipeline, 0) and not self._makes_again(part)
+
+    def repeats(self, pipeline: str, place: tuple[int, int], replay: Replay, part: Part | None) -> bool:
+        """Return whether a rewind lets a pipeline run again on the event that the record at a place replays.
+
+        Such a record was processed before the rewind. The event does not run twice for it: it is that of the record
+        that was rejected, or one that the first part makes again.
+        """
+        partition, offset = place
+        if replay.origin is None:
             return False
+        if part is not None and not replay.edited:
+            return offset < self.settled.get(pipeline, 0) and self._makes_again(part)
+        number, at = replay.origin
+        return offset < self.others and number == partition and at >= self.start(pipeline)
+
+    def _makes_again(self, part: Part) -> bool:
+        """Return whether the first part of a pipeline makes an event again that waits for a later one."""
         cuts = self.cuts.get(part.pipeline, ())
         later = [cut.to.get(part.partition) for cut in cuts if cut.number > part.generation]
-        return not any(to is not None and part.offset >= to for to in later)
+        return any(to is not None and part.offset >= to for to in later)
 
 
 def number_of(request: str) -> int:

@@ -15,7 +15,7 @@ from services.process_api.worker.fast_path import FastPath, fast_path_of
 from services.process_api.worker.outputs import Shadowed, Tally, checked, parted
 from services.process_api.worker.poison import PoisonTracker
 from services.process_api.worker.rejects import fitting, reject_of, reject_of_result
-from services.process_api.worker.routing import Refused, Routed, Router, part_of, why_unclaimed
+from services.process_api.worker.routing import Refused, Routed, Router, why_unclaimed
 from services.process_api.worker.waiting import MadeDue, Plan, Result, finish, finish_stateless, planned, run_due, start
 from shared.bus.protocol import RECORD_LIMIT, Outgoing, Record, TopicPartition, Transaction
 from shared.bus.topics import TopicsOptions
@@ -165,7 +165,7 @@ class Batch:
         else:
             pipelines = self._router.pipelines(routed, record.timestamp)
         if self._gate is not None and pipelines:
-            pipelines = self._gate.admitted(pipelines, record.offset, part_of(routed))
+            pipelines = self._gate.admitted(pipelines, record.offset, routed[4], routed[3])
             if not pipelines:
                 return
         if len(pipelines) == 1:

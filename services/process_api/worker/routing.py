@@ -77,7 +77,7 @@ class Router:
             pipeline = self._selection.divided.get(part.pipeline)
             if pipeline is not None and part.number < pipeline.parts:
                 return [pipeline]
-            if part_of(routed) is not None and self._selection.may_load(part, written):
+            if routed[3] is None and self._selection.may_load(part, written):
                 raise NotLoaded(part)
             return []
         found, replay = self._selection.of(source_of(routed)), routed[3]
@@ -85,11 +85,6 @@ class Router:
             return found
         wanted = replay.pipeline.partition("@")[0]
         return [pipeline for pipeline in found if pipeline.name == wanted]
-
-
-def part_of(routed: Routed) -> Part | None:
-    """Return the part of a record that a rewind may concern; an operator replays whatever a rewind repeats."""
-    return routed[4] if routed[3] is None else None
 
 
 def source_of(routed: Routed) -> bytes:

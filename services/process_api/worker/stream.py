@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from services.process_api.operations.controls import Controls, RewindAsked
 from services.process_api.operations.gate import Ahead, Gate, Paused
 from services.process_api.operations.hold import Hold
+from services.process_api.operations.starts import Starts
 from services.process_api.operations.statuses import Held, PartitionStatus, StateSize
 from services.process_api.pipeline.selection import Selection
 from services.process_api.pipeline.steps.outcome import Blocked
@@ -166,7 +167,7 @@ class Stream:
                         self._clock,
                         event_limit=self._topics.event_limit,
                         state=state,
-                        gate=Gate(starts, lambda: self._controls.paused, self._ahead.get(position.partition, -1)),
+                        gate=self._gate(starts, position.partition),
                     )
                     self._fillers[position.partition] = filler
                     await self._fill_and_submit(filler, commits, position, poison.attempts, state)
@@ -247,6 +248,9 @@ class Stream:
                 attempts.begin(filler.next_offset)
             if filler.isolated:
                 await commits.drain()
+
+    def _gate(self, starts: Starts, number: int) -> Gate:
+        return Gate(starts, lambda: self._controls.paused, self._ahead.get(number, -1), number)
 
     def _names(self) -> list[str]:
         return [pipeline.name for pipeline in self._selection().pipelines]

@@ -13,7 +13,7 @@ from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Reject
 from services.process_api.pipeline.steps.scope import Scope
 from services.process_api.pipeline.steps.stateful.step import Due
 from services.process_api.state.running import RunningState
-from services.process_api.worker.routing import Refused, Routed, Router, part_of
+from services.process_api.worker.routing import Refused, Routed, Router
 from shared.bus.protocol import Outgoing, Record
 
 Result: TypeAlias = list[Outgoing] | Rejected
@@ -61,7 +61,7 @@ def _planned(record: Record, router: Router, gate: Gate | None) -> Plan:
     pipelines = router.pipelines(routed, record.timestamp)
     if gate is None or not pipelines:
         return Plan(record, routed, pipelines)
-    admitted = gate.admitted(pipelines, record.offset, part_of(routed))
+    admitted = gate.admitted(pipelines, record.offset, routed[4], routed[3])
     return Plan(record, routed, admitted, skipped=not admitted)
 
 

@@ -11,6 +11,7 @@ from services.process_api.rewinding import Partition, count, parse_place, plan, 
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing, TopicOptions
 from shared.errors import Malformed
+from shared.events.dead_letter import Replay
 from shared.events.headers import headers_of
 from shared.runtime.clock import SYSTEM_CLOCK, SystemClock
 from tests.unit.services.process_api.making import event, pipeline
@@ -95,6 +96,18 @@ async def test_only_what_the_pipeline_has_passed_is_run_again_and_its_events_are
         await plan(bus, TOPIC, positions, {7: 1})
     orders = pipeline(sources=["orders"])
     assert await count(bus, TOPIC, orders, {number: Partition(3, 0)}, SYSTEM_CLOCK) == ({number: 2}, True)
+
+
+async def test_replays_of_events_that_run_again_are_not_counted() -> None:
+    bus = await filled("orders", "orders")
+    number = await partition(bus)
+    for origin in ((number, 0), (number, 1), (1 - number, 1), None):
+        replay = Replay("0-0", 1, "orders", origin=origin)
+        headers = (*headers_of(b"orders 1 orders:0"), *replay.headers())
+        async with bus.appender() as appender:
+            await appender.append(TOPIC, [Outgoing(b"C-1", event({"n": 0}), headers)])
+    made = pipeline(name="orders", sources=["orders"])
+    assert await count(bus, TOPIC, made, {number: Partition(6, 1)}, SYSTEM_CLOCK) == ({number: 4}, True)
 
 
 async def test_counting_ends_after_some_time() -> None:

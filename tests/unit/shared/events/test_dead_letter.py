@@ -2,7 +2,9 @@
 
 import dataclasses
 
-from shared.events.dead_letter import Content, Reject, Replay, replay_in
+import pytest
+
+from shared.events.dead_letter import Content, Reject, Replay, origin_in, replay_in
 
 
 def test_the_record_of_a_reject_holds_the_input_and_its_reason() -> None:
@@ -32,9 +34,22 @@ def test_the_record_of_an_event_holds_what_its_replay_needs() -> None:
 
 
 def test_the_headers_of_a_replay_are_read_back() -> None:
-    for replay in (Replay("0-17", 2, "orders@3f2a"), Replay("0-17", 2, ""), Replay("0-17", 2, "", "0-3")):
+    for replay in (
+        Replay("0-17", 2, "orders@3f2a"),
+        Replay("0-17", 2, ""),
+        Replay("0-17", 2, "", "0-3"),
+        Replay("0-17", 2, "orders", "0-3", (3, 4711)),
+    ):
         assert replay_in((("content-type", b"x"), *replay.headers())) == replay
     assert replay_in((*Replay("0-17", 2, "").headers(), ("trelay-edited", None))) == Replay("0-17", 2, "")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "origin"),
+    [("trelay.ingest/3/4711", (3, 4711)), ("3/4711", (3, 4711)), ("", None), ("a.csv:3", None), ("t/3/x", None)],
+)
+def test_the_origin_in_a_text(text: str, origin: tuple[int, int] | None) -> None:
+    assert origin_in(text) == origin
 
 
 def test_headers_without_a_replay_have_none() -> None:

@@ -37,7 +37,7 @@ def test_a_replay_to_the_pipeline_is_the_event_as_it_came() -> None:
     topic, record = replayed(found)
     assert (topic, record.key, record.value) == (TOPICS.ingest, b"C-1", found.value)
     assert list(record.headers[:2]) == [CONTENT_TYPE, (PROVENANCE, b"orders 1700000000000 orders:7")]
-    assert replay_in(record.headers) == Replay("0-4", 2, "orders@3f2a9c01")
+    assert replay_in(record.headers) == Replay("0-4", 2, "orders@3f2a9c01", origin=(0, 7))
 
 
 def test_an_event_that_a_later_part_refused_goes_on_there() -> None:
@@ -51,7 +51,7 @@ def test_a_replay_to_another_pipeline_is_one_of_that_alone() -> None:
     part = Part("orders", 1, "eu", 2, 3, 4)
     for found in (letter(reject(7, part=part.header()[1])), letter(reject(7, part=part.header()[1], pipeline=""))):
         _, record = replayed(found, takers=("orders", "renamed"), pipeline="renamed")
-        assert replay_in(record.headers) == Replay("0-0", 1, "renamed")
+        assert replay_in(record.headers) == Replay("0-0", 1, "renamed", origin=(0, 7))
         assert part_in(record.headers) == part._replace(pipeline="renamed")
     with pytest.raises(Malformed, match=r"the pipeline 'renamed' does not take the source 'orders'$"):
         replayed(letter(), takers=("orders",), pipeline="renamed")
@@ -68,13 +68,13 @@ def test_an_edited_event_names_its_letter_in_this_replay_and_the_next_ones() -> 
     _, record = replayed(letter(reject(7), offset=4), data=b"{}")
     assert replay_in(record.headers) == Replay("0-4", 1, "orders@3f2a9c01", "0-4")
     again = letter(reject(7, edited="0-4"), offset=5)
-    assert replay_in(replayed(again)[1].headers) == Replay("0-5", 1, "orders@3f2a9c01", "0-4")
+    assert replay_in(replayed(again)[1].headers) == Replay("0-5", 1, "orders@3f2a9c01", "0-4", (0, 7))
     assert replay_in(replayed(again, data=b"{}")[1].headers) == Replay("0-5", 1, "orders@3f2a9c01", "0-5")
 
 
 def test_an_event_of_another_program_stays_one_without_provenance() -> None:
     _, record = replayed(letter(reject(provenance=None, key=None)))
-    assert [name for name, _ in record.headers] == ["content-type", "trelay-replay"]
+    assert [name for name, _ in record.headers] == ["content-type", "trelay-replay", "trelay-replay-origin"]
     assert record.key == b"C-1"  # its subject: older versions did not keep the key
 
 
@@ -117,7 +117,12 @@ def test_what_cannot_be_replayed_says_why(
 
 def test_a_letter_of_no_pipeline_goes_to_all_that_take_its_source() -> None:
     _, record = replayed(letter(reject(pipeline="")), takers=("one", "two"))
-    assert replay_in(record.headers) == Replay("0-0", 1, "")
+    assert replay_in(record.headers) == Replay("0-0", 1, "", origin=(0, 7))
+
+
+def test_the_origin_of_what_was_no_record_of_the_ingest_topic_is_not_named() -> None:
+    _, record = replayed(letter(reject(origin="orders:/in/a.csv:3")))
+    assert replay_in(record.headers) == Replay("0-0", 1, "orders@3f2a9c01")
 
 
 def test_a_result_of_a_step_can_go_to_a_channel() -> None:

@@ -5,6 +5,7 @@ import pytest
 from services.process_api.operations.gate import Ahead, Gate, Paused
 from services.process_api.operations.starts import Starts
 from services.process_api.pipeline.part import Part
+from shared.events.dead_letter import Replay
 from tests.unit.services.process_api.making import pipeline
 
 A, B = pipeline(name="a"), pipeline(name="b")
@@ -54,3 +55,27 @@ def test_a_later_part_waits_for_the_rewind_that_its_event_comes_from() -> None:
     assert gate.admitted((A,), 7, part._replace(generation=0)) == (), "it is made again"
     assert gate.admitted((A,), 7, part._replace(generation=0, offset=2)) == (A,)
     assert gate.admitted((A,), 6, part) == (), "done with"
+
+
+REPLAY = Replay("0-1", 1, "a", origin=(1, 5))
+
+
+def test_a_replay_from_before_a_rewind_runs_only_where_the_rewind_does_not_repeat_its_event() -> None:
+    _, starts = Starts().rewound("a", 10, 4, "r")
+    gate = Gate(starts, set, partition=1)
+    assert gate.admitted((A, B), 9, replay=REPLAY) == ()
+    assert gate.admitted((A, B), 10, replay=REPLAY) == (A, B), "asked after the rewind"
+    for origin in [(1, 3), (0, 5), None]:
+        assert gate.admitted((A, B), 9, replay=REPLAY._replace(origin=origin)) == (A,)
+    assert gate.admitted((A, B), 9, replay=REPLAY._replace(origin=(1, 4))) == ()
+
+
+def test_a_replay_in_a_later_part_runs_only_where_its_event_is_not_made_again() -> None:
+    _, starts = Starts().cut("a", 10, "1-x", {0: 3, 1: 4}).rewound("a", 10, 4, "1-x")
+    gate, part = Gate(starts, set, partition=1), Part("a", 1, generation=0, partition=0, offset=3)
+    assert gate.admitted((A,), 9, part, REPLAY) == ()
+    assert gate.admitted((A,), 10, part, REPLAY) == (A,), "asked after the rewind"
+    assert gate.admitted((A,), 9, part._replace(offset=2), REPLAY) == (A,)
+    # An event that was edited is not made again: it runs, unless it is the replay of a replay that runs.
+    assert gate.admitted((A,), 9, part, REPLAY._replace(edited="0-0", origin=None)) == (A,)
+    assert gate.admitted((A,), 9, part, REPLAY._replace(edited="0-0")) == ()

@@ -10,6 +10,7 @@ from shared.events.dead_letter import Content
 from tests.unit.services.process_api.dead_letters.lettering import Desk
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, until
+from tests.unit.services.process_api.worker.test_rewinds import rewind
 
 STRICT = {"validate": {"type": "object", "required": ["total"]}}
 LENIENT = {"validate": {"type": "object"}}
@@ -87,6 +88,36 @@ async def test_a_pipeline_that_is_gone_when_the_replay_arrives_is_named() -> Non
         assert setting.dead()[1] == "the pipeline 'orders' does not take the source 'orders'"
         assert letters(setting)[1]["pipeline"][:7] == "orders@"
         assert channels(setting) == ["copies"]
+
+
+async def test_a_rewind_runs_an_event_and_its_replay_once() -> None:
+    setting = Setting(pipelines=[orders(STRICT)])
+    async with setting.running():
+        await setting.ingest(1, 2)
+        await until(lambda: len(setting.dead()) == 2)
+        await Desk(setting.bus).replay(ids=["0-0"])
+        await until(lambda: len(setting.dead()) == 3)  # the replay is rejected as well
+        setting.replace(orders(LENIENT))
+        await Desk(setting.bus).replay(ids=["0-2"])
+        await until(lambda: setting.published() == [1])
+        await rewind(setting, "orders", 0)
+        await until(lambda: setting.published() == [1, 1, 2])
+        await Desk(setting.bus).replay(ids=["0-1"])  # asked after the rewind: it runs, whatever that has made
+        await until(lambda: setting.published() == [1, 1, 2, 2])
+        await rewind(setting, "orders", 1, id="r2")
+        await until(lambda: setting.published() == [1, 1, 2, 2, 2, 1])
+
+
+async def test_a_rewind_runs_an_edited_replay_beside_its_event() -> None:
+    setting = Setting(pipelines=[orders(STRICT)])
+    async with setting.running():
+        await setting.ingest(1)
+        await until(lambda: len(setting.dead()) == 1)
+        await Desk(setting.bus).replay(ids=["0-0"], data={"n": 7, "total": 3})
+        await until(lambda: setting.published() == [7])
+        await rewind(setting, "orders", 0)
+        await until(lambda: setting.published() == [7, 7])
+    assert len(setting.dead()) == 2
 
 
 async def test_edited_events_are_parsed_as_a_whole() -> None:
