@@ -1,5 +1,6 @@
 """Dead letters as text for a terminal. No I/O."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -96,4 +97,4 @@ def _shortened(error: str) -> str:
 
 def _plain(value: Any) -> str:
     # Text of an upstream may contain control characters, which must not reach the terminal.
-    return one_line(value if isinstance(value, str) else str(value))
+    return one_line(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))

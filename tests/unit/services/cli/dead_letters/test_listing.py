@@ -48,6 +48,10 @@ def test_details_leave_out_what_is_empty() -> None:
     assert not any(line.startswith(("key", "pipeline", "x")) for line in shown)
 
 
+def test_details_are_written_as_in_json() -> None:
+    assert list(listing.details({"truncated": False, "attempts": 1})) == ["truncated: false", "attempts: 1"]
+
+
 def test_input_cannot_command_the_terminal() -> None:
     assert list(listing.lines('{\n  "a": "\x9b31m"')) == ["{", '  "a": "\\x9b31m"']
 
