@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiosmtplib
 
 from shared.alerts.options import SmtpOptions
-from shared.errors import Malformed, SettingsError, Unauthorized, Unavailable
+from shared.errors import Malformed, SettingsError, Unauthorized, Unavailable, system_reason
 
 logger = logging.getLogger(__name__)
 
@@ -85,8 +85,7 @@ class MailServer:
             raise Unavailable(f"{server} refuses the recipients: {refused}") from exc
         except (aiosmtplib.SMTPException, OSError, ValueError) as exc:
             # The text of the library repeats the address and the error number.
-            connection_refused = isinstance(exc.__cause__, ConnectionRefusedError)
-            text = "connection refused" if connection_refused else str(exc) or type(exc).__name__
+            text = system_reason(exc.__cause__) or system_reason(exc) or str(exc) or type(exc).__name__
             raise Unavailable(f"{server}: {text}") from exc
 
 

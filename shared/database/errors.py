@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from shared.errors import TrelayError, Unauthorized, Unavailable
+from shared.errors import TrelayError, Unauthorized, Unavailable, system_reason
 
 _UNAVAILABLE = (
     "08",  # connection exceptions
@@ -59,9 +59,7 @@ def translate(address: str, error: BaseException) -> TrelayError | None:
         return Unavailable(f"{address}: no answer in time")
     # Asyncpg raises an internal error if a connection is lost in the middle of a statement.
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError):
-        # The text of the event loop repeats the address, as a tuple after an error number.
-        text = "connection refused" if isinstance(error, ConnectionRefusedError) else error
-        return Unavailable(f"{address}: {text}")
+        return Unavailable(f"{address}: {system_reason(error) or error}")
     return None
 
 

@@ -1,5 +1,9 @@
 """The tree of errors: cut by what the caller should do."""
 
+import errno
+import socket
+import ssl
+
 import pytest
 
 from shared.errors import (
@@ -11,6 +15,7 @@ from shared.errors import (
     TrelayError,
     Unauthorized,
     Unavailable,
+    system_reason,
 )
 
 
@@ -28,3 +33,19 @@ def test_what_would_fail_again_is_not_retried(kind: type[TrelayError]) -> None:
 
 def test_refused_credentials_are_retried_for_they_are_mended_while_we_run() -> None:
     assert issubclass(Unauthorized, Unavailable)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed ('127.0.0.1', 9)"), "connection refused"),
+        (OSError(errno.EHOSTUNREACH, "[Errno 113] Connect call failed"), "no route to host"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "name or service not known"),
+        (ConnectionResetError("lost"), None),
+        (ssl.SSLError(1, "[SSL] record layer failure"), None),
+        (ValueError("other"), None),
+        (None, None),
+    ],
+)
+def test_errors_of_the_system_have_a_reason_without_numbers(error: Exception | None, reason: str | None) -> None:
+    assert system_reason(error) == reason

@@ -17,7 +17,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from shared.errors import Fenced, TooLarge, TrelayError, Unauthorized, Unavailable
+from shared.errors import Fenced, TooLarge, TrelayError, Unauthorized, Unavailable, system_reason
 from shared.runtime.tls_errors import certificate_problem
 
 NONE = 0
@@ -138,8 +138,8 @@ def _description(exc: BaseException, code: int | None) -> str:
     name = type(exc).__name__.removesuffix("Error")
     if isinstance(exc, asyncio.TimeoutError):
         return "no answer in time"
-    if isinstance(exc, ConnectionRefusedError):
-        return "connection refused"
+    if (reason := system_reason(exc)) is not None:
+        return reason
     if code is not None:
         return f"Kafka returned {_NAMES.get(code, name)} ({code})"
     return certificate_problem(exc, prefix="") or str(exc) or name

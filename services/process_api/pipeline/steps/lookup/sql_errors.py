@@ -4,7 +4,7 @@ import sqlite3
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
-from shared.errors import Malformed, Unauthorized, Unavailable
+from shared.errors import Malformed, Unauthorized, Unavailable, system_reason
 from shared.runtime.redaction import one_line, redact
 
 _DATA = ("22", "21", "54", "P0")
@@ -31,8 +31,8 @@ def translated(place: str, error: Exception) -> Malformed | Unavailable:
         return Unauthorized(text)
     if state.startswith(_DATA) or isinstance(error, DataError | IntegrityError) or _is_data_error(cause):
         return Malformed(f"{text}; the query refuses the key")
-    if isinstance(cause, ConnectionRefusedError):
-        return Unavailable(f"{place}: connection refused")
+    if (reason := system_reason(cause)) is not None:
+        return Unavailable(f"{place}: {reason}")
     return Unavailable(text)
 
 

@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.mqtt.messages import Delivery
 from services.system_api.sources.queue.mqtt.options import MqttSourceOptions
-from shared.errors import Unauthorized, Unavailable
+from shared.errors import Unauthorized, Unavailable, system_reason
 from shared.runtime.tls_errors import certificate_problem
 
 _UNAUTHORIZED = {0x86, 0x87, 0x8A}
@@ -70,9 +70,8 @@ def mqtt_errors(options: MqttSourceOptions) -> Iterator[None]:
     except TimeoutError as exc:
         raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
     except (MqttError, OSError, ValueError) as exc:
-        raise Unavailable(
-            f"{place}: {certificate_problem(exc, anonymous=options.anonymous) or str(exc) or type(exc).__name__}"
-        ) from exc
+        problem = certificate_problem(exc, anonymous=options.anonymous) or system_reason(exc.__cause__ or exc)
+        raise Unavailable(f"{place}: {problem or str(exc) or type(exc).__name__}") from exc
 
 
 class MqttClient:

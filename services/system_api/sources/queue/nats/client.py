@@ -25,7 +25,7 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.nats.options import NatsSourceOptions
-from shared.errors import SettingsError, Unauthorized, Unavailable
+from shared.errors import SettingsError, Unauthorized, Unavailable, system_reason
 from shared.runtime.tls_errors import certificate_problem
 
 __all__ = [
@@ -104,9 +104,8 @@ def nats_errors(options: NatsSourceOptions, client: Client | None = None) -> Ite
     except (Error, OSError) as exc:
         if _REFUSED in str(exc).lower():  # while it connects, it has no class of its own
             raise Unauthorized(f"{place} refuses the credentials; {_CREDENTIALS}") from exc
-        raise Unavailable(
-            f"{place}: {certificate_problem(exc, anonymous=options.anonymous) or str(exc) or type(exc).__name__}"
-        ) from exc
+        problem = certificate_problem(exc, anonymous=options.anonymous) or system_reason(exc.__cause__ or exc)
+        raise Unavailable(f"{place}: {problem or str(exc) or type(exc).__name__}") from exc
 
 
 @asynccontextmanager
