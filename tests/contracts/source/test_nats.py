@@ -9,6 +9,8 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.api import RetentionPolicy, StreamConfig
 
+from services.system_api.contract.replica import Cluster
+from services.system_api.sources.queue.nats import connection, recovery
 from services.system_api.sources.queue.nats.opening import NatsSourceKind
 from tests.contracts.source.suite import SourceContract
 from tests.contracts.source.upstream import COMMON, line, record
@@ -29,15 +31,15 @@ class NatsUpstream:
     @classmethod
     @contextlib.asynccontextmanager
     async def opened(cls, server: NatsServer, name: str, retention: RetentionPolicy) -> AsyncIterator["NatsUpstream"]:
-        connection = await client.connect(server.url)
-        jetstream = connection.jetstream()
+        connected = await client.connect(server.url)
+        jetstream = connected.jetstream()
         try:
             await jetstream.add_stream(StreamConfig(name=name, subjects=[f"{name}.>"], retention=retention))
             async with Proxy.before("127.0.0.1", server.port) as proxy:
                 yield cls(proxy, jetstream, name)
             await jetstream.delete_stream(name)
         finally:
-            await connection.close()
+            await connected.close()
 
     def options(self) -> NatsSourceKind:
         return NatsSourceKind.model_validate(
@@ -62,3 +64,10 @@ class TestNats(SourceContract):
     ) -> AsyncIterator[NatsUpstream]:
         async with NatsUpstream.opened(nats, unique_name, request.param) as upstream:
             yield upstream
+
+    async def test_a_server_that_is_slow_to_deliver_again_repeats_and_reorders_nothing(
+        self, upstream: NatsUpstream, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(recovery, "_FIRST", 0.05)  # less than it needs, and so is three times that
+        monkeypatch.setattr(connection, "_COLLECTION", 0.3)
+        await self.interrupt(Cluster(upstream), [25, 5, 40, 8, 30, 50])

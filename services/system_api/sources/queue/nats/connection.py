@@ -26,6 +26,7 @@ from services.system_api.sources.queue.nats.inspection import removed
 from services.system_api.sources.queue.nats.messages import Delivery, delivery_of, message_of
 from services.system_api.sources.queue.nats.options import NatsSourceOptions
 from services.system_api.sources.queue.nats.places import sequence_before
+from services.system_api.sources.queue.nats.recovery import Recovery
 from services.system_api.sources.queue.positions import Positions
 from services.system_api.sources.source import Checkpoint, Loss
 from shared.errors import Malformed, Unavailable
@@ -57,8 +58,11 @@ class NatsConnection:
         consumer: ConsumerInfo,
         options: NatsSourceOptions,
         positions: Positions[int],
+        recovery: Recovery | None,
     ) -> None:
+        """`recovery` is that of the consumer, None where that is not our own."""
         self._client = client
+        self._recovery = recovery
         self._jetstream = jetstream
         self._options = options
         self._positions = positions
@@ -112,6 +116,8 @@ class NatsConnection:
         taken = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
         if not self._waiting:
             self.arrived.clear()
+        if self._expected and taken and taken[0][1].deliveries == 1:
+            self._note_uncollected()
         if taken:
             self._positions.losses.extend(await self._removed_unread(taken))
         prefix = self._mark.prefix
@@ -172,8 +178,20 @@ class NatsConnection:
             self._check()
             if sum(len(msg.data) for msg, _ in self._waiting) > max_bytes:
                 break
+        else:
+            if self._expected:
+                self._note_uncollected()
         self._waiting = deque(sorted(self._waiting, key=lambda each: each[1].sequence))
         self._expected = 0
+
+    def _note_uncollected(self) -> None:
+        """Raise `Unavailable` if a new connection may get first what an earlier one got."""
+        expected, self._expected = self._expected, 0
+        if self._recovery is not None and self._recovery.again():
+            raise Unavailable(
+                f"{self._options.in_words}: {expected} messages that were delivered before have not come again; asking"
+                " for them again, to read them in order"
+            )
 
     async def _follow_floor(self, until: int) -> None:
         """Move the mark up to where everything is acknowledged; from `until` on, messages come in order."""
@@ -222,8 +240,10 @@ class NatsConnection:
             self._problem = "another process pulls from the same consumer; its messages are delivered again"
         self._delivered = delivery.consumer_sequence
         self._behind = delivery.pending
-        if delivery.deliveries > 1:
-            self._expected = max(0, self._expected - 1)
+        if delivery.deliveries > 1 and self._expected:
+            self._expected -= 1
+            if self._recovery is not None and not self._expected:
+                self._recovery.succeeded()
         self._wanted = max(0, self._wanted - 1)
         self._waiting.append((msg, delivery))
         self.arrived.set()

@@ -27,13 +27,12 @@ from services.system_api.sources.queue.nats.client import (
 from services.system_api.sources.queue.nats.connection import NatsConnection
 from services.system_api.sources.queue.nats.inspection import follow_stream, refuse_consumer, refuse_stream
 from services.system_api.sources.queue.nats.options import NatsSourceOptions
+from services.system_api.sources.queue.nats.recovery import Recovery
 from services.system_api.sources.queue.positions import Positions
 from services.system_api.sources.source import Checkpoint, Loss
 
 _RECOVERY_WAIT = 0.2
 """Seconds of `ack_wait` while a consumer is recovered: everything that is not acknowledged expires."""
-_RECOVERY = 0.5
-"""Seconds until the server has noticed that; it looks 0.1 s after the change."""
 
 
 class NatsStream:
@@ -44,6 +43,7 @@ class NatsStream:
         self._options = options
         self._durable = options.durable(source)
         self._description = f"Trelay source {source}"
+        self._recovery = Recovery()
         self.ledger = Positions(options.in_words, int, checkpoint)
 
     @property
@@ -80,7 +80,8 @@ class NatsStream:
                 consumer = await self._consumer(jetstream, stream)
                 refuse_consumer(consumer, options)
                 consumer = await self._recover(jetstream, consumer)
-            connection = NatsConnection(client, jetstream, consumer, options, self.ledger)
+            recovery = self._recovery if self._is_ours(consumer) else None
+            connection = NatsConnection(client, jetstream, consumer, options, self.ledger, recovery)
             connection.arrived = lost
             await connection.open()
             yield connection
@@ -135,7 +136,7 @@ class NatsStream:
         delivered = consumer.delivered.stream_seq if consumer.delivered else 0
         if consumer.num_ack_pending and delivered > (self.ledger.of().mark or 0):
             await self._set_ack_wait(jetstream, consumer, _RECOVERY_WAIT)
-            await asyncio.sleep(_RECOVERY)
+            await asyncio.sleep(self._recovery.wait)
             return await self._set_ack_wait(jetstream, consumer, self._options.ack_wait)
         if consumer.config.ack_wait != self._options.ack_wait:
             # Also after a crash in the middle of a recovery.
