@@ -8,8 +8,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 
 from shared.errors import TooLarge
+from shared.http.accepting.limits import LimitedConnection
 from shared.http.bodies import ACCEPTED_ENCODINGS, BodyReader, UnsupportedEncoding, encoding_of
-from shared.http.limits import LimitedConnection
 from shared.http.problem import replace_text
 
 _ERROR = 400

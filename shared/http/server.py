@@ -23,10 +23,10 @@ from prometheus_client.metrics_core import Metric
 from pydantic import Field
 
 from shared.errors import SettingsError
+from shared.http.accepting.limits import ConnectionLimiter, ConnectionLimitOptions
+from shared.http.accepting.listener import Tls, accepting, bound_sockets
 from shared.http.health import Readiness
 from shared.http.hosts import allowed_hosts, only_from
-from shared.http.limits import ConnectionLimiter, ConnectionLimitOptions
-from shared.http.listener import Tls, accepting, bound_sockets
 from shared.http.metrics import CertificateMetrics, ProcessMetrics, ReadinessCollector
 from shared.http.problem import problems
 from shared.http.requests import request_factory

@@ -1,6 +1,9 @@
 import asyncio
 
+import pytest
+
 from services.experience_api.http.gate import Gate
+from shared.http.accepting import crowds
 
 
 async def turns_of(count: int, gate: Gate) -> list[int]:
@@ -20,11 +23,12 @@ async def turns_of(count: int, gate: Gate) -> list[int]:
     return found
 
 
-async def test_a_crowd_begins_over_many_turns_in_order() -> None:
+async def test_a_crowd_begins_over_many_turns_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowds, "_PER_SECOND", 0.0)  # turns of a busy machine are long
     found = await turns_of(100, Gate())
     assert found == sorted(found)
-    assert max(found.count(turn) for turn in found) <= 16
-    assert len(set(found)) >= 10
+    assert max(found.count(turn) for turn in found) <= 8
+    assert len(set(found)) >= 20
 
 
 async def test_a_few_begin_at_once() -> None:

@@ -1,4 +1,4 @@
-from shared.http.limits import ConnectionLimitOptions, IdleConnections
+from shared.http.accepting.limits import ConnectionLimitOptions, IdleConnections
 
 OPTIONS = ConnectionLimitOptions(header_timeout=10, keepalive_timeout=75, max_idle=6, max_idle_per_address=3)
 

@@ -11,7 +11,7 @@ import trustme
 import uvloop
 from aiohttp import ClientSession, TCPConnector, web
 
-from shared.http.limits import ConnectionLimitOptions
+from shared.http.accepting.limits import ConnectionLimitOptions
 from shared.http.server import Health, ListenOptions, application, serve
 from shared.http.tls import TlsOptions
 from shared.runtime.clock import SystemClock

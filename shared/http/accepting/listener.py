@@ -13,12 +13,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ssl import SSLContext
 
+from shared.http.accepting.crowds import CrowdShare
 from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
-_AT_ONCE = 4
-"""Connections accepted in one turn of the event loop, from each socket."""
 _PAUSE = 1.0
 """Seconds to wait when the process has no descriptor left."""
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -86,6 +85,7 @@ class _Acceptor:
         self._protocol = protocol
         self._tasks = tasks
         self._tls = tls
+        self._share = CrowdShare()
         self._closed = False
 
     def resume(self) -> None:
@@ -98,7 +98,7 @@ class _Acceptor:
         self._listening.close()
 
     def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
+        for _ in range(self._share.of_turn(asyncio.get_running_loop().time())):
             try:
                 connection, _ = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):

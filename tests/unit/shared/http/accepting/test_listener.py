@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from shared.http import listener
-from shared.http.listener import accepting, bound_sockets
+from shared.http.accepting import crowds, listener
+from shared.http.accepting.listener import accepting, bound_sockets
 from shared.runtime.tasks import Tasks
 
 TIMEOUT = 60.0
@@ -75,7 +75,8 @@ async def test_all_addresses_of_a_name_have_one_port() -> None:
         listening.close()
 
 
-async def test_a_crowd_is_accepted_over_many_turns(peers: type[Peers]) -> None:
+async def test_a_crowd_is_accepted_over_many_turns(peers: type[Peers], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crowds, "_PER_SECOND", 0.0)  # turns of a busy machine are long
     [listening] = await bound_sockets("127.0.0.1", 0, 100)
     port = listening.getsockname()[1]
     crowd = [socket.create_connection(("127.0.0.1", port)) for _ in range(50)]
@@ -88,7 +89,7 @@ async def test_a_crowd_is_accepted_over_many_turns(peers: type[Peers]) -> None:
                     largest, seen = max(largest, peers.addresses.qsize() - seen), peers.addresses.qsize()
     for peer in crowd:
         peer.close()
-    assert largest <= 16
+    assert largest <= 8
 
 
 async def test_without_descriptors_it_waits_and_goes_on(

@@ -1,0 +1,1 @@
+"""Accepting connections: at a pace, and within limits."""
