@@ -32,21 +32,30 @@ def mute() -> None:
     os.close(null)
 
 
-def welcome(
-    url: str, sources_url: str, process_url: str, settings: Path, folder: Path, registered: str, *, demo: bool
+def welcome(  # noqa: PLR0913 -- what the text names
+    url: str,
+    sources_url: str,
+    process_url: str,
+    settings: Path,
+    folder: Path,
+    registered: str,
+    *,
+    demo: bool,
+    logs: str = "",
 ) -> str:
     """Return the text that is printed once everything runs.
 
     `sources_url` and `process_url` are the addresses of the system layer and the process layer for operators.
     `folder` holds all data; `registered` are the options with which `trelay clients` finds the database; `demo` is
-    whether the examples run, with their client.
+    whether the examples run, with their client. `logs` names the files of the log, where it is not on the terminal.
     """
     trelay = command_typed()
     add = f"    {trelay} clients add billing --channels 'orders.**' {registered}"
     operated = f"{sources_url}/sources, {process_url}/pipelines"
+    data = f"Data: {as_typed(folder)}.{f' Logs: {logs}.' if logs else ''}"
     lines = [
         f"Trelay is ready: {url.replace('http', 'ws', 1)}/ws/publish, {url}/readyz, {operated}",
-        f"  Settings: {as_typed(settings)}. Data: {as_typed(folder)}. Try, in another terminal:",
+        f"  Settings: {as_typed(settings)}. {data} Try, in another terminal:",
     ]
     failed = f"    {trelay} dead-letters counts --url {process_url}"
     if not demo:

@@ -103,7 +103,8 @@ async def _run(command: Command, stop: asyncio.Event, reload: Reload) -> None:
         settle()
         sources_url, process_url = (f"http://127.0.0.1:{ports[layer]}" for layer in ("system", "process"))
         is_demo = command.settings is None
-        say(welcome(url, sources_url, process_url, settings, folder, f"--data {as_typed(folder)}", demo=is_demo))
+        registered, logs = f"--data {as_typed(folder)}", f"{as_typed(folder)}/*.log"
+        say(welcome(url, sources_url, process_url, settings, folder, registered, demo=is_demo, logs=logs))
         if is_demo:
             show(tasks, folder / "examples", dsn)
         await until(stop, tasks)

@@ -19,6 +19,7 @@ from shared.bus.protocol import Bus, Reader, Record
 from shared.errors import PositionLost, Unavailable
 from shared.events.event import MalformedEvent
 from shared.events.headers import packed_provenance, unpack_provenance
+from shared.http.health import NotYet
 from shared.runtime.clock import Clock
 from shared.settings import Options
 
@@ -86,7 +87,7 @@ class Feed:
         on_delay: OnDelay,
         on_delivered: OnDelivered = _ignore,
     ) -> None:
-        self.problem: str | None = "starting: publish topic not read yet"
+        self.problem: str | None = NotYet("starting: publish topic not read yet")
         self.ready = False
         """Whether the history has been preloaded, so that subscribers may be served from it."""
         self.malformed = 0

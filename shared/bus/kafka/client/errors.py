@@ -142,4 +142,6 @@ def _description(exc: BaseException, code: int | None) -> str:
         return reason
     if code is not None:
         return f"Kafka returned {_NAMES.get(code, name)} ({code})"
-    return certificate_problem(exc, prefix="") or str(exc) or name
+    # The text of Kafka's errors begins with the name of their class.
+    text = str(exc).removeprefix(f"{type(exc).__name__}: ")
+    return certificate_problem(exc, prefix="") or text or name

@@ -36,6 +36,13 @@ def test_without_the_examples_there_is_no_demo_client_to_name() -> None:
     assert any("subscribe http://127.0.0.1:9000 --client-id billing" in line for line in lines)
 
 
+def test_logs_that_are_not_on_the_terminal_are_named() -> None:
+    settings, folder = Path("/d/t.yaml"), Path("/d")
+    text = welcome("http://a", "http://b", "http://c", settings, folder, "--data /d", demo=True, logs="/d/*.log")
+    assert "Data: /d. Logs: /d/*.log. Try" in text
+    assert "Logs" not in said(folder)[1]
+
+
 def test_its_commands_can_be_pasted_for_any_folder_name() -> None:
     folder = Path("/it's a; folder")
     copy = next(line for line in said(folder) if line.startswith("    cp "))

@@ -54,6 +54,12 @@ def test_an_exception_is_translated(raised: Exception, kind: type[TrelayError], 
     assert text in str(error)
 
 
+def test_an_error_of_the_library_has_no_name_of_a_class() -> None:
+    assert str(translate(KafkaConnectionError("Connection at a:1 closed"), "reading")) == (
+        "reading: Connection at a:1 closed"
+    )
+
+
 def test_a_bug_is_not_translated() -> None:
     assert not isinstance(ZeroDivisionError(), LOST_CONNECTION)
 
