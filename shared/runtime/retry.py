@@ -1,8 +1,13 @@
-"""The retry policy: named errors only, with a limit and jitter, counted, and without waits in tests."""
+"""The retry policy: named errors only, with a limit and jitter, counted, and without waits in tests.
 
+Work that is endless runs again after any error: `restarting`.
+"""
+
+import asyncio
+import logging
 import random
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Final, NoReturn, TypeVar
 
 from pydantic import Field, model_validator
 from tenacity import (
@@ -17,12 +22,19 @@ from tenacity.wait import wait_base
 
 from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.tasks import cancel_requested
 from shared.settings import Options
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 PAUSE = 1.0
 """Seconds between two attempts to reach what a service needs from its start."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 60.0
+"""Seconds before work runs again; also how long it has to run for the next pause to be the first one again."""
 
 
 class RetryOptions(Options):
@@ -111,3 +123,29 @@ async def when_available(
         else:
             report(None)
             return found
+
+
+async def restarting(name: str, work: Callable[[], Awaitable[object]], clock: Clock) -> NoReturn:
+    """Run endless work until cancelled, and again whenever it ends: after an error that it does not handle itself.
+
+    Such an error is a bug, or input that nobody has foreseen. Each is logged with `name`; the pauses grow.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        began = clock.monotonic()
+        error: BaseException
+        try:
+            await work()
+            error = RuntimeError(f"{name} ended unexpectedly")
+        except asyncio.CancelledError as exc:
+            if cancel_requested():
+                raise
+            error = exc  # something that it awaited was cancelled
+        except Exception as exc:  # noqa: BLE001 -- logged
+            error = exc
+        if clock.monotonic() - began >= LONGEST_PAUSE:
+            pause = FIRST_PAUSE
+        fields = {"task": name, "error": str(error) or type(error).__name__, "retry_in_s": pause}
+        logger.error("task failed; restarting", exc_info=error, extra=fields)
+        await clock.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)

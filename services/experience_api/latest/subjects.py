@@ -16,6 +16,8 @@ import msgspec
 from services.experience_api.hub.patterns import PatternIndex
 from services.experience_api.wire.snapshot_cursor import DIGEST_BYTES
 from shared.bus.protocol import Record
+from shared.errors import Malformed
+from shared.events.event import channel
 
 
 class _Attributes(msgspec.Struct):
@@ -55,19 +57,19 @@ class Kept:
         text = repr((sorted(set(self.channels)), sorted(set(self.deleted_types))))
         return hashlib.blake2s(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
 
-    def covers(self, channel: str) -> bool:
+    def covers(self, name: str) -> bool:
         """Return whether the latest events of a channel are kept."""
-        return bool(self._index.find(channel.encode()))
+        return bool(self._index.find(name.encode()))
 
     def change(self, record: Record) -> Change | None:
         """Return what a record changes; None if that is nothing."""
-        channel, value = record.key or b"", record.value
-        if value is None or not self._index.find(channel):
+        key, value = record.key or b"", record.value
+        if value is None or not self._index.find(key):
             return None
         try:
-            found, name = _decode(value), channel.decode("ascii")
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            return None  # what is malformed is not delivered either
+            found, name = _decode(value), channel(key.decode("ascii"))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, Malformed):
+            return None  # of another program: no event, or a key that names no channel, such as one with a NUL
         if not found.subject:
             return None
         gone = self._deleted.fullmatch(found.type) is not None

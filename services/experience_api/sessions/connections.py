@@ -42,6 +42,7 @@ from services.experience_api.sessions.subscriptions import Subscriptions
 from shared.errors import Unavailable
 from shared.http.origin import Origin
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
+from shared.runtime.retry import restarting
 from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -93,8 +94,11 @@ class Connections:
     async def open(self) -> AsyncIterator[None]:
         """Handle the notices of other replicas while the context is open."""
         async with self._registry.listening(self.on_notice), Tasks() as tasks:
-            tasks.keep("reconcile claims", self._keep_reconciling())
-            tasks.keep("look for revocations", self._revocations.run())
+            for name, work in (
+                ("reconcile claims", self._keep_reconciling),
+                ("look for revocations", self._revocations.run),
+            ):
+                tasks.keep(name, restarting(name, work, self._clock))
             yield
 
     @asynccontextmanager

@@ -6,6 +6,7 @@ Neither outage is fatal. `/readyz` and the log name what is missing; requests th
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import Tokens
@@ -24,7 +25,7 @@ from services.experience_api.stream.options import DeliveryOptions
 from shared.bus.protocol import Appender, Bus, Record
 from shared.bus.topics import TopicsOptions
 from shared.runtime.clock import Clock
-from shared.runtime.retry import when_available
+from shared.runtime.retry import restarting, when_available
 from shared.runtime.tasks import Tasks
 from shared.telemetry.tracing import NO_TRACING, Tracing
 
@@ -84,15 +85,15 @@ async def run_stream(parts: StreamParts, bus: Bus, stream: LateBound[Stream], cl
     """
     async with bus.appender() as appender, parts.once(bus) as once, Tasks() as tasks:
         takeovers = parts.takeovers(bus, appender)
-        tasks.keep("takeovers", takeovers.run())
+        tasks.keep("takeovers", restarting("takeovers", takeovers.run, clock))
         inbound = parts.inbound(appender, once)
         callbacks = Callbacks(inbound.on_refused, inbound.append, parts.on_delay, parts.tracing, parts.on_first)
         if parts.auditing is not None:
             auditing = parts.auditing(appender)
-            tasks.keep("audit", auditing.run())
+            tasks.keep("audit", restarting("audit", auditing.run, clock))
             callbacks = replace(callbacks, on_start=auditing.begin, on_end=auditing.end)
         if parts.copier is not None:
-            tasks.keep("latest events", parts.copier.run(bus))
+            tasks.keep("latest events", restarting("latest events", partial(parts.copier.run, bus), clock))
         topic, largest_frame = parts.topics.publish, parts.topics.largest_frame
         async with Delivery(
             bus,

@@ -25,7 +25,9 @@ from services.experience_api.registry.protocol import Node
 from shared.bus.group_commit import Call, GroupCommit
 from shared.bus.protocol import Bus, TopicPartition, Transaction, Writer, check_size
 from shared.errors import TooLarge, TrelayError, Unavailable
+from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.failpoints import reach
+from shared.runtime.retry import restarting
 from shared.runtime.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -102,7 +104,8 @@ class OnceAppender:
         try:
             async with Tasks() as tasks:
                 tasks.keep("append once", appender._run())
-                tasks.keep("sweep idempotency keys", appender._sweep())
+                name = "sweep idempotency keys"
+                tasks.keep(name, restarting(name, appender._sweep, SYSTEM_CLOCK))
                 yield appender
                 await appender._rounds.drain()
         finally:

@@ -13,7 +13,7 @@ from pydantic import Field
 from services.experience_api.hub.connection import Connection
 from services.experience_api.stream.auditing.trail import Trail
 from shared.bus.protocol import Appender, Outgoing
-from shared.errors import Unavailable
+from shared.errors import TooLarge, Unavailable
 from shared.runtime.clock import Clock
 from shared.settings import Options
 
@@ -106,12 +106,23 @@ class Auditing:
     async def _flush(self) -> None:
         while self._queue:
             batch = [self._queue[number] for number in range(min(_BATCH, len(self._queue)))]
-            await self._appender.append(self._topic, batch)
+            await self._append(batch)
             for _ in batch:
                 self._queue.popleft()
         if self._dropped:
             logger.error("audit records dropped", extra={"topic": self._topic, "count": self._dropped})
             self._dropped = 0
+
+    async def _append(self, batch: list[Outgoing]) -> None:
+        """Write some records; those above a lower limit of the topic are dropped, and no others."""
+        try:
+            await self._appender.append(self._topic, batch)
+        except TooLarge:
+            if len(batch) == 1:
+                self._dropped += 1
+                return
+            for each in batch:
+                await self._append([each])
 
     def _note(self, connection: Connection, trail: Trail) -> None:
         if connection.position is not None:

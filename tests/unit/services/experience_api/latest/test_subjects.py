@@ -34,6 +34,8 @@ def test_the_event_of_a_subject_replaces_the_one_before_and_a_deletion_removes_i
         pytest.param(event("1"), b"news", id="another channel"),
         pytest.param(event("1"), None, id="no channel"),
         pytest.param(event("1"), "orders.ü".encode(), id="no name of a channel"),
+        pytest.param(event("1"), b"orders.e\0u", id="a name that PostgreSQL refuses"),
+        pytest.param(event("1"), b"orders." + b"x" * 3000, id="a name that no index takes"),
         pytest.param(event(""), b"orders.eu", id="no subject"),
         pytest.param(b"{", b"orders.eu", id="malformed"),
         pytest.param(b'{"subject":7}', b"orders.eu", id="a subject that is no text"),

@@ -3,7 +3,9 @@ from contextlib import AsyncExitStack
 
 from services.experience_api.hub.close_codes import CLAIM_LOST, DISABLED, CloseReason
 from services.experience_api.registry.clients import Client, ClientChange
+from services.experience_api.registry.notices import Notice
 from services.experience_api.registry.protocol import Node
+from services.experience_api.sessions.options import ConnectionsOptions
 from tests.unit.services.experience_api.sessions.replicas import (
     OPTIONS,
     ORIGIN,
@@ -70,3 +72,23 @@ async def test_connections_end_that_a_replica_of_the_previous_release_has_not_re
             assert await reason(second) is DISABLED
         await one.reconcile()
         assert await deployment.registry.held_by(Node("one", 1)) == {}
+
+
+def test_revocations_are_found_after_a_look_with_an_error_that_nobody_expects() -> None:
+    async def revoked() -> CloseReason:
+        async with a_deployment(ConnectionsOptions(revocation_interval=0.05, reconcile_interval=600)) as deployment:
+            one, registry = await deployment.replica("one"), deployment.registry
+            registry.loses_notices, errors, found = True, [KeyError(), KeyError()], registry.take_notices
+
+            async def take_notices(node: Node) -> list[Notice]:
+                if errors:
+                    raise errors.pop()
+                return await found(node)
+
+            registry.take_notices = take_notices  # type: ignore[method-assign]
+            async with connected(one) as (_, socket):
+                await registry.disable("demo")
+                return await reason(socket)
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        assert runner.run(revoked()) is DISABLED

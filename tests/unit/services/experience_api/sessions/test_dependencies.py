@@ -1,12 +1,15 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from typing import cast
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from services.experience_api.auth.signing import Signing
 from services.experience_api.auth.tokens import KeyOptions, TokenOptions
+from services.experience_api.latest.copying import Copier
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.producers.once.appender import OnceAppender
 from services.experience_api.producers.once.memory import MemoryKeyStore
@@ -86,7 +89,7 @@ def connection(bus: Bus, failures: int = 0) -> BusConnection:
     return BusConnection(connect, TopicsOptions(), FastClock())
 
 
-async def delivering(connection: BusConnection, stream: LateBound[Stream]) -> None:
+async def delivering(connection: BusConnection, stream: LateBound[Stream], copier: Copier | None = None) -> None:
     def inbound(appender: Appender, once: OnceAppender) -> Inbound:
         metrics = ExperienceMetrics(CollectorRegistry())
         return Inbound(appender, once, "trelay.inbound", RecordingAlerts(), metrics, SYSTEM_CLOCK, lambda: "id")
@@ -99,7 +102,8 @@ async def delivering(connection: BusConnection, stream: LateBound[Stream]) -> No
         return OnceAppender.opened(bus, TopicsOptions().publish, store, lambda: Node("one", 1), OnceOptions(), str)
 
     parts = StreamParts(TopicsOptions(), DeliveryOptions(), inbound, takeovers, once, lambda source, seconds: None)
-    await connection.keep(lambda bus: run_stream(parts, bus, stream, SYSTEM_CLOCK))
+    parts = replace(parts, copier=copier)
+    await connection.keep(lambda bus: run_stream(parts, bus, stream, FastClock() if copier else SYSTEM_CLOCK))
 
 
 async def test_the_stream_is_set_once_the_bus_answers_and_cleared_with_its_task() -> None:
@@ -114,6 +118,30 @@ async def test_the_stream_is_set_once_the_bus_answers_and_cleared_with_its_task(
                 problems += [bus.problem] if [bus.problem] != problems[-1:] else []
         assert problems == ["1 to go", "0 to go", None]
     assert stream.value is None
+
+
+class FailingCopier:
+    """Fails at first, with an error that nobody expects."""
+
+    def __init__(self) -> None:
+        self.errors = [KeyError("x"), KeyError("y")]
+        self.runs = asyncio.Event()
+
+    async def run(self, bus: Bus) -> None:
+        await asyncio.sleep(0)
+        if self.errors:
+            raise self.errors.pop()
+        self.runs.set()
+        await asyncio.Event().wait()
+
+
+async def test_what_fails_beside_the_stream_runs_again() -> None:
+    copier, stream = FailingCopier(), LateBound[Stream]("stream")
+    async with Tasks() as tasks:
+        tasks.keep("stream", delivering(connection(MemoryBus()), stream, cast("Copier", copier)))
+        async with asyncio.timeout(TIMEOUT):
+            await copier.runs.wait()
+        assert stream.value is not None
 
 
 async def test_a_topic_that_contradicts_the_settings_is_an_error() -> None:

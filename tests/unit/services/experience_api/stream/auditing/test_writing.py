@@ -17,7 +17,7 @@ from services.experience_api.hub.heartbeat import Position
 from services.experience_api.stream.auditing import writing
 from services.experience_api.stream.auditing.writing import Auditing, AuditOptions
 from shared.bus.protocol import Outgoing
-from shared.errors import Unavailable
+from shared.errors import TooLarge, Unavailable
 from shared.runtime.clock import SystemClock
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
@@ -36,6 +36,7 @@ class Recorder:
     def __init__(self) -> None:
         self.records: list[Outgoing] = []
         self.failures = 0
+        self.largest = 1_000_000
 
     async def append(self, topic: str, records: Sequence[Outgoing]) -> None:
         await asyncio.sleep(0)
@@ -43,6 +44,8 @@ class Recorder:
         if self.failures:
             self.failures -= 1
             raise Unavailable("no leader")
+        if any(len(each.value or b"") > self.largest for each in records):
+            raise TooLarge("above the limit of the topic")
         self.records += records
 
     def shown(self) -> list[dict[str, Any]]:
@@ -131,6 +134,21 @@ async def test_one_that_has_ended_already_is_not_audited() -> None:
         audit.begin(one, b"a")
         audit.end(one)
     assert recorder.records == []
+
+
+async def test_a_record_that_is_too_large_for_the_topic_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    recorder = Recorder()
+    recorder.largest = 5000
+    async with auditing(recorder) as audit:
+        for names in (["a"], [f"orders.{number}" for number in range(1000)], ["b"]):
+            one = connected()
+            one.subscriber = replace(one.subscriber, interest=interest_in(names))
+            audit.begin(one, b"a")
+        await recorder.expect(2)
+        audit.begin(connected(), b"a")
+        await recorder.expect(3)
+    assert [each["channels"] for each in recorder.shown()] == [["a"], ["b"], ["orders.*"]]
+    assert [each.__dict__["count"] for each in caplog.records if each.message == "audit records dropped"] == [1]
 
 
 async def test_records_beyond_the_queue_are_counted(
