@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
+from services.experience_api import app as experience
+from services.experience_api.latest.options import LatestOptions
+from services.experience_api.registry import stored_clients
 from services.standalone.settings import WholeSettings
+from services.system_api.operations.postgres import PostgresSourceStore
+from services.system_api.sources.http.webhook.inbox.postgres import PostgresInbox
+from shared.bus.postgres.options import PostgresBusOptions
+from shared.database.options import DatabaseOptions
+from shared.lease.postgres import PostgresLeaseStore
 from shared.settings import json_schema
 
 ROOT = Path(__file__).parents[2]
@@ -119,3 +127,28 @@ def test_metrics_and_variables_exist() -> None:
         variables = set(re.findall(r"\bTRELAY_[A-Z0-9_]*[A-Z0-9]\b", page.read_text()))
         unknown += [(names(page), each) for each in sorted(variables) if each not in known and each not in makefile]
     assert unknown == []
+
+
+def test_connections_of_the_database_are_those_of_the_pools() -> None:
+    database, bus = DatabaseOptions(), PostgresBusOptions()
+    listener, readers = 1, LatestOptions.model_fields["readers"].default
+    expected = {
+        "registrations": database.pool_size,
+        "claims of connections, and their notifications": stored_clients._POOL_SIZE + listener,
+        "idempotency keys": experience._KEY_CONNECTIONS,
+        "presence": 1,
+        "snapshots": readers + 1,
+        "leases and their notifications": PostgresLeaseStore.CONNECTIONS + listener,
+        "what operators ask of sources, and their status": PostgresSourceStore.CONNECTIONS + listener,
+        "webhooks, and their notifications": PostgresInbox.CONNECTIONS + listener,
+        "the bus: writing": bus.writing_connections,
+        "the bus: reading": bus.reading_connections,
+        "the bus: topics, groups, leases, notifications": 2 + 1 + listener,
+    }
+    page = (ROOT / "docs" / "postgresql.md").read_text()
+    table = page.partition("**Connections.**")[2].partition("\n\n`pg_stat_activity`")[0]
+    assert {name: int(count) for name, count in re.findall(r"^\| ([^|]+) \| (\d+) \|", table, re.MULTILINE)} == expected
+    plain = {"registrations", "claims of connections, and their notifications", "idempotency keys"}
+    replica = sum(expected[name] for name in plain) + expected["leases and their notifications"]
+    assert f"opens up to {replica}, with presence and snapshots {replica + 1 + readers + 1}" in table
+    assert f"[{replica} for each replica]" in (ROOT / "docs" / "operations" / "capacity.md").read_text()
