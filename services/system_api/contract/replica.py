@@ -7,10 +7,12 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
+import msgspec
 from prometheus_client import CollectorRegistry
 
 from services.system_api.contract.interrupting import Interrupted, Interruptions
 from services.system_api.contract.upstream import Upstream
+from services.system_api.operations.checkpoints import PART, OwnPart, checkpoint_key
 from services.system_api.operations.controls import Controls
 from services.system_api.operations.memory import MemorySourceStore
 from services.system_api.replicas.membership import Turn
@@ -132,6 +134,12 @@ class Cluster:
         records = self.bus.records(TOPICS.dead_letter, 0)
         return [{name: value.decode() for name, value in record.headers} for record in records]
 
+    def counts(self) -> OwnPart:
+        """Return what is counted in the newest checkpoint."""
+        key = checkpoint_key(SOURCE, PART)
+        saved = (record.value for record in reversed(self.bus.records(TOPICS.checkpoints, 0)) if record.key == key)
+        return msgspec.json.decode(next(saved) or b"", type=OwnPart)
+
     async def until(self, condition: Callable[[], bool], *statuses: SourceStatus) -> None:
         """Wait until a condition holds; fail with the states of the sources if it does not."""
         try:
@@ -149,8 +157,13 @@ class Cluster:
         self.check(numbers)
 
     def check(self, numbers: Sequence[int]) -> None:
-        """Check that these numbers are published, in order by subject, and as often as the upstream promises."""
-        found = self.numbers()
+        """Check that these numbers are published, in order by subject, and as often as the upstream promises.
+
+        Also that the counts that were saved with the newest of them are those of all events and dead letters.
+        """
+        found, counts = self.numbers(), self.counts()
+        assert counts.unaccounted == 0, counts
+        assert (counts.published, counts.rejected) == (len(found), len(self.dead_letters()))
         if not self.upstream.exactly_once:
             assert set(found) == set(numbers)
             ids = {(event["id"], event["data"]["n"]) for event in self.events()}
