@@ -202,14 +202,20 @@ class StreamConnection:
         """
         at: int | None = None
         if isinstance(place, datetime):
-            found = await self._peek(place, 1)
+            found = await self._peek(place, 1, self._options.connect_timeout)
             at = offset_of(found[0]) - 1 if found else await self._end()
         elif place == "end":
             at = await self._end()
         return self._positions.checkpoint_after({"": None if at == -1 else at}, without=[_LAST])
 
     async def _end(self) -> int | None:
-        return None if await self._first_message() is None else await self._last_offset()
+        """Return the offset of the newest message, None if there is none.
+
+        Nothing tells that a stream is empty but that it delivers nothing, as a slow broker does: taken for the end, the
+        beginning would repeat all messages.
+        """
+        found = await self._peek("first", 1, self._options.connect_timeout)
+        return await self._last_offset() if found else None
 
     async def wait(self) -> None:
         """Return when something was delivered; see `Connection`."""
@@ -227,15 +233,21 @@ class StreamConnection:
 
     async def _first_message(self) -> DeliveredMessage | None:
         """Return the oldest message in the stream, None if there is none."""
-        found = await self._peek("first", 1)
+        found = await self._peek("first", 1, _ARRIVAL)
         return found[0] if found else None
 
     async def _last_offset(self) -> int:
         """Return the offset of the newest message in a stream that is not empty."""
-        return max(map(offset_of, await self._peek("last", 1000)))
+        found = await self._peek("last", 1000, self._options.connect_timeout)
+        if not found:
+            raise Unavailable(f"{self._options.in_words} does not deliver its newest messages")
+        return max(map(offset_of, found))
 
-    async def _peek(self, place: str | datetime, limit: int) -> list[DeliveredMessage]:
-        """Return messages from a place on: `limit` of them, or fewer if none follows soon."""
+    async def _peek(self, place: str | datetime, limit: int, arrival: float) -> list[DeliveredMessage]:
+        """Return messages from a place on: `limit` of them, or fewer if none follows soon.
+
+        The first one may take `arrival` seconds.
+        """
         channel = await self._client.channel()
         found: asyncio.Queue[DeliveredMessage] = asyncio.Queue()
         messages: list[DeliveredMessage] = []
@@ -244,7 +256,7 @@ class StreamConnection:
             await channel.basic_consume(self._options.target, found.put, arguments={"x-stream-offset": place})
             with suppress(TimeoutError):
                 while len(messages) < limit:
-                    async with asyncio.timeout(_QUIET if messages else _ARRIVAL):
+                    async with asyncio.timeout(_QUIET if messages else arrival):
                         messages.append(await found.get())
             await channel.close()
         return messages

@@ -2,10 +2,13 @@
 
 import contextlib
 from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 from aio_pika.abc import AbstractChannel
 
+from services.system_api.sources.queue.rabbitmq import stream as stream_module
 from services.system_api.sources.queue.rabbitmq.stream import StreamConnection
 from shared.errors import Unavailable
 from tests.integration.services.system_api.sources.queue.rabbitmq_queues import channel, reading, send, stream
@@ -80,3 +83,24 @@ async def test_a_stream_is_begun_at_its_end_where_that_is_set(
         await send(channel, unique_name, b"3")
         await read.until(1)
     assert read.numbers == [3]
+
+
+@pytest.mark.parametrize("place", ["end", datetime(2100, 1, 1, tzinfo=UTC)])
+async def test_a_slow_broker_does_not_make_the_end_of_a_stream_its_beginning(
+    channel: AbstractChannel,
+    reading: Callable[..., Reading],
+    unique_name: str,
+    place: Literal["end"] | datetime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read = reading(stream=unique_name, connect_timeout=5)
+    async with stream(channel, unique_name):
+        await send(channel, unique_name, b"1", b"2")
+        await read.until(2)
+        async with read.opened() as source:
+            monkeypatch.setattr(stream_module, "_ARRIVAL", 0.0)
+            read.saved = dict(await source.checkpoint_at(place))
+        monkeypatch.undo()
+        await send(channel, unique_name, b"3")
+        await read.until(3)
+    assert read.numbers == [1, 2, 3]
