@@ -46,8 +46,11 @@ class StatefulOptions(StepOptions):
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the settings: with other settings, the step begins with no state."""
-        written = json.dumps(self.model_dump(mode="json", by_alias=True), sort_keys=True)
+        """A hash of the settings: with other settings, the step begins with no state.
+
+        Settings with their defaults have no part in it: a release that adds one keeps the state.
+        """
+        written = json.dumps(self.model_dump(mode="json", by_alias=True, exclude_defaults=True), sort_keys=True)
         return hashlib.sha256(written.encode()).hexdigest()[:_FINGERPRINT_LENGTH]
 
 

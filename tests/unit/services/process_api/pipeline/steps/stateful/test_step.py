@@ -8,7 +8,12 @@ from pydantic import ValidationError
 from services.process_api.pipeline.pipeline import PipelineOptions
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.stateful.dedupe import DedupeOptions
-from services.process_api.pipeline.steps.stateful.step import StatefulStep, definitions, stateful_on_top
+from services.process_api.pipeline.steps.stateful.step import (
+    StatefulOptions,
+    StatefulStep,
+    definitions,
+    stateful_on_top,
+)
 from services.process_api.pipeline.steps.step import StepOptions
 from tests.unit.services.process_api.pipeline.steps.stateful.stepping import Stepping
 from tests.unit.services.process_api.pipeline.steps.waiting import scope
@@ -33,6 +38,37 @@ def test_a_step_keeps_its_state_when_other_steps_change() -> None:
 def test_other_settings_and_equal_steps_have_other_state() -> None:
     found = of(DEDUPE, DEDUPE, {"dedupe": {"within": 61}}, {"dedupe": {"within": 60, "by": ["a"]}})
     assert len(set(found.values())) == 4
+
+
+@pytest.mark.parametrize(
+    ("step", "defaults", "known"),
+    [
+        (DEDUPE, {"by": "$event.id"}, "ad41df1d"),
+        ({"latest": {"every": 100}}, {"by": []}, "dc47283b"),
+        ({"schedule": {"quiet": 5}}, {"by": [], "times": 1, "type": "heartbeat"}, "e2b667fd"),
+        (
+            {"aggregate": {"window": {"tumbling": 60}, "values": {"n": "count", "m": {"max": "v"}}}},
+            {"by": [], "early": None, "lateness": 0, "ahead": 3600, "idle": None, "type": "aggregate"},
+            "8a95fee8",
+        ),
+        (
+            {"join": {"left": "l", "right": "r", "within": 1}},
+            {"by": [], "mode": "inner", "merge": None, "lateness": 0, "ahead": 3600, "idle": None},
+            "80621828",
+        ),
+        ({"table": {"of": "t"}}, {"into": "data.row", "by": [], "deleted": None, "missing": "pass"}, "b39dc29c"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_release_with_another_setting_keeps_the_state(step: Any, defaults: Any, known: str) -> None:
+    ((kind, settings),) = step.items()
+    (alone,) = options(step).steps
+    (written,) = options({kind: {**settings, **defaults}}).steps
+    assert isinstance(alone, StatefulOptions)
+    assert isinstance(written, StatefulOptions)
+    assert alone.fingerprint == written.fingerprint
+    # Another hash deletes the state of everybody who updates: a new setting has no part in it while it is not used.
+    assert alone.fingerprint == known
 
 
 class Holding(StepOptions):
