@@ -32,7 +32,10 @@ def _of_message(members: dict[str, Schema]) -> Schema:
 
 
 def _snapshot() -> Schema:
-    """Return the schema of the two phases of a snapshot; `restarted` is absent unless it begins again."""
+    """Return the schema of the two phases of a snapshot.
+
+    `restarted` is absent unless it begins again, and `not_kept` unless it lacks a channel.
+    """
     begin = object_of(
         {
             "phase": {"const": "begin"},
@@ -42,7 +45,9 @@ def _snapshot() -> Schema:
         }
     )
     begin = {**begin, "properties": {**begin["properties"], "restarted": _TEXT}}
-    return {"oneOf": [begin, object_of({"phase": {"const": "end"}, "count": {"type": "integer"}})]}
+    end = object_of({"phase": {"const": "end"}, "count": {"type": "integer"}})
+    end = {**end, "properties": {**end["properties"], "not_kept": {"type": "array", "items": _TEXT}}}
+    return {"oneOf": [begin, end]}
 
 
 _CONTROL = {

@@ -4,7 +4,7 @@ Each is a CloudEvent with the source `/trelay`. Those with a `cursor` carry it w
 keeps the cursor of the last frame that has one, and resumes from it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -175,9 +175,14 @@ class ControlEvents:
         }
         return self._frame(SNAPSHOT, f"{subscriber.connection_id}/snapshot/{begins.restarts}/begin", data, cursor)
 
-    def snapshot_ends(self, subscriber: Subscriber, restarts: int, count: int, cursor: bytes) -> bytes:
-        """Return the frame behind which the stream follows. `count` is of the events on this connection."""
-        data = {"phase": "end", "count": count}
+    def snapshot_ends(
+        self, subscriber: Subscriber, restarts: int, count: int, cursor: bytes, not_kept: Sequence[str] = ()
+    ) -> bytes:
+        """Return the frame behind which the stream follows. `count` is of the events on this connection.
+
+        `not_kept` are channels and patterns of which the snapshot does not have everything.
+        """
+        data = {"phase": "end", "count": count, **({"not_kept": list(not_kept)} if not_kept else {})}
         return self._frame(SNAPSHOT, f"{subscriber.connection_id}/snapshot/{restarts}/end", data, cursor)
 
     def _frame(self, kind: str, identity: str, data: Mapping[str, Any], cursor: bytes | None = None) -> bytes:

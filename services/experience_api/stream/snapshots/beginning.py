@@ -44,18 +44,21 @@ class Beginnings:
         Raises:
             Refused: `MALFORMED`: not all of the channels are kept; `UNAVAILABLE`.
         """
-        for pattern in interest.patterns:
-            if not any(covers(kept, pattern) for kept in self._channels):
-                raise Refused(
-                    refusals.MALFORMED,
-                    f"query parameter 'snapshot': the latest events of channel {pattern!r} are not kept; expected "
-                    f"'channels' within {', '.join(self._channels)}, or more in the setting experience.latest.channels",
-                )
+        for pattern in self.not_kept(interest):
+            raise Refused(
+                refusals.MALFORMED,
+                f"query parameter 'snapshot': the latest events of channel {pattern!r} are not kept; expected "
+                f"'channels' within {', '.join(self._channels)}, or more in the setting experience.latest.channels",
+            )
         try:
             view = await self.view()
         except Unavailable as exc:
             raise Refused(refusals.UNAVAILABLE, str(exc), retry_after=1.0) from exc
         return SnapshotEncoder(self._history.codec, view.positions, digest_of(interest)).encode(START).decode()
+
+    def not_kept(self, interest: Interest) -> list[str]:
+        """Return the channels and patterns whose latest events are not kept, or not of all that they match."""
+        return [name for name in interest.patterns if not any(covers(kept, name) for kept in self._channels)]
 
     async def view(self, *, newer: bool = False) -> View:
         """Return how far the latest events are copied, as of a second ago at most; `newer` as of now.

@@ -194,7 +194,11 @@ class Snapshots:
                 await self._writer.write(connection, running.replay, frames)
                 reach("snapshot.written")
                 running.cursor = paging.cursor
-        end = self._control_events.snapshot_ends(connection.subscriber, running.restarts, paging.count, paging.cursor)
+        # Added while the snapshot ran, or not kept any more.
+        not_kept = self.beginnings.not_kept(connection.subscriber.interest)
+        end = self._control_events.snapshot_ends(
+            connection.subscriber, running.restarts, paging.count, paging.cursor, not_kept
+        )
         await self._control(connection, running, end, paging)
         return ""
 

@@ -117,6 +117,16 @@ async def test_a_change_of_channels_holds_from_the_next_page_on(replica: Replica
     assert len(texts(transport)) == 4
 
 
+async def test_a_channel_that_is_not_kept_is_named_at_the_end(replica: Replica) -> None:
+    await replica.publish("1", "2", "3")
+    transport = FakeTransport()
+    connection = replica.connect(await replica.begin(), transport)
+    _ = replica.broadcast.subscribe(connection, interest_in(["a", "b", "c.*"]), "requested")
+    await replica.until_done()
+    assert texts(transport)[-1] == "end 3"
+    assert events(transport.sent)[-1]["data"]["not_kept"] == ["b", "c.*"]
+
+
 async def test_a_channel_that_is_added_before_the_place_has_its_whole_snapshot(replica: Replica) -> None:
     await replica.publish("1", "2", "3", "4", "5")
     transport = FakeTransport()
