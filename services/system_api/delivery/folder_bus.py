@@ -1,7 +1,8 @@
 """Checkpoints and dead letters in a folder, for one process on one machine: no bus, no database.
 
 The checkpoint of a source is flushed to the disk (`checkpoint_files`); a line of `dead-letters.ndjson` is flushed
-before the checkpoint that passes it. A crash in between repeats the line.
+before the checkpoint that passes it. A crash in between repeats the line. Each run of a source first tries out whether
+the folder can be written: on a full disk, each attempt would deliver the same events again.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ T = TypeVar("T")
 _LOCK = "lock"
 _CHECKPOINTS = "checkpoints"
 _DEAD_LETTERS = "dead-letters.ndjson"
+_TRIAL, _TRIAL_BYTES = "trial", 262_144
+"""A file that tells whether the folder can be written, and its bytes."""
 
 
 class FolderBus:
@@ -74,7 +77,12 @@ class FolderBus:
 
     @asynccontextmanager
     async def writer(self, name: str) -> AsyncIterator[Writer]:
-        """Become the owner of `name`."""
+        """Become the owner of `name`.
+
+        Raises:
+            Unavailable: the folder cannot be written. What is delivered before that is found is delivered again.
+        """
+        await self._run(self._try_out)
         writer = FolderWriter(name, self)
         self._owners[name] = writer
         yield writer
@@ -100,6 +108,17 @@ class FolderBus:
             raise Unavailable(self.problem) from exc
         self.problem = None
         return done
+
+    def _try_out(self) -> None:
+        """Write as much as transactions usually need, and remove it."""
+        path = self._folder / _TRIAL
+        try:
+            with path.open("wb") as file:
+                file.write(bytes(_TRIAL_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            path.unlink(missing_ok=True)
 
     def _write(self, rejects: Sequence[Outgoing], changes: Sequence[Outgoing]) -> None:
         if rejects:

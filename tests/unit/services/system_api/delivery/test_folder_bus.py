@@ -59,6 +59,19 @@ async def test_a_dead_letter_behind_one_that_was_not_written_whole_is_a_line(tmp
     assert [json.loads(line)["key"] for line in (whole, *others)] == ["orders:1"] * 3
 
 
+async def test_a_folder_on_a_full_disk_has_no_writer_until_there_is_room(tmp_path: Path) -> None:
+    async with FolderBus.opened(tmp_path, TOPICS) as bus:
+        (tmp_path / "trial").symlink_to("/dev/full")
+        with pytest.raises(Unavailable, match="No space left on device"):
+            async with bus.writer("system.orders"):
+                pytest.fail("nothing may be delivered")
+        assert bus.problem is not None
+        async with bus.writer("system.orders") as writer:
+            assert bus.problem is None
+            await writer.commit(checkpoint(own="1"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "lock"]
+
+
 async def test_a_newer_writer_fences_the_older_one(tmp_path: Path) -> None:
     async with (
         FolderBus.opened(tmp_path, TOPICS) as bus,
