@@ -140,6 +140,34 @@ async def cancelled(
         raise interrupted
 
 
+async def within(
+    seconds: float,
+    name: str,
+    work: Coroutine[Any, Any, T],
+    *,
+    interval: float = _CANCEL_INTERVAL,
+    timeout: float = _CANCEL_TIMEOUT,
+) -> T:
+    """Return the result of work, and raise what it raises; the work is that of users, and may ignore its cancellation.
+
+    `asyncio.timeout` cancels once, and waits for ever where that is lost. Here it is cancelled and abandoned as
+    `cancelled` says, also where the caller is cancelled.
+
+    Raises:
+        TimeoutError: it has no result after `seconds`.
+    """
+    task = started(name, work)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=seconds)
+    except asyncio.CancelledError:
+        await cancelled(task, interval=interval, timeout=timeout)
+        raise
+    if done:
+        return task.result()
+    await cancelled(task, interval=interval, timeout=timeout)
+    raise TimeoutError
+
+
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     """Run work concurrently and return the results in order; raise the first error after all of it has ended.
 

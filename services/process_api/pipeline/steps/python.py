@@ -21,7 +21,7 @@ from shared.errors import Malformed, Unavailable
 from shared.events.event import check_data
 from shared.expression import exact
 from shared.expression.nodes import Node, Raw
-from shared.runtime.tasks import cancel_requested, together
+from shared.runtime.tasks import cancel_requested, together, within
 from shared.settings import Options
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -56,7 +56,7 @@ class PythonSettings(Options):
 
     timeout: float = Field(default=10.0, gt=0)
     """Seconds for one event, with `run: process` and for asynchronous functions. After that the event goes to the dead
-    letter. An asynchronous function is cancelled in the loop, and killed in a process."""
+    letter. A function is killed in a process; in the loop it is cancelled, and after 10 seconds more left to itself."""
 
     processes: int = Field(default=1, ge=1, le=64)
     """Processes of each replica, with `run: process`."""
@@ -205,9 +205,9 @@ class AsyncPython:
     async def _outcome(self, draft: Draft) -> Sequence[Draft] | Malformed | Unavailable:
         function = self._function
         try:
-            async with self._slots, asyncio.timeout(self._timeout):
-                returned = await function.awaited(function.arguments(draft.data_text(), draft.attributes()))
-            return _events(draft, function.entities(returned))
+            async with self._slots:
+                call = function.awaited(function.arguments(draft.data_text(), draft.attributes()))
+                return _events(draft, function.entities(await within(self._timeout, function.name, call)))
         except TimeoutError:
             return Malformed(f"{function.name} took longer than {self._timeout:g} s")
         except (Malformed, Unavailable) as exc:

@@ -208,6 +208,19 @@ def endless(data: Any, settings: Any) -> Any:
         pass
 
 
+attempts: list[Any] = []
+
+
+async def stubborn(data: Any) -> Any:
+    """Try again whatever happens, a cancellation included."""
+    while data["ends"] > len(attempts):
+        try:
+            await asyncio.get_running_loop().create_future()
+        except:  # noqa: E722 -- as users write it
+            attempts.append(data)
+    return {**data, "attempts": len(attempts)}
+
+
 async def cancelling(data: Any) -> Any:
     """Await what is cancelled."""
     task = asyncio.get_running_loop().create_future()

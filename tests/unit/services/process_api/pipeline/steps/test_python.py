@@ -1,17 +1,23 @@
 """`python`."""
 
+import asyncio
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from services.process_api.pipeline.draft import Draft
+from services.process_api.pipeline.steps import python
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.python import PythonOptions
+from services.process_api.pipeline.steps.step import WaitingStep
 from shared.errors import Malformed, Unavailable
+from shared.runtime.tasks import within
 from tests.unit.services.process_api.making import applied, apply, data_of, draft, event, text_of_data, without_data
 from tests.unit.services.process_api.pipeline.steps import functions
+from tests.unit.services.process_api.pipeline.steps.waiting import scope
 
 HERE = "tests.unit.services.process_api.pipeline.steps.functions"
 
@@ -132,3 +138,19 @@ def test_a_builtin_without_a_signature_gets_the_entity() -> None:
 def test_a_malformed_name_is_refused_when_settings_are_read(name: str) -> None:
     with pytest.raises(ValidationError):
         PythonOptions(python=name)
+
+
+async def test_a_function_that_ignores_its_cancellation_rejects_its_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(python, "within", partial(within, interval=0.01, timeout=0.05))
+    options = PythonOptions.model_validate({"python": {"function": f"{HERE}:stubborn", "timeout": 0.01}})
+    built = options.build(StepContext())
+    assert isinstance(built, WaitingStep)
+    functions.attempts.clear()
+    async with asyncio.timeout(60):
+        found, quick = await built.apply_batch([draft({"ends": 10**6}), draft({"ends": 0})], scope())
+    assert str(found) == f"{HERE}:stubborn took longer than 0.01 s"
+    assert not isinstance(quick, Exception)
+    assert len(quick) == 1
+    functions.attempts.extend([None] * 10**6)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:  # the one that was abandoned
+        task.cancel()
