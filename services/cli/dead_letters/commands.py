@@ -188,10 +188,10 @@ def replay(  # noqa: PLR0913 -- click passes each option by name
 
     try:
         found = call_service(LettersClient, work, url, token, ca_file)
-    except TrelayError:
+    except BaseException:  # the answer no, and Ctrl-C
         _keep(body, edit=edit)
         raise
-    if found["refused"]:
+    if more["dry_run"] or not found["replayed"]:
         _keep(body, edit=edit)
     return _status(found)
 

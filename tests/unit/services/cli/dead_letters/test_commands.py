@@ -105,6 +105,31 @@ def test_an_event_is_edited_in_an_editor(capsys: pytest.CaptureFixture[str], mon
 
 
 @pytest.mark.usefixtures("service")
+def test_an_edit_that_is_not_replayed_is_kept(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def abort(*_: Any, **__: Any) -> None:
+        raise click.Abort
+
+    monkeypatch.setattr(click, "edit", lambda text, **_: text.replace('"n": 1', '"total": 1'))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr(click, "confirm", abort)
+
+    def kept(*options: str) -> list[Path]:
+        main(["dead-letters", "replay", "0-0", "--edit", *options])
+        _, found, named = capsys.readouterr().err.partition("the edited event is kept in ")
+        return [Path(named.splitlines()[0])] if found else []
+
+    files = [*kept("--dry-run"), *kept()]
+    assert kept("--yes") == []
+    files += kept("--yes")  # as if another operator was first
+    for file in files:
+        assert json.loads(file.read_text())["data"]["total"] == 1
+        file.unlink()
+    assert len(files) == 3
+
+
+@pytest.mark.usefixtures("service")
 def test_a_letter_of_a_pipeline_that_is_gone_goes_to_another_one(capsys: pytest.CaptureFixture[str]) -> None:
     output = said(capsys, "replay", "0-3", "--to-pipeline", "other", "--yes", status=1)
     assert "0-3: the pipeline 'other' does not take the source 'orders'\n" in output
