@@ -65,7 +65,7 @@ def test_a_replay_from_before_a_rewind_runs_only_where_the_rewind_does_not_repea
     gate = Gate(starts, set, partition=1)
     assert gate.admitted((A, B), 9, replay=REPLAY) == ()
     assert gate.admitted((A, B), 10, replay=REPLAY) == (A, B), "asked after the rewind"
-    for origin in [(1, 3), (0, 5), None]:
+    for origin in [(1, 3), (0, 5), (1, 9), None]:
         assert gate.admitted((A, B), 9, replay=REPLAY._replace(origin=origin)) == (A,)
     assert gate.admitted((A, B), 9, replay=REPLAY._replace(origin=(1, 4))) == ()
 
