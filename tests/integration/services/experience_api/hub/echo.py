@@ -7,8 +7,8 @@
 text in its cases of compression (12 and 13), where bytes are needed: encode it there.
 
 Of the 517 cases, all of sections 1 to 5, 7, 10, 12 and 13 pass; 6.4.1 to 6.4.4 are not strict, as a message is judged
-once it is whole; 9.7.1 and 9.8.1 send a thousand empty messages, which end a connection here (4507). `test_rfc6455.py`
-has a case of each kind, which every run tests.
+once it is whole; 9.7.1 and 9.8.1 send a thousand empty messages, which end a connection here (4507). `test_autobahn.py`
+runs all but 9, 12 and 13, and `test_rfc6455.py` has a case of each kind for the service itself.
 """
 
 import sys
