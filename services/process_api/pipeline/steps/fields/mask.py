@@ -73,8 +73,9 @@ class MaskOptions(StepOptions):
     )
 
     mask: MaskSettings
-    """What is hidden. Where a path leads through an array, each of its items is masked; null stays null. Dead letters
-    hold the event as it came: restrict who may read them."""
+    """What is hidden. Where a path leads through an array, each of its items is masked; null stays null. An event whose
+    content is not JSON (`data_base64`) goes to the dead letter, unless attributes alone are hidden. Dead letters hold
+    the event as it came: restrict who may read them."""
 
     def build(self, context: StepContext) -> Step:  # noqa: ARG002 -- it needs nothing
         return Mask(self.mask)
@@ -90,8 +91,11 @@ class Mask:
         changes += [(path, functools.partial(_truncate, count)) for path, count in settings.truncate.items()]
         changes += [(path, functools.partial(_keep_last, count)) for path, count in settings.keep_last.items()]
         self._changes: list[tuple[Path, Change]] = [(parse(path), function) for path, function in changes]
+        self._hides_data = any(path.names[0] == "data" for path, _ in self._changes)
 
     def apply(self, draft: Draft) -> Sequence[Draft]:
+        if self._hides_data and draft.data() is None:
+            draft.check_json()  # nothing in other content would be hidden
         for path, function in self._changes:
             change(draft, path, function)
         return (draft,)

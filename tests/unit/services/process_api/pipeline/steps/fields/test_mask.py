@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.unit.services.process_api.making import applied, event, step_options
+from shared.errors import Malformed
+from tests.unit.services.process_api.making import applied, event, step_options, without_data
 
 KEY = "k" * 16
 
@@ -36,6 +37,17 @@ def masked(data: Any, **settings: Any) -> Any:
 )
 def test_values_are_hidden(settings: Any, data: Any, expected: Any) -> None:
     assert masked(data, **settings) == expected
+
+
+@pytest.mark.parametrize("settings", [{"redact": ["data"]}, {"truncate": {"data.zip": 2}}, {"redact": ["subject"]}])
+def test_content_that_cannot_be_masked_does_not_pass(settings: Any) -> None:
+    given = without_data(data_base64="eyJ6aXAiOiI4MDMzMSJ9", subject="Ada")
+    if "data" not in str(settings):
+        assert applied({"mask": settings}, given)["subject"] == "***"
+        return
+    with pytest.raises(Malformed, match=r"the event's data is not JSON \(data_base64\)"):
+        applied({"mask": settings}, given)
+    assert "data" not in applied({"mask": settings}, without_data())
 
 
 def test_a_hash_is_keyed_and_the_same_for_the_same_value() -> None:
