@@ -103,7 +103,7 @@ class Listener:
                     self._lost_at = self._clock.monotonic()
                     logger.warning(
                         "lost LISTEN connection; polling until reconnected",
-                        extra={"component": "database", "error": str(exc)},
+                        extra={"component": "database", "channels": list(self._channels), "error": str(exc)},
                     )
                 self._on_use(str(exc))
             except Exception as exc:
@@ -149,7 +149,8 @@ class Listener:
     def _log_reconnected(self) -> None:
         if self._lost_at is not None:
             after = round(self._clock.monotonic() - self._lost_at, 3)
-            logger.info("LISTEN connection restored", extra={"component": "database", "after_s": after})
+            fields = {"component": "database", "channels": list(self._channels), "after_s": after}
+            logger.info("LISTEN connection restored", extra=fields)
         self._lost_at = None
 
 

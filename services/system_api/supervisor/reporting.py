@@ -48,7 +48,7 @@ class Reporter:
         # What the owner measures would stay here for as long as this process runs, and keep its alerts firing.
         self._metrics.waiting.set(0)
         self._metrics.slot_lag.set(0)
-        self._log_recovery("source moved to another replica")
+        self._log_recovery("source stopped; waiting for its lease")
         self._entered()
 
     def measure(self) -> SourceStatus:

@@ -114,6 +114,7 @@ async def test_after_an_outage_handlers_learn_that_notifications_may_be_missed(
     assert begin.__dict__["error"].startswith(options.address)
     assert end.getMessage() == "LISTEN connection restored"
     assert end.__dict__["after_s"] > 0
+    assert begin.__dict__["channels"] == end.__dict__["channels"] == ["c"]
 
 
 async def test_a_server_that_is_not_up_yet_is_a_problem_until_it_is(own_postgres: PostgresServer) -> None:

@@ -130,7 +130,7 @@ def test_every_outage_that_is_logged_has_one_line_when_it_is_over(caplog: pytest
         ("source failed; restarting", None),
         ("source recovered", 12.4),
         ("source down; probing", None),
-        ("source moved to another replica", 0.0),
+        ("source stopped; waiting for its lease", 0.0),
         ("source degraded", None),
         ("source no longer degraded", 3.0),
     ]
