@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from services.experience_api.wire.frames import message_of
 from shared.errors import Malformed
 from shared.expression.bounded import BoundedPredicate
@@ -78,7 +80,8 @@ class Filter:
         COUNTS.evaluations += 1
         try:
             return self._predicate.holds(_latest.document(frame))
-        except Malformed:
+        except (Malformed, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            # Also what another program has written, and is no JSON: without a filter, it is delivered as well.
             COUNTS.failures += 1
             return True
 

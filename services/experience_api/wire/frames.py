@@ -61,13 +61,26 @@ class EventFrame(NamedTuple):
     """Bytes of the message, without the frame's header."""
     cursor: str
     attributes: Mapping[str, Any]
+    """Its id and its source, as far as they can be read."""
+
+
+class _Identity(msgspec.Struct, omit_defaults=True):
+    id: str = ""
+    source: str = ""
+
+
+_identity = msgspec.json.Decoder(_Identity).decode
 
 
 def read_frame(frame: bytes) -> EventFrame:
-    """Read the frame of an event."""
+    """Read the frame of an event, which another program may have written: it may be no JSON."""
     payload = frame[frame.index(_CURSOR) :]
-    attributes = msgspec.json.decode(payload)
-    return EventFrame(len(payload), attributes["cursor"], attributes)
+    end = payload.index(b'"', len(_CURSOR))
+    try:
+        attributes = msgspec.to_builtins(_identity(payload))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        attributes = {}
+    return EventFrame(len(payload), payload[len(_CURSOR) : end].decode(), attributes)
 
 
 def with_cursor(frame: bytes, cursor: bytes) -> bytes:

@@ -5,7 +5,7 @@ import pytest
 
 from services.experience_api.hub import filters
 from services.experience_api.hub.filters import COUNT_LIMIT, COUNTS, Filter, check_filters, filter_of
-from services.experience_api.wire.frames import event_frame
+from services.experience_api.wire.frames import event_frame, event_payload
 from shared.errors import Malformed
 
 
@@ -24,6 +24,24 @@ def test_events_on_which_a_filter_fails_pass_and_are_counted() -> None:
     one, before = filter_of("text > 3"), COUNTS.failures
     assert one.passes(frame(1, text="x"))
     assert one.passes(frame(1, text="x"))
+    assert COUNTS.failures == before + 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b'{"id":"1","data":{"n":NaN}}',
+        b'{"id":"1"',
+        b'{"id":"1"}{"id":"2"}',
+        b'{"id":"\\ud800","data":{"n":4}}',
+        b'{"data":' + b'{"n":' * 5000 + b"1" + b"}" * 5000 + b"}",
+    ],
+    ids=["no number", "cut off", "two", "half a character", "deep"],
+)
+def test_what_another_program_has_written_and_is_no_json_passes(value: bytes) -> None:
+    """Without its filter it would be delivered as well; an error here would end the delivery to all."""
+    one, before = filter_of("n > 3"), COUNTS.failures
+    assert one.passes(event_frame(event_payload(value), b"AaB"))
     assert COUNTS.failures == before + 1
 
 

@@ -56,7 +56,14 @@ def test_a_frame_is_read(length: int) -> None:
     event = {"id": "1", "source": "/s", "data": "x" * length}
     frame = event_frame(json.dumps(event).encode(), b"AbC-_")
     found = read_frame(frame)
-    assert found == (len(received(frame)[1]), "AbC-_", {"cursor": "AbC-_", **event})
+    assert found == (len(received(frame)[1]), "AbC-_", {"id": "1", "source": "/s"})
+
+
+def test_a_frame_that_is_no_json_is_described_without_its_attributes() -> None:
+    frame = event_frame(event_payload(b'{"id":"1","data":NaN}'), b"AbC-_")
+    assert read_frame(frame) == (len(received(frame)[1]), "AbC-_", {})
+    large = event_frame(b'{"id":"1","source":"/s","data":1e400}', b"AbC-_")
+    assert read_frame(large).attributes == {"id": "1", "source": "/s"}
 
 
 @given(st.text(max_size=300), st.binary(max_size=60).map(bytes.hex), st.binary(max_size=60).map(bytes.hex))
