@@ -157,9 +157,9 @@ class _Service:
         DeadLetterRoutes(self._letters, operators, lambda: parts.bus.connected).add_to(app)
         add_documents(app)
 
-    def _pipelines_of(self, source: str) -> list[str]:
-        """Return the names of the pipelines that take the events of a source."""
-        return [pipeline.name for pipeline in self._selection.of(source.encode())]
+    def _pipelines_of(self, source: str) -> dict[str, int]:
+        """Return the names of the pipelines that take the events of a source, each with the number of its parts."""
+        return {pipeline.name: pipeline.parts for pipeline in self._selection.of(source.encode())}
 
     def attach(self, reread: Reread) -> None:
         """Take what reads the settings file again."""

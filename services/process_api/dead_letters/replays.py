@@ -1,6 +1,6 @@
 """What the replay of a dead letter writes: the event as it came or as it was edited, with its id. No I/O."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -26,8 +26,8 @@ from shared.events.headers import CONTENT_TYPE, headers_of
 
 _SOURCES = "/sources/"
 
-PipelinesOf = Callable[[str], Collection[str]]
-"""Returns the names of the pipelines that take the events of a source."""
+PipelinesOf = Callable[[str], Mapping[str, int]]
+"""Returns the names of the pipelines that take the events of a source, each with the number of its parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Replays:
             raise Malformed(f"the pipeline {wanted!r} does not take the source {letter.source!r}{more}")
         if not takers:
             raise Malformed(f"no pipeline takes the source {letter.source!r}; add one, or replay to a channel")
+        if letter.part is not None:
+            _check_part(letter.part, wanted, takers)
         # An edited event is not one that the system layer spliced: without its provenance, it is parsed as a whole.
         keeps_provenance = not edited and letter.provenance is not None
         headers = headers_of(letter.provenance or b"") if keeps_provenance else (CONTENT_TYPE,)
@@ -115,6 +117,17 @@ def _in_part(header: bytes, pipeline: str) -> tuple[str, bytes]:
     """Return the header of a part, of a pipeline that may have another name than the one that refused the event."""
     part = parse_part(header)
     return part._replace(pipeline=pipeline).header() if pipeline and part.pipeline else (PART, header)
+
+
+def _check_part(header: bytes, wanted: str, takers: Mapping[str, int]) -> None:
+    """Check that a pipeline has the part in which an event goes on: otherwise its replay would be a letter again."""
+    part = parse_part(header)
+    name = wanted or part.pipeline
+    if part.number >= takers.get(name, part.number + 1):
+        raise Malformed(
+            f"the pipeline {name!r} has no part {part.number + 1} any more, in which the event goes on; use a channel,"
+            " or add its step repartition again"
+        )
 
 
 def _check_is_event(letter: Letter) -> None:

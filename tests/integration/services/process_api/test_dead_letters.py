@@ -153,7 +153,7 @@ async def test_each_letter_is_replayed_once_whatever_is_killed(
                     assert await replica.program.ended(30) == -9
                 replica.program.start()
                 await replica.program.ready()
-                pipelines, registry = ["orders"], CollectorRegistry()
+                pipelines, registry = {"orders": 1}, CollectorRegistry()
                 letters = DeadLetters(topics, lambda _source: pipelines, registry, SYSTEM_CLOCK, random.Random(1))
                 counts = await asyncio.gather(replica.replay(), replay_here(bus, letters))
                 assert sum(counts) == LETTERS - 500 * len(kills)  # one commit before each kill

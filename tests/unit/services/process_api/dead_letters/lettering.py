@@ -61,8 +61,8 @@ class Desk:
         self.registry = CollectorRegistry()
         self.service = DeadLetters(TOPICS, self._takers, self.registry, clock, random.Random(seed))
 
-    def _takers(self, source: str) -> list[str]:
-        return self.pipelines.get(source, self.pipelines["*"])
+    def _takers(self, source: str) -> dict[str, int]:
+        return dict.fromkeys(self.pipelines.get(source, self.pipelines["*"]), 2)
 
     async def write(self, *rejects: Reject) -> None:
         await self.bus.ensure_topics(TOPICS.all())

@@ -16,7 +16,7 @@ OTHER = Decision(Status.DROPPED, "other", "bob", 0, "e")
 
 
 def operation(body: bytes = b'{"all": true}', status: Status = Status.REPLAYED, at: Place | None = None) -> Operation:
-    return Operation(DecideRequest.parse(status, body), OWN, Replays(TOPICS, lambda _source: ["orders"]), at)
+    return Operation(DecideRequest.parse(status, body), OWN, Replays(TOPICS, lambda _source: {"orders": 1}), at)
 
 
 def index(**decided: Decision) -> DecisionIndex:

@@ -27,9 +27,10 @@ def replayed(
     event: bytes | None = None,
     data: bytes | None = None,
     pipeline: str = "",
+    parts: int = 2,
 ) -> tuple[str, Outgoing]:
     edit = None if event is data is None else Edit(event, data)
-    return Replays(TOPICS, lambda _source: takers).record(found, channel, edit, pipeline)
+    return Replays(TOPICS, lambda _source: dict.fromkeys(takers, parts)).record(found, channel, edit, pipeline)
 
 
 def test_a_replay_to_the_pipeline_is_the_event_as_it_came() -> None:
@@ -55,6 +56,14 @@ def test_a_replay_to_another_pipeline_is_one_of_that_alone() -> None:
         assert part_in(record.headers) == part._replace(pipeline="renamed")
     with pytest.raises(Malformed, match=r"the pipeline 'renamed' does not take the source 'orders'$"):
         replayed(letter(), takers=("orders",), pipeline="renamed")
+
+
+def test_an_event_whose_part_is_gone_is_not_replayed_into_the_dead_letter_again() -> None:
+    for refused_by in ("orders", ""):
+        found = letter(reject(7, part=Part("orders", 1, "eu").header()[1], pipeline=refused_by))
+        with pytest.raises(Malformed, match=r"the pipeline 'orders' has no part 2 any more, .*; use a channel, or add"):
+            replayed(found, parts=1)
+        assert replayed(found, FIXED, parts=1)[0] == TOPICS.publish
 
 
 def test_the_header_of_a_part_that_cannot_be_read_stays_as_it_is() -> None:
