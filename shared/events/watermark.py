@@ -8,6 +8,7 @@ processed.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated
 
 import msgspec
 
@@ -22,8 +23,8 @@ class Watermark(msgspec.Struct, frozen=True):
 
     source: str
     """The name of the source."""
-    as_of: int
-    """In milliseconds since 1970, by the clock of the replica that read the source."""
+    as_of: Annotated[int, msgspec.Meta(ge=0, le=253_402_300_799_999)]
+    """In milliseconds since 1970, by the clock of the replica that read the source; up to the year 9999."""
     topic: str
     """Where its events are."""
     epoch: str

@@ -6,6 +6,7 @@ publish topic. Once this replica has read up to them, a live connection has been
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 from services.experience_api.hub.connection import Connection
 from services.experience_api.stream.control_events import ControlEvents
@@ -15,6 +16,7 @@ from shared.bus.protocol import Bus, Record
 from shared.errors import PositionLost, Unavailable
 from shared.events.watermark import Watermark, watermarks_about
 from shared.runtime.clock import Clock
+from shared.runtime.retry import restarting
 from shared.runtime.tasks import Tasks
 
 _CHECK_INTERVAL = 1.0
@@ -64,8 +66,8 @@ class Watermarks:
     def start(self, tasks: Tasks) -> None:
         """Follow the topic, and send what is due, in tasks of their own."""
         if self._topic is not None:
-            tasks.keep("watermarks", self._run())
-            tasks.keep("topic of watermarks", self._follow(self._topic))
+            for name, work in (("watermarks", self._run), ("topic of watermarks", partial(self._follow, self._topic))):
+                tasks.keep(name, restarting(name, work, self._clock))
 
     async def _run(self) -> None:
         """Send what is due until cancelled."""

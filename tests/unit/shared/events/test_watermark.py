@@ -21,6 +21,13 @@ def test_what_is_none_is_refused(value: bytes | None) -> None:
         read_watermark(value)
 
 
+@pytest.mark.parametrize("as_of", [-1, 10**15, 10**26])
+def test_a_time_that_no_clock_shows_is_refused(as_of: int) -> None:
+    value = (MARK.record().value or b"").replace(b"1700000000250", b"%d" % as_of)
+    with pytest.raises(Malformed, match="as_of"):
+        read_watermark(value)
+
+
 def test_what_a_newer_release_adds_is_ignored() -> None:
     assert read_watermark((MARK.record().value or b"")[:-1] + b',"more":1}') == MARK
 
