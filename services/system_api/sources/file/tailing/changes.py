@@ -82,14 +82,22 @@ class ChangeTracker:
         """Whether an unknown file is a copy of one that is read, and therefore not to be read."""
         return not job.departed and self._rotation.is_rotated(job.file.path) and await self.copies.note(job.file)
 
+    async def is_copy_of_unread(self, job: Job) -> bool:
+        """Whether an unknown file is a copy of one that is still to be read, and can be recognised once that is."""
+        rotated = not job.departed and self._rotation.is_rotated(job.file.path)
+        return rotated and await self.copies.is_of_unread(job.file, self.jobs)
+
     async def find_copies(self) -> None:
         """Find which of the files that are to be read are copies: one of them may be that of a file just truncated."""
         if self.copies.searched:
             return
         self.copies.searched = True
         for job in self.jobs.all():
-            if job.file_id is None and self._catalogue.id_of(job.file.inode) is None:
+            if self._is_new(job):
                 await self.is_copy(job)
+
+    def _is_new(self, job: Job) -> bool:
+        return job.file_id is None and self._catalogue.id_of(job.file.inode) is None
 
     def retry(self, job: Job) -> None:
         """Try a file again that could not be read."""

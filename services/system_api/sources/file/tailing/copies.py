@@ -5,6 +5,7 @@ one: all of its lines were read, or will be. It is recognised by its contents, a
 is known. Once that file is truncated, what is left to read of it is read in the copy.
 """
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
@@ -21,8 +22,16 @@ from services.system_api.sources.file.filesystem import (
 from services.system_api.sources.file.folders.globbing import Glob
 from services.system_api.sources.file.folders.neighbourhood import beginnings_of
 from services.system_api.sources.file.reading.folder_view import yielding
+from services.system_api.sources.file.reading.jobs import Jobs
 from services.system_api.sources.file.reading.open_files import OpenFiles
-from services.system_api.sources.file.reading.progress import SAMPLE, Progress, is_known, known_spans
+from services.system_api.sources.file.reading.progress import (
+    SAMPLE,
+    Progress,
+    is_known,
+    known_spans,
+    number_of,
+    passed_over,
+)
 
 _COMPARED = 65_536
 """Bytes of the beginning and of the end of a copy that are compared with the file that it was made of."""
@@ -42,22 +51,50 @@ class Copies:
         """The copies, each with the id of the file that it was made of."""
         self.searched = False
         """Whether all unknown files of the last look were compared."""
-        self._by_name: Mapping[str, Collection[str]] | None = None
-        """The ids of the files that are where they belong, by what their names are; None if that may have changed."""
+        self._indexed = 0
+        """How many files the source had begun when the following was brought up to date; 0: not since a look."""
+        self._here: list[str] = []
+        """The ids of the files that are where they belong."""
+        self._by_name: dict[str, set[str]] = defaultdict(set)
+        """The same, by what their names are."""
+        self._unread: Mapping[str, Sequence[FileStat]] | None = None
+        """The files with something to read, by their names; all by "" where they are few; None as above."""
 
     def begin_look(self) -> None:
         """Note that the files may be others than before."""
-        self._by_name, self.searched = None, False
+        self._indexed, self._unread, self.searched = 0, None, False
 
     async def note(self, file: FileStat) -> bool:
         """Return whether an unknown file is a copy; it is remembered."""
         self._found.pop(file.inode, None)
-        originals = {each: self._catalogue.files[each] for each in await self._originals(file)}
+        files = self._catalogue.files
+        originals = {each: files[each] for each in await self._originals(file) if each in files}
         file_id = await self._open_files.disk.run(_original_of, file, originals) if originals else None
         if file_id is None:
             return False
         self._found[file.inode] = file, file_id
         return True
+
+    async def is_of_unread(self, file: FileStat, jobs: Jobs) -> bool:
+        """Return whether an unknown file is a copy of one that is still to be read, and is recognised behind that."""
+        if self._unread is None:
+            self._unread = self._to_be_read(jobs)
+        found = self._unread.get("") or [
+            each for name in (_name(file.path), *beginnings_of(_name(file.path))) for each in self._unread.get(name, ())
+        ]
+        like = [each for each in found if each.inode in jobs]
+        return bool(like) and await self._open_files.disk.run(_is_copy_of_any, file, like)
+
+    def _to_be_read(self, jobs: Jobs) -> Mapping[str, Sequence[FileStat]]:
+        """Return the files that are where they belong and have something to read, by what their names are."""
+        files = [job.file for job in jobs.all() if not job.departed and self._glob.matches(job.file.path)]
+        if len(files) <= _FEW:
+            return {"": files}
+        names = defaultdict[str, list[FileStat]](list)
+        for file in files:
+            for name in _names(_name(file.path)):
+                names[name].append(file)
+        return names
 
     def forget(self, inode: Inode) -> None:
         """Forget a file that has left."""
@@ -85,28 +122,42 @@ class Copies:
 
     async def _originals(self, file: FileStat) -> Collection[str]:
         """Return the ids of files that a file may be a copy of, by its name."""
-        if self._by_name is None:
-            self._by_name = await self._named()
-        if few := self._by_name.get(""):
-            return few
-        return {each for name in beginnings_of(_name(file.path)) for each in self._by_name.get(name, ())}
+        files = self._catalogue.files
+        if not self._indexed:
+            self._here, self._by_name = [], defaultdict(set)
+            async for file_id in yielding(list(files)):
+                self._index(file_id)
+        else:
+            for file_id in itertools.takewhile(lambda each: number_of(each) > self._indexed, reversed(files)):
+                self._index(file_id)
+        self._indexed = max(1, self._catalogue.count.files)
+        if len(self._here) <= _FEW:
+            return self._here
+        names = (_name(file.path), *beginnings_of(_name(file.path)))
+        return {each for name in names for each in self._by_name.get(name, ())}
 
-    async def _named(self) -> Mapping[str, Collection[str]]:
-        names, found = defaultdict[str, set[str]](set), list[str]()
-        async for file_id in yielding(list(self._catalogue.files)):
-            known = self._catalogue.files[file_id]
-            # Of a document, the fingerprint is another one.
-            here = file_id not in self._catalogue.missing and self._glob.matches(known.path)
-            if here and known.offset and not known.size:
-                name = _name(known.path)
-                names[name].add(file_id)
-                names[name.rpartition(".")[0] or name].add(file_id)
-                found.append(file_id)
-        return {"": found} if len(found) <= _FEW else names
+    def _index(self, file_id: str) -> None:
+        known = self._catalogue.files[file_id]
+        # Of a document, the fingerprint is another one.
+        if file_id not in self._catalogue.missing and not known.size and self._glob.matches(known.path):
+            self._here.append(file_id)
+            for name in _names(_name(known.path)):
+                self._by_name[name].add(file_id)
 
 
 def _name(path: str) -> str:
     return path.rpartition("/")[2]
+
+
+def _names(name: str) -> set[str]:
+    """Return what rotation may append something to."""
+    return {name, name.rpartition(".")[0] or name}
+
+
+def _is_copy_of_any(file: FileStat, originals: Sequence[FileStat]) -> bool:
+    """Return whether a file is a copy of one of these. Blocking."""
+    unread = {str(number): passed_over(each, "", whole=True) for number, each in enumerate(originals)}
+    return _original_of(file, unread) is not None
 
 
 def _original_of(file: FileStat, originals: Mapping[str, Progress]) -> str | None:
@@ -128,7 +179,7 @@ def _is_copy(copy: int, known: Progress) -> bool:
     except (FileError, Replaced):
         return False
     try:
-        if _agrees(original, known):
+        if not known.offset or _agrees(original, known):
             return _is_beginning(copy, original)
         return _agrees(copy, known)
     except OSError:

@@ -106,6 +106,9 @@ class TailSource(RecountedFiles):
             job.candidates = self._catalogue.candidates(job.file)
             if not job.candidates and await self._tracker.is_copy(job):
                 return False
+            if not job.candidates and await self._tracker.is_copy_of_unread(job):
+                self._jobs.add(job)  # behind the file that it was made of
+                return True
         outcome = await self._open_files.read(job, batch, limit)
         if outcome is Outcome.REWRITTEN:
             return await self._after_rewrite(job)

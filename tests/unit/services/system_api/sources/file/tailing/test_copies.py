@@ -98,6 +98,40 @@ async def test_a_copy_in_the_middle_of_its_making_is_none_of_its_own(tmp_path: P
     assert await poller.drain_reopened() == []
 
 
+@pytest.mark.parametrize("truncated", [True, False])
+async def test_a_copy_of_a_file_of_which_nothing_was_read_repeats_nothing(tmp_path: Path, truncated: bool) -> None:
+    files = Rotated(tmp_path)
+    async with files.poller.opened():
+        await files.drain()
+        files.copy()
+        files.truncate(2001)
+        assert await files.drain() == lines(2001)
+    files.truncate(*range(3000, 3100))
+    files.copy(2)
+    if truncated:
+        files.truncate(4001)
+    found = await files.poller.drain_reopened()
+    assert found == lines(*range(3000, 3100), *([4001] if truncated else []))
+    write(files.path, 4002)
+    assert await files.poller.drain_reopened() == lines(4002)
+
+
+@pytest.mark.parametrize("truncated", [True, False])
+async def test_a_new_file_and_its_copy_are_read_once(tmp_path: Path, truncated: bool) -> None:
+    files = Rotated(tmp_path)
+    async with files.poller.opened():
+        await files.drain()
+        new, copy = tmp_path / "c.ndjson", tmp_path / "c.ndjson.1"
+        write(new, *range(3000, 3100))
+        shutil.copy(new, copy)
+        os.utime(copy, (1_900_000_000,) * 2)
+        if truncated:
+            write(new, 4001, mode="w")
+        os.utime(new, (2_000_000_000,) * 2)
+        assert await files.drain() == lines(*range(3000, 3100), *([4001] if truncated else []))
+    assert await files.poller.drain_reopened() == []
+
+
 async def test_a_backup_of_a_file_that_is_not_truncated_is_not_read(tmp_path: Path) -> None:
     files = Rotated(tmp_path)
     async with files.poller.opened() as poller:
