@@ -136,9 +136,14 @@ def pop(draft: Draft, path: Path) -> Node | None:
 
 
 def remove(draft: Draft, path: Path) -> None:
-    """Remove the value at a path, in every item of the arrays on the way; nothing happens where it is absent."""
+    """Remove the value at a path, in every item of the arrays on the way; nothing happens where it is absent.
+
+    The whole entity is all of the content, also where that is not JSON.
+    """
     names = path.names
     if len(names) == 1:
+        if names == ("data",) and draft.data() is None:
+            draft.pop_attribute("data_base64")
         pop(draft, path)
         return
     node = draft.data()

@@ -30,7 +30,7 @@ class DropOptions(StepOptions):
         Discriminator(lambda written: "several" if isinstance(written, list) else "one"),
     ]
     """One path or a list of paths, such as `data.card`. Where a path leads through an array, each of its items loses
-    the member."""
+    the member. `data` is all of the content, also where that is not JSON."""
 
     @property
     def paths(self) -> list[str]:

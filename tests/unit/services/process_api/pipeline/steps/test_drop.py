@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.process_api.pipeline.steps.drop import DropOptions
-from tests.unit.services.process_api.making import applied, apply, draft, event
+from tests.unit.services.process_api.making import applied, apply, draft, event, without_data
 
 
 @pytest.mark.parametrize(
@@ -49,3 +49,10 @@ def test_an_absent_path_changes_nothing() -> None:
 def test_a_path_that_cannot_be_removed_is_refused_when_settings_are_read(drop: Any, reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         DropOptions(drop=drop)
+
+
+def test_the_whole_content_is_dropped_whatever_it_is() -> None:
+    made = applied({"drop": "data"}, without_data(data_base64="AAE="))
+    assert made.keys().isdisjoint({"data", "data_base64"})
+    assert made == applied({"drop": "data"}, without_data())
+    assert applied({"drop": "data.card"}, without_data(data_base64="AAE="))["data_base64"] == "AAE="
