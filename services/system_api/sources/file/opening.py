@@ -113,7 +113,7 @@ async def _tail(
     glob = Glob(options.path)
     rotated = None if options.rotated is None else Glob(options.rotated)
     globs = [glob] if rotated is None else [glob, rotated]
-    view = FolderView(Listing(globs), open_files.disk, options.interval, clock, hold=True)
+    view = FolderView(Listing(globs, rotated=True), open_files.disk, options.interval, clock, hold=True)
     watcher = FolderWatcher(name, globs, clock)
     tasks.keep(f"folder watcher of source {name}", watcher.run(view.note_paths))
     losses = Losses(options.forget_hours * 3600)

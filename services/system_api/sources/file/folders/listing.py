@@ -31,6 +31,8 @@ _HOT = 500
 """Files that changed last: each look checks them."""
 _LATE = 10.0
 """Seconds by which the name of a path may be late."""
+_DIGITS = 3
+"""Of the number of a rotated file; a longer one is a date."""
 _OF_ROOT = "/lost+found"
 """A folder at the top of a disk that only root may read, and that nobody writes files to."""
 _COARSE = 2_000_000_000
@@ -51,8 +53,15 @@ class Changes(NamedTuple):
 class Listing:
     """The files of some globs, as the last look found them."""
 
-    def __init__(self, globs: Sequence[Glob], skip: Callable[[str], bool] = lambda _path: False) -> None:
-        """`skip` names files that do not belong to the source although they match."""
+    def __init__(
+        self, globs: Sequence[Glob], skip: Callable[[str], bool] = lambda _path: False, *, rotated: bool = False
+    ) -> None:
+        """`skip` names files that do not belong to the source although they match.
+
+        `rotated` tells whether rotation makes files of others: of several that were written in the same moment, those
+        come first that are outside the first glob, and those with a higher number at the end.
+        """
+        self._rotated = rotated
         self._globs = globs
         self._skip = skip
         self._files: dict[str, FileStat] = {}
@@ -98,8 +107,16 @@ class Listing:
         if elapsed and len(self._files) > _FEW:
             self._check_states(max(_FEW, int(_STATES_PER_SECOND * elapsed)))
         self._looked = True
-        changed = sorted(self._changed.values(), key=lambda file: (file.mtime, file.path))
+        changed = sorted(self._changed.values(), key=self._age)
         return Changes(changed, self._gone - self._names.keys(), self._unexplained(vanished))
+
+    def _age(self, file: FileStat) -> tuple[int, bool, int, str]:
+        """Return what is less for an older file."""
+        if not self._rotated:
+            return file.mtime, False, 0, file.path
+        number = file.path.rpartition(".")[2]
+        rotations = int(number) if number.isdecimal() and len(number) <= _DIGITS else 0
+        return file.mtime, self._globs[0].matches(file.path), -rotations, file.path
 
     def _check_folder(self) -> None:
         folder = self._globs[0].folder

@@ -1,5 +1,6 @@
 """Files that rotation made of others: which unknown ones are read, and which are named."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,30 @@ def rotate_beside(path: Path) -> None:
     write(path, 3)
     path.rename(f"{path}.1")
     write(path, 4)
+
+
+async def test_files_that_were_written_in_the_same_moment_are_read_in_the_order_of_their_rotation(
+    tmp_path: Path,
+) -> None:
+    """The clock of a file system moves every few milliseconds; a busy writer goes on at once."""
+    path, clock = tmp_path / "a.ndjson", ManualClock()
+    for poller in (
+        FilePoller(path, clock, rotated=str(tmp_path / "*.ndjson.*")),
+        FilePoller(f"{path}*", clock, format="ndjson"),
+    ):
+        write(path, 1)
+        async with poller.opened():
+            await poller.drain()
+            write(path, 2)
+            path.rename(f"{path}.3")
+            write(path, 3)
+            path.rename(f"{path}.2")
+            write(path, 4)
+            path.rename(f"{path}.1")
+            write(path, 5)
+            for file in tmp_path.iterdir():
+                os.utime(file, (2_000_000_000,) * 2)
+            clock.at += 2
+            assert await poller.drain() == lines(2, 3, 4, 5)
+        for file in tmp_path.iterdir():
+            file.unlink()
