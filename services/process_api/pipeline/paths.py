@@ -29,15 +29,19 @@ _FIXED = {
 }
 
 
+_MEMBER = r"(`[^`]+`|[^\x00-,./:-@\[-\^`{-\x7f]+)"
+
+
 def _pattern(*fixed: str) -> str:
     """Return a pattern of ECMA-262 for the paths that do not lead to these attributes."""
-    member = r"(`[^`]+`|[^\x00-,./:-@\[-\^`{-\x7f]+)"
     attribute = rf"(?!`?({'|'.join(fixed)})`?$)(`[a-z0-9]{{1,64}}`|[a-z0-9]{{1,64}})"
-    return rf"^((data|`data`)(\.{member})*|{attribute})$"
+    return rf"^((data|`data`)(\.{_MEMBER})*|{attribute})$"
 
 
 PATTERN = _pattern(*_FIXED)
 """Of the paths that `parse` reads."""
+ENTITY_PATTERN = rf"^(data|`data`)(\.{_MEMBER})*$"
+"""Of the paths into the entity."""
 REMOVABLE_PATTERN = _pattern(*_FIXED, "type")
 """Of the paths that `parse_removable` reads."""
 

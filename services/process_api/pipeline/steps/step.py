@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, TypeAlias, ru
 from pydantic import AfterValidator, Field
 
 from services.process_api.pipeline.draft import Draft
-from services.process_api.pipeline.paths import PATTERN, REMOVABLE_PATTERN, parse, parse_removable
+from services.process_api.pipeline.paths import ENTITY_PATTERN, PATTERN, REMOVABLE_PATTERN, parse, parse_removable
 from services.process_api.pipeline.steps.context import StepContext
 from services.process_api.pipeline.steps.scope import Scope
 from shared.errors import Malformed, Unavailable
@@ -139,6 +139,12 @@ def _path(written: str) -> str:
     return written
 
 
+def _in_entity(written: str) -> str:
+    if parse(written).names[0] != "data":
+        raise ValueError(f"{written!r} is an attribute, which holds no array; expected a path such as 'data.lines'")
+    return written
+
+
 def _removable(written: str) -> str:
     parse_removable(written)
     return written
@@ -146,6 +152,9 @@ def _removable(written: str) -> str:
 
 PathText = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": PATTERN})]
 """A path to something in an event that may be changed; see `paths`."""
+
+EntityPath = Annotated[str, AfterValidator(_in_entity), Field(json_schema_extra={"pattern": ENTITY_PATTERN})]
+"""A path to the entity, or to something in it."""
 
 RemovablePath = Annotated[str, AfterValidator(_removable), Field(json_schema_extra={"pattern": REMOVABLE_PATTERN})]
 """A path to something that an event can be without."""

@@ -12,7 +12,7 @@ from services.process_api.pipeline.steps.flow.inner import InnerSteps, build_lis
 from services.process_api.pipeline.steps.flow.items import entities, items_of, node_at
 from services.process_api.pipeline.steps.outcome import Blocked, Outcome, Rejected, joined
 from services.process_api.pipeline.steps.scope import Scope
-from services.process_api.pipeline.steps.step import AnyStep, Example, PathText, StepOptions
+from services.process_api.pipeline.steps.step import AnyStep, EntityPath, Example, StepOptions
 from services.process_api.pipeline.steps.step_list import StepList
 from shared.errors import Malformed
 from shared.expression.nodes import text
@@ -24,7 +24,7 @@ class ForeachSettings(Options):
 
     model_config = ConfigDict(defer_build=True)
 
-    items: PathText
+    items: EntityPath
     """The path of the array, such as `data.lines`. Nothing happens where it is absent or null."""
 
     steps: InnerSteps

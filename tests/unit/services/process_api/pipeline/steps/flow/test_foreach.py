@@ -1,11 +1,13 @@
 """`foreach`."""
 
+import re
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from services.process_api.pipeline.paths import parse
-from services.process_api.pipeline.steps.flow.foreach import WaitingForeach
+from services.process_api.pipeline.steps.flow.foreach import ForeachOptions, WaitingForeach
 from services.process_api.pipeline.steps.outcome import Blocked, Rejected
 from services.process_api.pipeline.steps.step_list import StepList
 from tests.unit.services.process_api.making import applied, event, pipeline
@@ -40,6 +42,15 @@ def test_the_results_replace_the_items(steps: Any, data: Any, expected: Any) -> 
 def test_what_cannot_be_run_rejects_the_event(data: Any, reason: str) -> None:
     with pytest.raises(Rejected, match=reason):
         pipeline({"foreach": {"items": "data.l", "steps": [{"map": "n"}]}}).run(event(data))
+
+
+@pytest.mark.parametrize("items", ["subject", "type", "`zone`"])
+def test_an_attribute_holds_no_items(items: str) -> None:
+    with pytest.raises(ValidationError, match=r"is an attribute, which holds no array; expected .* 'data\.lines'"):
+        ForeachOptions.model_validate({"foreach": {"items": items, "steps": [{"map": "n"}]}})
+    pattern = ForeachOptions.model_json_schema()["$defs"]["ForeachSettings"]["properties"]["items"]["pattern"]
+    assert not re.fullmatch(pattern, items)
+    assert all(re.fullmatch(pattern, path) for path in ("data", "data.lines", "`data`.`first lines`.a"))
 
 
 async def test_one_query_serves_the_items_of_all_events() -> None:
