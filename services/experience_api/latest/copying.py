@@ -65,6 +65,8 @@ class Copier:
         self._topic = topic
         self._failing = False
         self._shorter = 0
+        self._behind: dict[int, int] = {}
+        """Where partitions go on behind records that are missing."""
 
     async def run(self, bus: Bus) -> None:
         """Copy until cancelled, whenever this replica holds the lease."""
@@ -74,6 +76,8 @@ class Copier:
                     await self._copy_while(lease, bus)
             except PositionLost as lost:
                 logger.warning("lost position in publish topic", extra=self._fields(lost))
+                if lost.earliest > lost.offset:  # the bounds of the topic need not show it, such as after a restore
+                    self._behind[lost.partition] = lost.earliest
             except Stale as exc:
                 logger.info("latest events copied by another replica", extra=self._fields(exc))
             except Shorter as exc:
@@ -88,9 +92,11 @@ class Copier:
     async def _copy_while(self, lease: Lease, bus: Bus) -> None:
         """Copy from the stored positions until the lease is lost, or the topic is another one."""
         epoch = await bus.epoch(self._topic)
-        bounds = await bus.bounds(self._topic)
+        found = await bus.bounds(self._topic)
+        bounds = {number: (max(first, self._behind.get(number, 0)), end) for number, (first, end) in found.items()}
         view = await self._store.begin(epoch, bounds, self._kept, shorter=self._shorter >= _SHORTER_CHECKS)
         self._shorter = 0
+        self._behind.clear()
         positions = dict(enumerate(view.positions))
         check = self._clock.monotonic() + _CHECK
         self._counts.positions = positions

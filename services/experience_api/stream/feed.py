@@ -116,6 +116,8 @@ class Feed:
                 )
                 if lost.truncated:
                     self._restart_at(lost.partition, lost.earliest, LOG_CUT, str(lost))
+                elif lost.earliest > lost.offset:  # the bounds of the topic need not show it, such as after a restore
+                    self._restart_at(lost.partition, lost.earliest, NOT_KEPT, str(lost))
             except Unavailable as exc:
                 self._report_unavailable(exc)
                 await self._clock.sleep(_PAUSE)

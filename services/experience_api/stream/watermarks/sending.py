@@ -88,8 +88,8 @@ class Watermarks:
                     while True:
                         self.take(await reader.read(wait=_WAIT))
                         position = reader.positions[0]
-            except PositionLost:
-                position = None
+            except PositionLost as lost:
+                position = lost.earliest
             except Unavailable:
                 await self._clock.sleep(_PAUSE)  # the feed logs the outage
 

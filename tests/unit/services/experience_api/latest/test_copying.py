@@ -10,11 +10,13 @@ from services.experience_api.latest.options import LatestOptions
 from services.experience_api.latest.subjects import Kept
 from services.experience_api.latest.view import View
 from shared.bus.memory import MemoryBus
+from shared.bus.partitioning import partition_of
 from shared.bus.protocol import Outgoing, TopicOptions
 from shared.lease import Leases, MemoryLeaseStore
 from shared.runtime.tasks import Tasks
 from tests.unit.services.experience_api.clocks import StillClock
 from tests.unit.services.experience_api.latest.memory import MemoryLatest
+from tests.unit.services.experience_api.stream.readers import BusWithHole
 
 TOPIC = "trelay.publish"
 OPTIONS = LatestOptions(channels=("**",))
@@ -24,7 +26,8 @@ class Replica:
     """A replica that copies, and the table."""
 
     def __init__(self) -> None:
-        self.bus, self.clock, self.latest = MemoryBus(), StillClock(), MemoryLatest()
+        self.bus: MemoryBus = MemoryBus()
+        self.clock, self.latest = StillClock(), MemoryLatest()
         self.leases = MemoryLeaseStore()
         self.counts = CopyCounts()
 
@@ -70,6 +73,18 @@ async def test_the_latest_events_and_the_positions_are_copied(replica: Replica) 
         assert [row.offset for row in replica.latest.rows.values()] == [2]
     assert replica.counts.written == 3
     assert replica.counts.positions == {}
+
+
+async def test_copying_goes_on_behind_a_hole_that_the_bounds_do_not_show(replica: Replica) -> None:
+    partition = partition_of(b"a", 2)
+    replica.bus = BusWithHole(partition, range(2))
+    await replica.bus.ensure_topics([TopicOptions(name=TOPIC, partitions=2)])
+    await replica.append("1", "2", "3")
+    async with replica.running():
+        await replica.until_copied(3)
+    assert [row.offset for row in replica.latest.rows.values()] == [2]
+    assert replica.view is not None
+    assert replica.view.missed == 2
 
 
 async def test_a_backlog_is_copied_without_pauses(replica: Replica) -> None:

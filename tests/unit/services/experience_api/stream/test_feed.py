@@ -16,6 +16,7 @@ from shared.events.headers import PROVENANCE
 from shared.runtime.tasks import cancelled
 from tests.unit.services.experience_api.clocks import StillClock
 from tests.unit.services.experience_api.events import event
+from tests.unit.services.experience_api.stream.readers import BusWithHole
 
 TOPIC = "trelay.publish"
 
@@ -228,3 +229,17 @@ async def test_a_log_that_is_only_shorter_for_a_moment_is_not_a_gap(bus: MemoryB
     await write(bus, "next")
     await running.has("next")
     await cancelled(task)
+
+
+async def test_it_goes_on_behind_a_hole_that_the_bounds_do_not_show() -> None:
+    bus = BusWithHole(0, range(1, 3))
+    await bus.ensure_topics([TopicOptions(name=TOPIC, partitions=1)])
+    async with bus.appender() as appender:
+        await appender.append(TOPIC, [Outgoing(b"a", b'{"id":"%d"}' % number) for number in range(5)])
+    running = Running(bus, preload=4)
+    task = asyncio.create_task(running.feed.run())
+    try:
+        await running.has("3", "4")
+    finally:
+        await cancelled(task)
+    assert running.sink.gaps == ["not-kept"]

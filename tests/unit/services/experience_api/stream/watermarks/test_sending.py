@@ -18,6 +18,7 @@ from shared.runtime.tasks import Tasks
 from tests.unit.services.experience_api.events import events
 from tests.unit.services.experience_api.hub.connections import connection
 from tests.unit.services.experience_api.hub.transports import FakeTransport
+from tests.unit.services.experience_api.stream.readers import BusWithHole
 
 TOPICS = TopicsOptions(partitions=2)
 SECOND = 1000
@@ -168,6 +169,19 @@ async def test_it_follows_the_topic() -> None:
         while not replica.sent(transport):
             await asyncio.sleep(0.005)
     assert len(replica.sent(transport)) == 1
+
+
+async def test_it_follows_the_topic_behind_a_hole() -> None:
+    replica = Replica(bus=BusWithHole(0, range(2)))
+    await replica.bus.ensure_topics(TOPICS.all())
+    _, transport = replica.connect()
+    async with replica.bus.appender() as appender:
+        mark = Watermark("orders", 7 * SECOND, TOPICS.publish, "e", [0, 0], ["orders.eu"])
+        await appender.append(TOPICS.watermarks, [mark.record()] * 3)
+    async with Tasks() as tasks, asyncio.timeout(60):
+        replica.watermarks.start(tasks)
+        while not replica.sent(transport):
+            await asyncio.sleep(0.005)
 
 
 def test_a_connection_gets_what_is_due_between_two_checks() -> None:
