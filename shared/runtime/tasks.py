@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from shared.errors import SettingsError
 from shared.suspension.greenlets import can_suspend, suspendable
 
 logger = logging.getLogger(__name__)
@@ -92,7 +93,9 @@ class Tasks:
             error = RuntimeError(f"{task.get_name()} ended unexpectedly")
         if error is None:
             return
-        logger.error("task failed", exc_info=error, extra={"task": task.get_name(), "error": str(error)})
+        # A fault in the settings names its place, and `run` prints it: a traceback would hide it.
+        shown = None if isinstance(error, SettingsError) else error
+        logger.error("task failed", exc_info=shown, extra={"task": task.get_name(), "error": str(error)})
         if self._failure is not None and not self._failure.done():
             self._failure.set_result(error)
 

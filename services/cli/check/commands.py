@@ -174,6 +174,9 @@ async def _bus(options: BusOptions, database: DatabaseOptions) -> str:
             kept = await bus.bounds(options.topics.publish)
         except TrelayError as exc:
             return f"{options.kind}; {options.topics.publish} does not exist yet: {exc}"
+        if options.kind == "kafka":
+            # It exists, so this compares it with the settings, as a service does at its start, and creates nothing.
+            await bus.ensure_topics([each for each in options.topics.all() if each.name == options.topics.publish])
     return f"{options.kind}; {options.topics.publish} has {len(kept)} partitions"
 
 

@@ -9,7 +9,12 @@ import yaml
 
 from services.cli import main
 from services.standalone.settings import WholeSettings
+from shared.bus.connect import connect
+from shared.bus.kafka.options import KafkaOptions
+from shared.bus.topics import TopicsOptions
+from shared.database.options import DatabaseOptions
 from shared.settings import json_schema
+from tests.servers.kafka import Kafka
 from tests.servers.smtp import MailServer
 
 RIGHT = """\
@@ -50,6 +55,21 @@ async def test_each_system_that_responds_is_listed(file: Path, capsys: pytest.Ca
     assert bus.startswith("ok      bus            postgres; trelay.publish ")
     assert source == "ok      source/orders  an event can be read"
     assert mail.startswith("ok      mail           127.0.0.1:")
+
+
+async def test_topics_that_a_service_would_refuse_are_a_failure(
+    file: Path, kafka: Kafka, unique_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    topics = TopicsOptions(prefix=unique_name, partitions=1)
+    options = KafkaOptions(servers=kafka.bootstrap, topics=topics)
+    async with connect(options, DatabaseOptions()) as bus:
+        await bus.ensure_topics([each for each in topics.all() if each.name == topics.publish])
+    settings = f"kind: kafka\n  servers: {kafka.bootstrap}\n  topics: {{prefix: {unique_name}, partitions: %d}}"
+    for partitions, found in ((1, "kafka; %s has 1 partitions"), (8, "topic %s: partitions is 1, the settings say 8")):
+        file.write_text(RIGHT.replace("kind: postgres", settings % partitions))
+        await checked(str(file), "--live")
+        (line,) = [each for each in capsys.readouterr().out.splitlines() if each.split()[1] == "bus"]
+        assert line.split(maxsplit=2) == ["ok" if partitions == 1 else "failed", "bus", found % topics.publish]
 
 
 async def test_each_system_that_does_not_respond_is_listed_with_the_reason(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from shared.errors import SettingsError
 from shared.runtime.tasks import Tasks, cancelled, hedged, together
 
 
@@ -19,8 +20,8 @@ async def forever(started: asyncio.Event, ended: list[str] | None = None) -> Non
             ended.append("ended")
 
 
-async def breaks() -> None:
-    raise ValueError("broken")
+async def breaks(error: Exception | None = None) -> None:
+    raise error or ValueError("broken")
 
 
 async def ends() -> None:
@@ -36,17 +37,19 @@ async def test_leaving_the_context_cancels_and_awaits() -> None:
     assert ended == ["ended"]
 
 
-async def test_a_failure_is_logged_with_its_name_and_reported(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("raised", "traced"), [(ValueError("broken"), True), (SettingsError("broken"), False)])
+async def test_a_failure_is_logged_with_its_name_and_reported(
+    raised: Exception, caplog: pytest.LogCaptureFixture, *, traced: bool
+) -> None:
     async with Tasks() as tasks:
         other = tasks.start("endless", forever(asyncio.Event()))
-        tasks.keep("the poller of orders", breaks())
-        error = await tasks.failed()
-        assert isinstance(error, ValueError)
+        tasks.keep("the poller of orders", breaks(raised))
+        assert await tasks.failed() is raised
         (record,) = caplog.records
         assert record.getMessage() == "task failed"
         assert vars(record)["task"] == "the poller of orders"
         assert vars(record)["error"] == "broken"
-        assert record.exc_info is not None
+        assert (record.exc_info is not None) is traced
         assert not other.done()
 
 
