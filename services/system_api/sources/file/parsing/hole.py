@@ -19,9 +19,10 @@ class Hole:
         self._inside = inside
 
     def behind(self, data: bytes) -> bytes:
-        """Return what follows a hole in the next bytes of the file; all of them if there is none."""
-        if self._splitter.incomplete:
-            return data
+        """Return what follows a hole in the next bytes of the file; all of them if there is none.
+
+        Only while nothing but a hole was read before.
+        """
         rest = data.lstrip(b"\0")
         size = len(data) - len(rest)
         self._inside = self._inside or size >= SMALLEST
