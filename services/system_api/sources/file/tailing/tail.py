@@ -103,7 +103,8 @@ class TailSource(RecountedFiles):
         if job.file_id is None:
             job.file_id = self._catalogue.id_of(job.file.inode)
         if job.file_id is None:
-            job.candidates = self._catalogue.candidates(job.file)
+            candidates = self._catalogue.candidates(job.file)
+            job.candidates = [each for each in candidates if await self._open_files.agrees(job.file, each)]
             if not job.candidates and await self._tracker.is_copy(job):
                 return False
             if not job.candidates and await self._tracker.is_copy_of_unread(job):
