@@ -78,14 +78,17 @@ class ChangeTracker:
             raise Unavailable(f"{self._glob.path}: no such file")
         return True
 
+    def may_be_copy(self, job: Job) -> bool:
+        """Whether a file is where rotation puts files, and those alone."""
+        return not job.departed and self._rotation.is_rotated(job.file.path)
+
     async def is_copy(self, job: Job) -> bool:
         """Whether an unknown file is a copy of one that is read, and therefore not to be read."""
-        return not job.departed and self._rotation.is_rotated(job.file.path) and await self.copies.note(job.file)
+        return self.may_be_copy(job) and await self.copies.note(job.file)
 
     async def is_copy_of_unread(self, job: Job) -> bool:
         """Whether an unknown file is a copy of one that is still to be read, and can be recognised once that is."""
-        rotated = not job.departed and self._rotation.is_rotated(job.file.path)
-        return rotated and await self.copies.is_of_unread(job.file, self.jobs)
+        return self.may_be_copy(job) and await self.copies.is_of_unread(job.file, self.jobs)
 
     async def find_copies(self) -> None:
         """Find which of the files that are to be read are copies: one of them may be that of a file just truncated."""

@@ -103,8 +103,10 @@ class TailSource(RecountedFiles):
         if job.file_id is None:
             job.file_id = self._catalogue.id_of(job.file.inode)
         if job.file_id is None:
-            candidates = self._catalogue.candidates(job.file)
-            job.candidates = [each for each in candidates if await self._open_files.agrees(job.file, each)]
+            job.candidates = self._catalogue.candidates(job.file)
+            if self._tracker.may_be_copy(job):
+                # A missing file of its name says nothing unless its contents are here.
+                job.candidates = [each for each in job.candidates if await self._open_files.agrees(job.file, each)]
             if not job.candidates and await self._tracker.is_copy(job):
                 return False
             if not job.candidates and await self._tracker.is_copy_of_unread(job):
