@@ -88,13 +88,18 @@ class SettingsError(TrelayError):
     """The settings are wrong; the text names the path in the file, what was found and what was expected."""
 
 
-def system_reason(error: BaseException | None) -> str | None:
-    """Return the reason of an error of the system or of the name resolution, as `connection refused`; None for others.
+def system_text(error: BaseException | None) -> str | None:
+    """Return the text of an error of the system or of the name resolution, as `Connection refused`; None for others.
 
     The texts of the event loops have the number of the error, and some of them the address again.
     """
     if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not error.errno:
         return None
     # Those of the name resolution have negative numbers and their own texts.
-    text = os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
-    return text[:1].lower() + text[1:]
+    return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
+
+
+def system_reason(error: BaseException | None) -> str | None:
+    """Return `system_text` as the end of a sentence: `connection refused`."""
+    text = system_text(error)
+    return None if text is None else text[:1].lower() + text[1:]

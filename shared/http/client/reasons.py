@@ -1,11 +1,11 @@
 """Why a request failed, in plain words."""
 
-import os
 import re
 import ssl
 
 import aiohttp
 
+from shared.errors import system_text
 from shared.runtime.redaction import one_line
 
 _SSL_NOISE = re.compile(r"^\[SSL[^]]*\] | \(_ssl\.c:\d+\)$")
@@ -32,7 +32,4 @@ def _text(cause: BaseException) -> str:
         known = getattr(cause, "reason", None)
         text = known.replace("_", " ").lower() if known else _SSL_NOISE.sub("", cause.strerror or str(cause))
         return f"TLS handshake failed: {text}"
-    if isinstance(cause, OSError) and cause.errno:
-        # The text of asyncio repeats the address. Errors of name resolution have negative numbers and their own texts.
-        return os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
-    return str(cause)
+    return system_text(cause) or str(cause)
