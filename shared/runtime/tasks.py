@@ -153,7 +153,7 @@ async def within(
 ) -> T:
     """Return the result of work, and raise what it raises; the work is that of users, and may ignore its cancellation.
 
-    `asyncio.timeout` cancels once, and waits for ever where that is lost. Here it is cancelled and abandoned as
+    `asyncio.timeout` cancels once, and waits indefinitely where that is lost. Here it is cancelled and abandoned as
     `cancelled` says, also where the caller is cancelled.
 
     Raises:

@@ -85,6 +85,6 @@ def _written(timestamp: int, now: int) -> int:
     """Return when a record was written to the bus.
 
     On Kafka, the program that writes a record sets its timestamp: another one may write microseconds, or none (-1).
-    Such a record would end all windows of its partition for good, and keep the heartbeats of its subject away for ever.
+    Such a record would end all windows of its partition permanently, and stop the heartbeats of its subject.
     """
     return timestamp if 0 <= timestamp <= now + _SKEW else now

@@ -56,7 +56,7 @@ class PythonSettings(Options):
 
     timeout: float = Field(default=10.0, gt=0)
     """Seconds for one event, with `run: process` and for asynchronous functions. After that the event goes to the dead
-    letter. A function is killed in a process; in the loop it is cancelled, and after 10 seconds more left to itself."""
+    letter. A function is killed in a process; in the loop it is cancelled, and abandoned 10 seconds later."""
 
     processes: int = Field(default=1, ge=1, le=64)
     """Processes of each replica, with `run: process`."""
