@@ -2,7 +2,7 @@
 
 The server decodes about `_CHANGES` changes at once (a transaction always whole) and keeps the result, on disk if it is
 large; a cursor reads it in portions, over as many polls as that takes. To decode again from the position of the slot
-for each portion would read the same log again and again.
+for each portion would read the same log again and again. What follows those changes is read by the next cursor.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from services.system_api.sources.table.postgresql.replication.slot import Slot, 
 from shared.runtime.tasks import started
 
 _CHANGES = 100_000
+"""Messages after which the server stops to decode, at the end of a transaction."""
 _INLINE = 16_384
 """Bytes of a message that is sent with others; a larger one is sent alone, so that their sum has a bound."""
 _PORTION = 1000
@@ -63,6 +64,9 @@ class ChangeCursor:
         self._portion = _PORTION
         self.upto: int | None = None
         """The end of the log that is read; None: no cursor is open."""
+        self._changes = _CHANGES
+        self.stopped_early = False
+        """Whether the last cursor that was read to its end has ended before `upto`: the log may have more."""
 
     @property
     def moving(self) -> bool:
@@ -84,9 +88,12 @@ class ChangeCursor:
         return True
 
     async def open(self, upto: int, *, raw: bool = False) -> None:
-        """Begin to read up to a place of the log; texts are `raw` in the encoding of the database, else in UTF-8."""
+        """Begin to read up to a place of the log; texts are `raw` in the encoding of the database, else in UTF-8.
+
+        The cursor may end before that place, with `stopped_early`. Call `widen` if all that it had was known.
+        """
         connection = await self._connected()
-        query = peek(self._slot, upto, _CHANGES, self.cut)
+        query = peek(self._slot, upto, self._changes, self.cut)
         settings = f"{_SETTINGS}{_RAW if raw else ''}"
         await connection.execute(f"BEGIN READ ONLY; {settings}; DECLARE changes SCROLL CURSOR FOR {query}")
         self._taken = 0
@@ -116,7 +123,12 @@ class ChangeCursor:
         complete = not messages
         if complete:
             await self._end()
+            self.stopped_early = self._taken >= self._changes
         return messages, complete
+
+    def widen(self, *, more: bool) -> None:
+        """Let the server decode twice as many changes at once as the last time, or as many as at first."""
+        self._changes = 2 * self._changes if more else _CHANGES
 
     def close(self) -> None:
         """Close the connection without waiting for the server."""

@@ -49,6 +49,8 @@ class Read:
     reached: Place
     complete: bool
     """Whether the end of the log was reached, as it was when the reading of it began."""
+    stopped_early: bool
+    """Whether the server decoded a part of the log only: the slot must move before it decodes what follows."""
     encoding: Encoding
     """Of the texts of values."""
 
@@ -70,6 +72,8 @@ class TableLog:
         self._transactions = Transactions("", "")
         self._encoding = UTF8
         """Of what is read: that of the database where the server has found text that UTF-8 does not have."""
+        self._began = Place(0, 0)
+        """The place after which the cursor was opened."""
         self._check_at = 0.0
         self._advance_at = 0.0
         self._advance_began = 0.0
@@ -147,6 +151,7 @@ class TableLog:
             schema, name, _ = await self._named(session)
             self._transactions = Transactions(schema, name, self._encoding.codec)
             await self._cursor.open(upto, raw=self._encoding.raw)
+            self._began = after
         changes: list[Change] = []
         encoding = self._encoding
         end, size = Place(self._cursor.upto or upto, 0), 0
@@ -164,10 +169,17 @@ class TableLog:
                     changes.append(change)
         if found is None and not changes:
             return None
-        reached = max(after, self._transactions.reached or after, end if complete else after)
+        stopped_early = complete and self._cursor.stopped_early
+        at_end = complete and not stopped_early
+        reached = max(after, self._transactions.reached or after, end if at_end else after)
+        if stopped_early:
+            self._advance_at = self._clock.monotonic()
+        if complete:
+            # Where the slot has not moved, the server decodes from the same place again.
+            self._cursor.widen(more=stopped_early and reached == self._began)
         if complete:
             self._encoding = UTF8
-        return Read(changes, reached, complete, encoding)
+        return Read(changes, reached, at_end, stopped_early, encoding)
 
     async def _next(self, limit: int, max_bytes: int, patience: float) -> tuple[list[Message], bool] | None:
         """Return the next messages, as the cursor does; None as well if all of them are to be read again."""

@@ -44,6 +44,8 @@ _RECENT = 10_000
 """Transactions that are remembered, to recognise one that is in the log before it is visible."""
 _CLOSE = 1_048_576
 """Bytes of log behind which a snapshot does not begin: what is changed in between is remembered by transaction."""
+_SETTLING_POLLS = 3
+"""Polls that wait until the last batches are committed and the slot can follow: more than are in flight."""
 _PAGE = 8192
 _HEADER = 40
 """The largest header of a page of the log. At the beginning of a page, the place of the next record is behind it."""
@@ -87,6 +89,8 @@ class LogSource:
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._committed = state.place or Place(0, 0)
         self._save_at = clock.monotonic()
+        self._settling_polls = 0
+        """Those that may follow until the server decodes again."""
 
     async def poll(self, limit: int) -> Batch:
         """Return the changes that follow, and rows of a snapshot that is in progress. See `Source`."""
@@ -98,6 +102,11 @@ class LogSource:
         try:
             with self._keeper.errors():
                 if self._read is None and not self._log.reading:
+                    if self._settling_polls and self._committed < state.place:
+                        # From where the slot is now, the server would decode the same part of the log once more.
+                        self._settling_polls -= 1
+                        self._save_at = self._clock.monotonic()
+                        return self._noted(batch, more=True)
                     status = await self._log.look()
                     check_place(self._log.slot, status, state.place.lsn)
                     if not await self._log.advance(self._committed, status, self._left(until)):
@@ -120,6 +129,7 @@ class LogSource:
             raise
         # Nothing is awaited from here on: a failure before this has changed no state.
         more = not self._read.complete or state.snapshot is not None
+        self._settling_polls = _SETTLING_POLLS if self._read.stopped_early else 0
         state.place, self._read = self._read.reached, None
         return self._noted(batch, more=more)
 

@@ -5,7 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
+from services.system_api.sources.source import Batch
 from services.system_api.sources.table.postgresql.replication import cursor
+from shared.bus.protocol import IN_FLIGHT
 from shared.errors import Unavailable
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
     TABLE,
@@ -35,6 +37,34 @@ async def test_a_large_transaction_is_read_in_portions_and_after_a_crash_from_it
     await settled(poller, 130)
     assert poller.ids == list(range(1, 1101))
     assert {len(event["data"]["v"]) for event in poller.events[1000:1010]} == {100_000}
+
+
+@pytest.mark.parametrize("settles", [True, False])
+async def test_more_changes_than_the_server_decodes_at_once(
+    logical_database: str, log: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, settles: bool
+) -> None:
+    """Of this table, and of others whose changes are in the same publication."""
+    monkeypatch.setattr(cursor, "_CHANGES", 10)
+    await log.execute(f"{TABLE}; CREATE TABLE other (id int PRIMARY KEY)")
+    await log.execute("CREATE PUBLICATION p FOR TABLE orders, other")
+    poller = poller_of(logical_database, publication="p")
+    await settled(poller)
+    for number in range(0, 64, 8):
+        await log.execute(f"INSERT INTO orders SELECT g, 'x' FROM generate_series({number + 1}, {number + 8}) g")
+        await log.execute(f"INSERT INTO other SELECT g FROM generate_series({number + 1}, {number + 8}) g")
+        await log.execute(f"INSERT INTO other SELECT 100 + g FROM generate_series({number + 1}, {number + 8}) g")
+    async with poller.opened() as source:
+        unsettled: list[Batch] = []
+        more = True
+        while more:
+            batch = await source.poll(5)
+            poller.save(batch)
+            more = batch.more
+            unsettled += [batch] if settles and batch else []
+            if len(unsettled) > IN_FLIGHT:
+                await source.settle(unsettled.pop(0))  # type: ignore[attr-defined]
+    await settled(poller)
+    assert poller.ids == list(range(1, 65))
 
 
 @pytest.mark.parametrize("limit", [3, 1000])
