@@ -123,7 +123,7 @@ async def run(path: Path, events: int, rounds: int, servers: str, dsn: str) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=50_000, help="lines of the file (50000)")
+    parser.add_argument("--events", type=int, default=200_000, help="lines of the file (200000)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
     arguments = parser.parse_args()
     with (

@@ -111,7 +111,7 @@ async def run(events: int, rounds: int, servers: str, dsn: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=50_000, help="rows of the table (50000)")
+    parser.add_argument("--events", type=int, default=200_000, help="rows of the table (200000)")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
     arguments = parser.parse_args()
     with kafka_server(quick_start=False) as kafka, postgres_server(durable=True) as postgres:

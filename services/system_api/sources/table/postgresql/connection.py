@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import itemgetter
 
 import asyncpg
 
@@ -77,7 +78,9 @@ async def connect(options: DatabaseOptions, name: str, *, writable: bool = False
             await connection.execute(_DURABLE)
         for type_ in ("timestamptz", "timestamp", "date"):
             # Microseconds or days as the server counts them: exact, with `infinity`, and cheaper than a datetime.
-            await connection.set_type_codec(type_, schema="pg_catalog", encoder=_same, decoder=_first, format="tuple")
+            await connection.set_type_codec(
+                type_, schema="pg_catalog", encoder=_same, decoder=itemgetter(0), format="tuple"
+            )
     except BaseException:
         connection.terminate()
         raise
@@ -112,7 +115,3 @@ def table_errors(place: str) -> Iterator[None]:
 
 def _same(value: tuple[int]) -> tuple[int]:
     return value
-
-
-def _first(value: tuple[int]) -> int:
-    return value[0]
