@@ -17,9 +17,9 @@ from services.system_api.sources.file.folders.folder_watcher import FolderWatche
 from services.system_api.sources.file.options import After, FileSourceOptions
 from services.system_api.sources.file.reading.file_problems import shown
 from services.system_api.sources.file.reading.folder_view import FolderView, yielding
-from services.system_api.sources.file.reading.jobs import Job, Jobs
+from services.system_api.sources.file.reading.jobs import Job, Jobs, Outcome
 from services.system_api.sources.file.reading.losses import Losses
-from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles, Outcome
+from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles
 from services.system_api.sources.file.reading.recounting import RecountedFiles
 from services.system_api.sources.file.reading.rewinding import checkpoint_at
 from services.system_api.sources.source import Batch, Checkpoint, EventBuilder

@@ -36,6 +36,11 @@ class Catalogue:
         """Return the id of the file with an inode if it is known."""
         return self._ids.get(inode)
 
+    def path_of(self, inode: Inode) -> str | None:
+        """Return where the file with an inode was seen last, if it is known."""
+        file_id = self._ids.get(inode)
+        return None if file_id is None else self.files[file_id].path
+
     def begin(self, found: Container[Inode], now: float) -> None:
         """Note after the first look which of the known files were not found."""
         for inode, file_id in self._ids.items():

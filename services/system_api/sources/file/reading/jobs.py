@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from services.system_api.sources.file.filesystem import FileStat, Inode
 
@@ -18,6 +19,19 @@ class Job:
     """Missing files of the same name: if the contents of one agree, this is that file."""
     departed: bool = False
     """Whether no path of the source leads to it any more: it is read to its end, but not again if it is rewritten."""
+
+
+class Outcome(Enum):
+    """What reading a file led to."""
+
+    MORE = "more"
+    """The file may have more to read."""
+    END = "end"
+    """Everything in the file has been read; it is open."""
+    SKIPPED = "skipped"
+    """Nothing can be read from the file now; it is closed."""
+    REWRITTEN = "rewritten"
+    """What was read is no longer in the file: it is a new file. What is known of the old one is still there."""
 
 
 class Jobs:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable
-from enum import Enum
 
 import msgspec
 
@@ -11,7 +10,7 @@ from services.system_api.sources.file.parsing.parser import UnusableFile
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.file_problems import FileProblems
-from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.jobs import Job, Outcome
 from services.system_api.sources.file.reading.open_file import CHUNK
 from services.system_api.sources.file.reading.opened import FileOpener, OpenedFile
 from services.system_api.sources.file.reading.progress import Progress, new_file_id, passed_over, save
@@ -26,19 +25,6 @@ _LEAST = 4096
 """What reading one file costs at least."""
 _OPEN_LIMIT = 64
 """Files that keep a parser and its buffers. More files are held open without them."""
-
-
-class Outcome(Enum):
-    """What reading a file led to."""
-
-    MORE = "more"
-    """The file may have more to read."""
-    END = "end"
-    """Everything in the file has been read; it is open."""
-    SKIPPED = "skipped"
-    """Nothing can be read from the file now; it is closed."""
-    REWRITTEN = "rewritten"
-    """What was read is no longer in the file: it is a new file. What is known of the old one is still there."""
 
 
 class OpenFiles:
@@ -125,10 +111,15 @@ class OpenFiles:
         self._put(file_id, known)
         self.disk.release(FileStat(known.path, *known.inode, 0, 0))
 
+    def save_complete(self, file_id: str, *, complete: bool) -> None:
+        """Save whether nothing more is expected in a file."""
+        self._put(file_id, msgspec.structs.replace(self.catalogue.files[file_id], complete=complete))
+
     def found(self, file: FileStat) -> str | None:
         """Note that a file is where it belongs; return its id if it is known."""
+        before = self.catalogue.path_of(file.inode)
         file_id = self.catalogue.note_found(file)
-        if file_id is not None and (known := self.catalogue.files[file_id]).ended:
+        if file_id is not None and ((known := self.catalogue.files[file_id]).ended or before != file.path):
             self._put(file_id, msgspec.structs.replace(known, ended=False))
         return file_id
 

@@ -37,6 +37,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The file's modification time (ns) when it was read last; 0 if unknown."""
     ended: bool = False
     """Whether it has left, and all that could be read of it was read."""
+    complete: bool = False
+    """Whether it was read to its end, and nothing more is expected in it: see `tailing.completion`."""
     rows: int = 0
     rejects: int = 0
     truncated: bool = False

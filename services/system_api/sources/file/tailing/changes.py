@@ -10,6 +10,7 @@ from services.system_api.sources.file.reading.jobs import Job, Jobs
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.progress import Progress
+from services.system_api.sources.file.tailing.completion import Completion
 from services.system_api.sources.file.tailing.copies import Copies
 from services.system_api.sources.file.tailing.departed import Departed
 from services.system_api.sources.file.tailing.rotation import Rotation
@@ -27,6 +28,7 @@ class ChangeTracker:
         self.jobs = Jobs()
         self.departed = Departed(open_files.disk, open_files, losses)
         self.copies = Copies(glob, open_files)
+        self.completion = Completion(glob, rotation, open_files, clock)
         self._glob = glob
         self._view = view
         self._open_files = open_files
@@ -71,6 +73,7 @@ class ChangeTracker:
             await self._apply(each, now)
         if thorough or left:
             await self._follow(left, now)
+            await self.completion.look(now)
         self._first = self._first and unavailable is not None
         if unavailable is not None and not self.jobs:
             raise unavailable
@@ -134,16 +137,17 @@ class ChangeTracker:
         async for inode in yielding(changes.gone):
             self._leave(inode, now)
         async for file in yielding(changes.changed):
-            self._change(file)
+            self._change(file, now)
         for path in changes.vanished:
             self._losses.add(path, f"{path}: came and was gone before it could be opened")
 
-    def _change(self, file: FileStat) -> None:
+    def _change(self, file: FileStat, now: float) -> None:
         if not self._problems.decodable(file):
             return
         file_id = self._open_files.found(file)
         if file_id is not None:
             self._losses.over(file_id)
+            self.completion.note(file_id, file, now)
             if not self._open_files.idle(file_id, file):
                 self.jobs.add(Job(file, file_id))
         elif file.size and not self._problems.unusable(file) and self._rotation.wanted(file, self._catalogue):
@@ -157,6 +161,8 @@ class ChangeTracker:
         held = self._open_files.disk.held
         held.unheld.discard(inode)
         file_id, job = self._catalogue.note_gone(inode, now), self.jobs.remove(inode)
+        if file_id is not None:
+            self.completion.note_departed(file_id, now)
         if unusable and file_id is not None:
             self._open_files.forget(file_id)  # the problem has named it
         elif file_id is not None and file_id not in self._open_files.open and inode not in held:

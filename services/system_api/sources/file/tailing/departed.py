@@ -19,11 +19,8 @@ from services.system_api.sources.file.reading.jobs import Job
 from services.system_api.sources.file.reading.losses import Losses
 from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.progress import Progress
+from services.system_api.sources.file.tailing.completion import GRACE, grows_no_more
 
-_GRACE = 5.0
-"""Seconds after which a file that left counts as gone: an editor or a mount may put it back."""
-_UNKNOWN_WRITER = 60.0
-"""Seconds without a change after which a deleted file is complete, where it is unknown whether it is open elsewhere."""
 _COPIES = 20
 """Files with a similar name that are compared with one that was not found."""
 _SHOWN = 20
@@ -134,7 +131,7 @@ class Departed:
 
     async def _search(self, unknown: list[str], now: float) -> dict[str, "_State"]:
         """Search for files that are not held: at once, and again before they count as lost."""
-        due = [file_id for file_id in unknown if file_id not in self._lost or now - self._lost[file_id] > _GRACE]
+        due = [file_id for file_id in unknown if file_id not in self._lost or now - self._lost[file_id] > GRACE]
         if not due:
             return {}
         files = {file_id: self._catalogue.files[file_id] for file_id in due}
@@ -167,12 +164,18 @@ class Departed:
     def _lose(self, file_id: str, near: Neighbourhood) -> None:
         known = self._catalogue.files[file_id]
         del self._lost[file_id]
+        if known.complete:
+            self._open_files.end(file_id)
+            return
+        left = self._unread.get(file_id, 0) - known.offset
+        behind = f"the {left} bytes that it had behind that are lost"
+        if left <= 0:
+            behind = "what was written behind that, if anything, is lost"
         searched = "" if near.complete else "; not all folders beside it were searched: set rotated"
         text = (
-            f"{known.path}: gone while it was not open; it was read up to byte {known.offset}, and what was written"
-            f" behind that is lost{searched}"
+            f"{known.path}: gone while it was not open; it was read up to byte {known.offset}, and {behind}{searched}"
         )
-        self._losses.add(file_id, text, max(0, self._unread.get(file_id, 0) - known.offset))
+        self._losses.add(file_id, text, max(0, left))
         self._open_files.end(file_id)
 
 
@@ -203,9 +206,7 @@ class _Followed(NamedTuple):
 
 def _is_complete(state: _State, quiet: float) -> bool:
     """Whether a departed file that has not changed for `quiet` seconds grows no more."""
-    if not state.deleted or state.written:
-        return False
-    return quiet > (_GRACE if state.written is False else _UNKNOWN_WRITER)
+    return state.deleted and grows_no_more(quiet, written=state.written)
 
 
 def _states(disk: Disk, files: dict[str, _Followed]) -> dict[str, _State | None]:

@@ -11,9 +11,9 @@ from typing import Literal
 
 from services.system_api.sources.file.folders.folder_watcher import FolderWatcher
 from services.system_api.sources.file.reading.file_problems import shown
-from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.jobs import Job, Outcome
 from services.system_api.sources.file.reading.losses import Losses
-from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles, Outcome
+from services.system_api.sources.file.reading.open_files import BATCH_BYTES, OpenFiles
 from services.system_api.sources.file.reading.recounting import RecountedFiles
 from services.system_api.sources.file.reading.rewinding import checkpoint_at
 from services.system_api.sources.file.tailing.changes import ChangeTracker
@@ -125,6 +125,7 @@ class TailSource(RecountedFiles):
         assert job.file_id is not None, "it was read"
         now, open_file = self._clock.monotonic(), self._open_files.open[job.file_id]
         self._unwatched.discard(job.file_id)
+        self._tracker.completion.note_end(job, now)
         if job.file_id in self._departed.ending:
             outcome = self._open_files.finish(job, batch, limit)
             if outcome is Outcome.END:

@@ -17,6 +17,11 @@ def catalogue(**files: Progress) -> Catalogue:
     return Catalogue(Count(9), {name.replace("_", "."): each for name, each in files.items()}, forget_after=10)
 
 
+def test_the_path_of_a_file_is_where_it_was_seen_last() -> None:
+    known = catalogue(_1=progress("a", 1))
+    assert (known.path_of((1, 1)), known.path_of((1, 2))) == ("a", None)
+
+
 def test_a_file_is_known_by_its_inode_under_any_name() -> None:
     known = catalogue(_1=progress("a", 1), _2=progress("b", 2))
     known.begin({(1, 1), (1, 3)}, 0)

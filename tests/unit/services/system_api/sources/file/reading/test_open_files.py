@@ -15,9 +15,9 @@ from services.system_api.sources.file.parsing.identity import FileIdentity
 from services.system_api.sources.file.parsing.parser import Parser
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
-from services.system_api.sources.file.reading.jobs import Job
+from services.system_api.sources.file.reading.jobs import Job, Outcome
 from services.system_api.sources.file.reading.open_file import LineFiles
-from services.system_api.sources.file.reading.open_files import OpenFiles, Outcome
+from services.system_api.sources.file.reading.open_files import OpenFiles
 from services.system_api.sources.file.reading.progress import Count
 from services.system_api.sources.source import Batch, EventBuilder
 from shared.runtime.clock import SYSTEM_CLOCK

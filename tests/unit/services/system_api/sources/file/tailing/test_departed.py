@@ -46,7 +46,8 @@ async def test_a_file_that_is_gone_after_the_source_was_closed_is_a_loss_that_is
         clock.at += 6
         assert await poller.drain() == []
         text = (
-            f"{path}: gone while it was not open; it was read up to byte 11, and what was written behind that is lost"
+            f"{path}: gone while it was not open; it was read up to byte 11, and what was written behind that, if"
+            " anything, is lost"
         )
         assert [loss.text for loss in poller.losses] == poller.problems == [text]
         clock.at += 3000

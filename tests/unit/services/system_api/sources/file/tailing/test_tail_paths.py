@@ -72,3 +72,14 @@ async def test_a_missing_file_in_such_a_folder_is_an_error(tmp_path: Path) -> No
     async with FilePoller(Path("feed.ndjson"), folder=folder).opened() as poller:
         with pytest.raises(Unavailable, match=r"release\[1\]/feed\.ndjson: no such file"):
             await poller.poll()
+
+
+async def test_a_new_path_is_saved_at_once(tmp_path: Path) -> None:
+    path, rotated = tmp_path / "a.ndjson", tmp_path / "a.ndjson.1"
+    poller = FilePoller(path, rotated=f"{path}.*")
+    write(path, 1)
+    async with poller.opened():
+        await poller.drain()
+        path.rename(rotated)
+        await poller.drain()
+    assert [known["path"] for known in poller.files.values()] == [str(rotated)]
