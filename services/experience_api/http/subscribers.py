@@ -21,6 +21,7 @@ from services.experience_api.http.pages import Pages
 from services.experience_api.http.upgrade import check_upgrade
 from services.experience_api.hub import close_codes
 from services.experience_api.hub.close_codes import CloseReason
+from services.experience_api.hub.early_response import EarlyResponse
 from services.experience_api.metrics import ExperienceMetrics
 from services.experience_api.refusals import Refused
 from services.experience_api.sessions.close_reasons import REFUSED_CLOSE_REASONS
@@ -113,13 +114,13 @@ class SubscriberRoutes:
     async def _events(self, request: web.Request) -> web.StreamResponse:
         wait = read_wait(request.query)
         check_one_way(request.query)
+        response = EarlyResponse(request, UNCACHED)
         async with self._admitted(request, "wait") as slot:
             stream = self._stream.get()
             cursor = await stream.delivery.beginning.cursor(slot.cursor, slot.since, slot.snapshot_of)
-            found = await stream.http.batch(request, slot.subscriber, cursor, slot.attach, wait)
+            found = await stream.http.batch(request, slot.subscriber, cursor, slot.attach, wait, response.probe)
             slot.ended = found.ending
-        body = found.encoded(found.events, found.cursor)
-        return web.Response(body=body, content_type="application/json", headers=UNCACHED)
+        return await response.whole(found.encoded(found.events, found.cursor))
 
     async def _ticket(self, request: web.Request) -> web.StreamResponse:
         page = self._pages.bound(request)

@@ -5,7 +5,7 @@ outbox writes in another form, and no pong can be expected of them.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from services.experience_api.hub.close_codes import CloseReason
@@ -107,13 +107,20 @@ class BatchOutbox(Outbox):
 class ResponseConnection(Connection):
     """One response to a subscriber, from its headers to its end."""
 
-    __slots__ = ("_ended", "_silent")
+    __slots__ = ("_ended", "_probe")
 
-    def __init__(self, *arguments: Any, silent: bool = False) -> None:
-        """Take what a `Connection` takes. A `silent` one writes nothing until it ends, so that it cannot be probed."""
+    def __init__(self, *arguments: Any, probe: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Take what a `Connection` takes. `probe` writes to one that writes nothing else until it ends.
+
+        It raises ConnectionError if the peer has disconnected.
+        """
         super().__init__(*arguments)
         self._ended = asyncio.Event()
-        self._silent = silent
+        self._probe = probe
+
+    def forget(self) -> None:
+        super().forget()
+        self._probe = None
 
     def end(self, reason: CloseReason, wait: float | None = None) -> None:
         super().end(reason, wait)
@@ -121,7 +128,7 @@ class ResponseConnection(Connection):
 
     def heartbeat(self) -> bool:
         """Write a comment; return False if the peer's kernel has acknowledged nothing since the previous one."""
-        if self._silent:
+        if self._probe is not None:
             return True
         before, now = self._progress, self.progress()
         self._progress = now
@@ -133,13 +140,20 @@ class ResponseConnection(Connection):
         return now.backlog and self._stalled < PATIENCE
 
     async def responds(self, timeout: float) -> bool:
-        """Write a comment and return whether the peer's kernel acknowledges it within `timeout` seconds."""
+        """Write a comment and return whether the peer's kernel acknowledges it within `timeout` seconds.
+
+        The kernel may be that of a proxy. What it acknowledges has not reached the peer, but if that has disconnected,
+        the proxy finds out now, and the connection ends soon after.
+        """
         if self.ending is not None:
             return False
         before = self.progress().acknowledged
-        if self._silent or before is None:
+        try:
+            await self._write_probe()
+        except ConnectionError:
+            return False
+        if before is None:
             return True
-        self.outbox.offer(PING)
         for _ in range(_CHECKS):
             try:
                 async with asyncio.timeout(timeout / _CHECKS):
@@ -151,6 +165,12 @@ class ResponseConnection(Connection):
             if (self.progress().acknowledged or 0) > before:
                 return True
         return False
+
+    async def _write_probe(self) -> None:
+        if self._probe is not None:
+            await self._probe()
+        else:
+            self.outbox.offer(PING)
 
     async def wait_ended(self) -> None:
         """Wait until the connection ends."""

@@ -6,7 +6,7 @@ gaps, the bound of what is buffered, and the drain.
 
 import asyncio
 import json
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -40,6 +40,10 @@ may wait for no time at all would never get through them."""
 
 _SNAPSHOT_WAIT = 10.0
 """Seconds that a request may take within a snapshot, of which there is always more to answer with."""
+
+
+async def _write_nothing() -> None:
+    pass
 
 
 class Batch(NamedTuple):
@@ -97,9 +101,17 @@ class HttpDelivery:
         return Served(response, connection.ending or LOST)
 
     async def batch(
-        self, request: web.Request, subscriber: Subscriber, cursor: str | None, on_open: OnOpen, wait: float
+        self,
+        request: web.Request,
+        subscriber: Subscriber,
+        cursor: str | None,
+        on_open: OnOpen,
+        wait: float,
+        probe: Callable[[], Awaitable[None]] = _write_nothing,
     ) -> Batch:
         """Return the next events after a cursor, or none after `wait` seconds. Without a cursor, return where to begin.
+
+        `probe` writes something to the peer that means nothing; after this has returned it is not called any more.
 
         The cursor of an answer without events lies behind those that are for others: a subscriber whose channels are
         quiet does not look through them again, and does not fall behind what the bus keeps.
@@ -117,7 +129,7 @@ class HttpDelivery:
 
         limit, waits = self._options.hub.outbox_bytes, cursor is not None
         outbox = BatchOutbox(transport, limit, complete, waits=waits, completes=_is_not_of_presence)
-        connection = self._connection(request, subscriber, outbox, transport, silent=True)
+        connection = self._connection(request, subscriber, outbox, transport, probe=probe)
         before = transport.get_protocol()
         with self._delivery.serving():
             transport.set_protocol(connection)
@@ -142,11 +154,11 @@ class HttpDelivery:
         outbox: Outbox,
         transport: asyncio.Transport,
         *,
-        silent: bool = False,
+        probe: Callable[[], Awaitable[None]] | None = None,
     ) -> ResponseConnection:
         peer = transport.get_extra_info("socket")
         remove = self._delivery.remove
-        return ResponseConnection(subscriber, outbox, transport, request.protocol, remove, peer, silent=silent)
+        return ResponseConnection(subscriber, outbox, transport, request.protocol, remove, peer, probe=probe)
 
     async def _close(self, connection: ResponseConnection, response: web.StreamResponse) -> None:
         """Say why the stream ends, and abort if the peer does not read it in time."""

@@ -144,6 +144,40 @@ async def test_a_replica_that_drains_costs_a_subscriber_behind_the_proxy_nothing
     assert received == list(range(20))
 
 
+async def test_a_client_that_leaves_while_it_polls_is_admitted_again(
+    proxy: Callable[[Sequence[int]], AbstractContextManager[str]], request: pytest.FixtureRequest
+) -> None:
+    replicas = Replicas()
+    await add_client(replicas.registry, "demo", secret="demo")
+    async with AsyncExitStack() as stack:
+        for number in (0, 1):
+            await stack.enter_async_context(replicas.replica(number))
+        with skipping_without("nginx, HAProxy and Envoy", request.config):
+            running = proxy(replicas.ports)
+            url = await asyncio.to_thread(running.__enter__)
+            stack.push_async_callback(asyncio.to_thread, running.__exit__, None, None, None)
+        http = await stack.enter_async_context(aiohttp.ClientSession(url))
+        async with http.post("/consumers", headers=HEADERS) as response:
+            bearer = {"Authorization": f"Bearer {(await response.json())['token']}"}
+        async with http.get("/events", headers=bearer) as response:
+            cursor = (await response.json())["cursor"]
+        polling = asyncio.create_task(_read(http, bearer, {"cursor": cursor, "wait": "60"}))
+        async with asyncio.timeout(60):
+            while not any(consumer.connections for consumer in await replicas.registry.consumers()):
+                await asyncio.sleep(0.01)
+        polling.cancel()
+        async with asyncio.timeout(30):
+            while (await _read(http, bearer, {"cursor": cursor, "wait": "0"})) == 409:
+                await asyncio.sleep(1)
+
+
+async def _read(http: aiohttp.ClientSession, bearer: dict[str, str], query: dict[str, str]) -> int:
+    """Read events by long polling; return the status."""
+    async with http.get("/events", headers=bearer, params=query) as response:
+        await response.read()
+        return response.status
+
+
 async def _is_compressed(http: aiohttp.ClientSession, bearer: dict[str, str], cursor: str) -> None:
     """Check that a client and a replica agree on compression through the proxy, and understand each other."""
     async with await _connected(http, bearer, cursor) as socket:

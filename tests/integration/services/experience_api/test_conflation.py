@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.services.experience_api.http.test_subscribers import poll, stream
+from tests.integration.services.experience_api.http.test_long_polling import poll
+from tests.integration.services.experience_api.http.test_subscribers import stream
 from tests.integration.services.experience_api.replicas import JSON, Deployment, Replica, Subscription
 
 

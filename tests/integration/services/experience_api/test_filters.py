@@ -7,7 +7,8 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest
 
-from tests.integration.services.experience_api.http.test_subscribers import poll, stream
+from tests.integration.services.experience_api.http.test_long_polling import poll
+from tests.integration.services.experience_api.http.test_subscribers import stream
 from tests.integration.services.experience_api.replicas import JSON, Deployment, Replica, Subscription
 
 EVEN = "number in [0, 2, 4, 6, 8, 10, 12]"

@@ -1,4 +1,4 @@
-"""Tickets, event streams, long polling, and cross-origin requests, on real sockets."""
+"""Tickets, event streams, and cross-origin requests, on real sockets."""
 
 import asyncio
 import json
@@ -56,12 +56,6 @@ async def ticket(replica: Replica, token: str, headers: Headers | None = None, q
     )
     assert response.status == 201, response
     return str(response.json["ticket"])
-
-
-async def poll(replica: Replica, token: str, query: str) -> dict[str, Any]:
-    response = await replica.request("GET", f"/events{query}", {"Authorization": f"Bearer {token}"})
-    assert response.status == 200, response
-    return response.json
 
 
 class TestEventStreams:
@@ -148,64 +142,6 @@ class TestEventStreams:
                 assert (await subscription.closed())[0] == 4500, "it says more than that the client lives"
 
 
-class TestLongPolling:
-    async def test_events_are_returned_once_and_in_order(self, replica: Replica) -> None:
-        token = await replica.register()
-        first = await poll(replica, token, "")
-        assert [event["type"] for event in first["events"]] == ["trelay.connected"]
-        await replica.push("orders", *range(5))
-        numbers: list[int] = []
-        cursor = first["cursor"]
-        while len(numbers) < 5:
-            found = await poll(replica, token, f"?cursor={cursor}&wait=30")
-            numbers += [event["data"]["number"] for event in found["events"]]
-            cursor = found["cursor"]
-        assert numbers == list(range(5))
-        assert await poll(replica, token, f"?cursor={cursor}&wait=0") == {"cursor": cursor, "events": []}
-
-    async def test_a_request_waits_for_the_next_event(self, replica: Replica) -> None:
-        token = await replica.register()
-        cursor = (await poll(replica, token, ""))["cursor"]
-        async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(poll(replica, token, f"?cursor={cursor}&wait=30"))
-            while await _connections(replica) == 0:
-                await asyncio.sleep(0.01)
-            await replica.push("orders", 7)
-        assert [event["data"] for event in waiting.result()["events"]] == [{"number": 7}]
-
-    async def test_the_cursor_moves_on_while_nothing_is_for_the_client(self, replica: Replica) -> None:
-        token = await replica.register()
-        begun = (await poll(replica, token, ""))["cursor"]
-        await replica.push("orders", *range(5))
-        head, count = begun, 0
-        while count < 5:
-            found = await poll(replica, token, f"?cursor={head}&wait=30")
-            head, count = found["cursor"], count + len(found["events"])
-        quiet = await poll(replica, token, f"?channels=quiet&cursor={begun}&wait=0")
-        assert quiet == {"cursor": head, "events": []}
-        await replica.push("quiet", 7)
-        found = await poll(replica, token, f"?channels=quiet&cursor={head}&wait=30")
-        assert [event["data"] for event in found["events"]] == [{"number": 7}]
-
-    async def test_a_request_that_does_not_wait_gets_through_the_log(self, deployment: Deployment) -> None:
-        options = {"delivery": {"drain": {"spread": 0}, "feed": {"preload": 0}}}
-        async with deployment.replica(options) as replica:
-            token = await replica.register()
-            begun = (await poll(replica, token, ""))["cursor"]
-            await replica.push("orders", *range(5))
-            await replica.push("quiet", 7)
-        async with deployment.replica(options) as replica:
-            found = await poll(replica, token, f"?channels=none&cursor={begun}&wait=0")
-            assert found["events"] == []
-            assert found["cursor"] != begun
-            found = await poll(replica, token, f"?channels=quiet&cursor={begun}&wait=0")
-            assert [event["data"] for event in found["events"]] == [{"number": 7}]
-
-    async def test_a_gap_is_returned(self, replica: Replica) -> None:
-        found = await poll(replica, await replica.register(), "?cursor=broken&wait=5")
-        assert [event["type"] for event in found["events"]] == ["trelay.gap"]
-
-
 class TestTickets:
     async def test_a_ticket_connects_once_on_any_replica(self, deployment: Deployment, replica: Replica) -> None:
         token = await replica.register()
@@ -275,9 +211,3 @@ async def deployment_client(replica: Replica) -> AsyncIterator[str]:
 
     await add_client(replica.registry, "narrow", secret="narrow", channels=("orders",))
     yield await replica.register("narrow", "narrow")
-
-
-async def _connections(replica: Replica) -> int:
-    text = (await replica.request("GET", "/metrics")).text
-    line = next(line for line in text.splitlines() if line.startswith("trelay_experience_connections "))
-    return int(float(line.split()[1]))

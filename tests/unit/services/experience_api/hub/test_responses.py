@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
@@ -23,10 +24,14 @@ class Connection(ResponseConnection):
         return self.found
 
 
-def connection(transport: FakeTransport, *, silent: bool = False) -> Connection:
+def connection(transport: FakeTransport, probe: Callable[[], Awaitable[None]] | None = None) -> Connection:
     outbox = StreamOutbox(transport, 100_000, Latest())
     inner, asyncio_transport = Inner(), cast("asyncio.Transport", transport)
-    return Connection(subscriber(), outbox, asyncio_transport, inner, lambda _: None, silent=silent)
+    return Connection(subscriber(), outbox, asyncio_transport, inner, lambda _: None, probe=probe)
+
+
+async def _nothing() -> None:
+    pass
 
 
 def test_an_event_stream_is_written_in_chunks() -> None:
@@ -121,7 +126,7 @@ async def test_a_peer_responds_if_its_kernel_acknowledges() -> None:
 
 @pytest.mark.parametrize("silent", [True, False])
 async def test_a_connection_that_ends_does_not_respond(*, silent: bool) -> None:
-    one = connection(FakeTransport(), silent=silent)
+    one = connection(FakeTransport(), _nothing if silent else None)
     if not silent:
         asyncio.get_running_loop().call_soon(one.end, REMOVED)
         assert not await one.responds(10)
@@ -129,6 +134,26 @@ async def test_a_connection_that_ends_does_not_respond(*, silent: bool) -> None:
     one.end(LEFT)
     assert not await one.responds(10)
     await one.wait_ended()
+
+
+async def test_one_that_writes_nothing_until_it_ends_is_probed_by_other_means() -> None:
+    transport, probes = FakeTransport(), 0
+
+    async def probe() -> None:
+        nonlocal probes
+        probes += 1
+        if probes == 1:
+            one.found = Progress(0, 1)
+        elif probes == 3:
+            raise ConnectionResetError
+
+    one = connection(transport, probe)
+    assert one.heartbeat()
+    assert await one.responds(10)
+    assert not await one.responds(0.05), "what its kernel does not acknowledge"
+    assert not await one.responds(10), "what cannot be written"
+    assert one.heartbeat()
+    assert transport.sent == b""
 
 
 async def test_a_loss_ends_it() -> None:
