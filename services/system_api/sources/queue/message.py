@@ -37,6 +37,8 @@ class Message(NamedTuple):
     """What acknowledges this delivery; only its connection reads it."""
     fault: str | None = None
     """Why the message cannot become an event, where the connection has found that already."""
+    digest: str | None = None
+    """A digest of its content, where that tells its log from another one of its name."""
 
 
 @dataclass(slots=True)

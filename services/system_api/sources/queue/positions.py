@@ -20,6 +20,9 @@ _VERSION = 1
 LIMIT = 10_000
 """Maximum number of positions above the mark: 200 KB in each transaction. From there on nothing new is read."""
 
+LAST = "last"
+"""The fact that holds the digest of the message at the highest published position, where its log has digests."""
+
 Position = TypeVar("Position", int, tuple[int, int])
 """An offset, or a pair such as the id of a Redis entry; the positions of one log are of one type."""
 
@@ -104,6 +107,7 @@ class Mark(Generic[Position]):
         """Begin a log at its first opening: nothing above `mark` is published."""
         self.epoch, self.mark = epoch, mark
         self.above.clear()
+        self.facts.pop(LAST, None)
         self.changed = True
 
     def replace(self, epoch: str) -> None:
@@ -152,7 +156,12 @@ class Positions(Generic[Position]):
 
     def add(self, message: Message) -> None:
         """Note that this message is published."""
-        self.of(message.partition).add(message.position, contiguous=not self.gaps)  # type: ignore[arg-type] # as above
+        mark = self.of(message.partition)
+        mark.add(message.position, contiguous=not self.gaps)  # type: ignore[arg-type] # as above
+        if message.position == mark.highest:
+            mark.facts.pop(LAST, None)
+            if message.digest is not None:
+                mark.facts[LAST] = message.digest
 
     def take_checkpoint(self) -> dict[str, bytes | None]:
         """Return the parts that have changed."""

@@ -78,6 +78,7 @@ def from_stream(delivered: DeliveredMessage, prefix: str) -> Message:
         deliveries=0,
         token=delivered,
         fault=_fault(properties),
+        digest=fingerprint(delivered),
     )
 
 

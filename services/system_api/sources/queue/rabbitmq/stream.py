@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from services.system_api.sources.queue.message import Message, Received
-from services.system_api.sources.queue.positions import Mark, Positions
+from services.system_api.sources.queue.positions import LAST, Mark, Positions
 from services.system_api.sources.queue.rabbitmq.client import (
     AbstractChannel,
     DeliveredMessage,
@@ -26,8 +26,6 @@ from services.system_api.sources.queue.rabbitmq.options import RabbitmqSourceOpt
 from services.system_api.sources.source import Checkpoint, Loss
 from shared.errors import Unavailable
 
-_LAST = "last"
-"""The fact that holds the digest of the last published message."""
 _FIRST, _FIRST_OFFSET = "first", "first_offset"
 """The facts that hold the digest and the offset of the first message in the stream."""
 _BEGUN = "begun"
@@ -144,7 +142,7 @@ class StreamConnection:
         self._next = mark + 1
         with rabbitmq_errors(self._options):
             await self._channel.basic_ack(found.delivery_tag or 0)
-        if self._mark.facts.get(_LAST, fingerprint(found)) != fingerprint(found):
+        if self._mark.facts.get(LAST, fingerprint(found)) != fingerprint(found):
             await self._replace()
 
     async def _replace(self) -> None:
@@ -184,7 +182,6 @@ class StreamConnection:
         self._flowing = bool(taken)
         if taken:
             self._next = offset_of(taken[-1]) + 1
-            self._mark.facts[_LAST] = fingerprint(taken[-1])
         prefix = self._mark.prefix
         return Received([from_stream(each, prefix) for each in taken], more=bool(taken))
 
@@ -206,7 +203,7 @@ class StreamConnection:
             at = offset_of(found[0]) - 1 if found else await self._end()
         elif place == "end":
             at = await self._end()
-        return self._positions.checkpoint_after({"": None if at == -1 else at}, without=[_LAST])
+        return self._positions.checkpoint_after({"": None if at == -1 else at}, without=[LAST])
 
     async def _end(self) -> int | None:
         """Return the offset of the newest message, None if there is none.

@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 from aio_pika.abc import AbstractChannel
 
+from services.system_api.sources.queue.message import Message, Received
 from services.system_api.sources.queue.rabbitmq import stream as stream_module
 from services.system_api.sources.queue.rabbitmq.stream import StreamConnection
 from shared.errors import Unavailable
@@ -70,6 +71,30 @@ async def test_a_stream_that_is_declared_again_with_the_same_beginning(
         await read.until(6)
     assert read.numbers == [1, 2, 3, 1, 5, 6]
     assert len(read.losses) == 1
+
+
+async def test_a_batch_that_ends_before_what_was_delivered_is_continued(
+    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that may be harmful gets a batch of its own, and the process may end before that."""
+    receive = StreamConnection.receive
+
+    async def together(connection: StreamConnection, limit: int, max_bytes: int) -> Received:
+        messages: list[Message] = []
+        while len(messages) < 3:
+            messages += (await receive(connection, limit, max_bytes)).messages
+        return Received(messages)
+
+    read = reading(stream=unique_name)
+    async with stream(channel, unique_name):
+        await send(channel, unique_name, b"1", b"2", b"3")
+        read.saved = {"~attempts": b'{"runs":0,"attempts":{"1":1}}'}
+        monkeypatch.setattr(StreamConnection, "receive", together)
+        async with read.opened() as source:
+            await read.through(source, 1)
+        monkeypatch.undo()
+        await read.until(3)
+    assert (read.numbers, read.losses) == ([1, 2, 3], [])
 
 
 async def test_a_stream_is_begun_at_its_end_where_that_is_set(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.system_api.sources.queue.message import Message
-from services.system_api.sources.queue.positions import LIMIT, Mark, Positions
+from services.system_api.sources.queue.positions import LAST, LIMIT, Mark, Positions
 from shared.errors import SettingsError
 
 OF = "stream 'orders'"
@@ -101,6 +101,21 @@ def test_a_replaced_log_begins_anew_with_other_ids() -> None:
     assert (mark.epoch, mark.mark, mark.prefix) == ("second", 4, "r1.")
     mark.truncate(2)
     assert (mark.epoch, mark.mark, mark.prefix) == ("second", 2, "r2.")
+
+
+def test_the_digest_is_that_of_the_highest_published_position() -> None:
+    positions = Positions(OF, int, {})
+    positions.add(message(1)._replace(digest="one"))
+    assert positions.of().facts == {LAST: "one"}
+    positions.gaps = True
+    positions.add(message(5)._replace(digest="five"))
+    positions.add(message(3)._replace(digest="three"))
+    assert positions.of().facts == {LAST: "five"}
+    positions.add(message(6))
+    assert positions.of().facts == {}, "it has none"
+    positions.add(message(7)._replace(digest="seven"))
+    positions.of().reset(4)
+    assert positions.of().facts == {}
 
 
 def test_too_many_positions_above_the_mark_are_said() -> None:
