@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from services.system_api.sources.queue.closing import detached
 from services.system_api.sources.queue.message import Message, Received
-from services.system_api.sources.queue.positions import Positions
+from services.system_api.sources.queue.positions import LAST, Positions
 from services.system_api.sources.queue.redis.client import Redis, redis_errors
 from services.system_api.sources.queue.redis.entries import EntryId, before, id_text, message_of, parse_id, size_of
 from services.system_api.sources.queue.redis.following import COUNTS, Unread, known_facts, state_of
@@ -110,7 +110,7 @@ class RedisConnection:
         elif isinstance(place, datetime):
             at = min(before((int(place.timestamp() * 1000), 0)) or (0, 0), state.last)
         self._mark.facts |= known_facts(state)
-        return self._positions.checkpoint_after({"": at}, without=COUNTS)
+        return self._positions.checkpoint_after({"": at}, without=[*COUNTS, LAST])
 
     async def wait(self) -> None:
         """Return when there are entries; see `Connection`."""

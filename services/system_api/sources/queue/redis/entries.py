@@ -1,5 +1,6 @@
 """Makes a `Message` of an entry of a Redis stream. No I/O."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,6 +12,7 @@ EntryId = tuple[int, int]
 
 _CONTENT_TYPE = "content-type"
 _YEAR_2000 = 946_684_800_000
+_DIGEST = 16
 
 
 def parse_id(text: bytes | str) -> EntryId:
@@ -34,6 +36,16 @@ def before(entry: EntryId) -> EntryId | None:
 def size_of(fields: Mapping[bytes, bytes]) -> int:
     """Return the bytes of an entry."""
     return sum(len(name) + len(value) for name, value in fields.items())
+
+
+def digest_of(fields: Mapping[bytes, bytes]) -> str:
+    """Return a digest of an entry, to recognise it when it is read again."""
+    digest = hashlib.blake2b(digest_size=_DIGEST)
+    for name, value in fields.items():
+        digest.update(b"%d %d " % (len(name), len(value)))
+        digest.update(name)
+        digest.update(value)
+    return digest.hexdigest()
 
 
 class Fields(dict[bytes, bytes]):
@@ -83,6 +95,7 @@ def message_of(entry: bytes, fields: Mapping[bytes, bytes], field: str | None, p
         deliveries=deliveries,
         token=entry,
         fault=fault,
+        digest=digest_of(fields),
     )
 
 

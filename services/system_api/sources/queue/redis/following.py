@@ -1,15 +1,17 @@
 """Whether a stream is still that of the checkpoint, what it has lost, and whether it loses entries. No I/O.
 
-A stream has no id of its own. It counts the entries that were ever added, and knows its last id and the greatest id
-that was deleted (trimming does not change that one). A stream that was deleted and created again has counted fewer, and
-has no group any more.
+A stream has no id of its own. So the checkpoint holds digests of the last entry that was published and of the first one
+in the stream: an entry never changes, and one that differs is of another stream. Where neither is there any more, the
+counts decide. A stream counts the entries that were ever added, and knows its last id and the greatest id that was
+deleted (trimming does not change that one). One that was deleted and created again has counted fewer, or has a group
+that nobody has read.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from services.system_api.sources.queue.positions import Mark
-from services.system_api.sources.queue.redis.entries import EntryId, id_text, parse_id
+from services.system_api.sources.queue.positions import LAST, Mark
+from services.system_api.sources.queue.redis.entries import EntryId, digest_of, id_text, parse_id
 from services.system_api.sources.queue.redis.options import RedisSourceOptions, Risk
 from services.system_api.sources.source import Loss
 from shared.errors import SettingsError
@@ -18,6 +20,8 @@ _ADDED = "added"
 """The fact that holds how many entries were ever added."""
 _DELETED = "deleted"
 """The fact that holds the greatest deleted id whose loss is reported."""
+_FIRST, _FIRST_AT = "first", "first_at"
+"""The facts that hold the digest and the id of the first entry in the stream."""
 _COUNT, _COUNTED_AT = "count", "counted_at"
 """The facts that hold how many entries were ever added up to the last one that was read, and the id of that one."""
 COUNTS = (_COUNT, _COUNTED_AT)
@@ -34,6 +38,18 @@ class StreamState(NamedTuple):
     added: int
     deleted: EntryId
     """The greatest id that was ever deleted, other than by trimming."""
+    first_fields: Mapping[bytes, bytes] = {}
+
+
+class Found(NamedTuple):
+    """What is there now of what the mark knows."""
+
+    last: str | None
+    """The digest of the entry that was published last; None: it is not there."""
+    first: str | None
+    """The digest of the entry that was the first one; None: it is not there."""
+    unread_group: bool
+    """Whether the group is missing, or no consumer has read it."""
 
 
 def state_of(info: Mapping[str, Any]) -> StreamState:
@@ -51,6 +67,7 @@ def state_of(info: Mapping[str, Any]) -> StreamState:
         parse_id(info["last-generated-id"]),
         int(info["entries-added"]),
         parse_id(info["max-deleted-entry-id"]),
+        first[1] if first else {},
     )
 
 
@@ -83,10 +100,16 @@ def refuse_risks(found: Mapping[Risk, str], options: RedisSourceOptions) -> None
         )
 
 
-def follow(state: StreamState, mark: Mark[EntryId], options: RedisSourceOptions, *, group_missing: bool) -> list[Loss]:
+def first_known(mark: Mark[EntryId]) -> EntryId | None:
+    """Return the id of the entry that was the first one, None if that is not known."""
+    known = mark.facts.get(_FIRST_AT)
+    return None if known is None else parse_id(str(known))
+
+
+def follow(state: StreamState, mark: Mark[EntryId], options: RedisSourceOptions, found: Found) -> list[Loss]:
     """Move the mark to where reading continues in a stream that was opened before; return what is lost."""
     place, before = options.in_words, mark.highest
-    if group_missing and _replaced(state, mark):
+    if _replaced(state, mark, found):
         mark.replace(_BEGUN)
         return [
             Loss(
@@ -105,13 +128,22 @@ def follow(state: StreamState, mark: Mark[EntryId], options: RedisSourceOptions,
     return []
 
 
-def _replaced(state: StreamState, mark: Mark[EntryId]) -> bool:
-    """Return whether a stream has counted too little to be that of the mark."""
-    if state.added < int(mark.facts.get(_ADDED, 0)):
-        return True
-    count = _count(mark)
-    # Nothing that was counted is left: all that is there was added after it.
-    return count is not None and _all_unread(state, mark.mark) and state.added < count + state.length
+def _replaced(state: StreamState, mark: Mark[EntryId], found: Found) -> bool:
+    """Return whether this is another stream than that of the mark."""
+    entries = ((mark.facts.get(LAST), found.last), (mark.facts.get(_FIRST), found.first))
+    same = [known == now for known, now in entries if known is not None and now is not None]
+    if same:
+        return not all(same)
+    before, added = mark.highest, int(mark.facts.get(_ADDED, 0))
+    if before is not None and state.last < before:
+        # An older state of the same stream has counted fewer, and has the group.
+        return found.unread_group or state.added >= added
+    if _all_unread(state, mark.mark):
+        # Nothing that was counted is left: all that is there was added after it.
+        count = _count(mark)
+        return state.added < added or (count is not None and state.added < count + state.length)
+    missing = LAST in mark.facts and before is not None and state.deleted < before
+    return found.unread_group and (missing or state.added < added)
 
 
 def _all_unread(state: StreamState, read: EntryId | None) -> bool:
@@ -163,6 +195,8 @@ class Unread:
         elif self._count is not None:
             self._count += len(entries)
         self._mark.facts[_ADDED] = state.added
+        if state.first is not None and self._mark.facts.get(_FIRST_AT) != id_text(state.first):
+            self._mark.facts |= _first_facts(state)
         if self._count is not None:
             self._mark.facts |= {_COUNT: self._count, _COUNTED_AT: id_text(self.read)}
 
@@ -179,4 +213,8 @@ def begin(mark: Mark[EntryId], position: EntryId | None, state: StreamState) -> 
 
 def known_facts(state: StreamState) -> dict[str, int | str]:
     """Return the facts of a stream in which what was deleted before is no loss."""
-    return {_DELETED: id_text(state.deleted), _ADDED: state.added}
+    return {_DELETED: id_text(state.deleted), _ADDED: state.added, **_first_facts(state)}
+
+
+def _first_facts(state: StreamState) -> dict[str, int | str]:
+    return {} if state.first is None else {_FIRST: digest_of(state.first_fields), _FIRST_AT: id_text(state.first)}

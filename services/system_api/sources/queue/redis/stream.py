@@ -15,10 +15,12 @@ from services.system_api.sources.queue.closing import detached
 from services.system_api.sources.queue.positions import LIMIT, Positions
 from services.system_api.sources.queue.redis.client import Redis, ResponseError, connected, redis_errors
 from services.system_api.sources.queue.redis.connection import RedisConnection
-from services.system_api.sources.queue.redis.entries import EntryId, before, id_text, parse_id
+from services.system_api.sources.queue.redis.entries import EntryId, before, digest_of, id_text, parse_id
 from services.system_api.sources.queue.redis.following import (
+    Found,
     StreamState,
     begin,
+    first_known,
     follow,
     refuse_risks,
     risks,
@@ -99,7 +101,9 @@ class RedisStream:
         stream, mark = self._options.stream, self.ledger.of()
         group = await self._group_info(client)
         if mark.epoch:
-            self.ledger.losses += follow(state, mark, self._options, group_missing=group is None)
+            last, first = await self._digest(client, mark.highest), await self._digest(client, first_known(mark))
+            found = Found(last, first, unread_group=group is None or not group["consumers"])
+            self.ledger.losses += follow(state, mark, self._options, found)
         elif group is not None:
             await self._begin_in_group(client, state, parse_id(group["last-delivered-id"]))
         else:
@@ -107,6 +111,13 @@ class RedisStream:
             begin(mark, state.last if latest and state.last != (0, 0) else None, state)
         if group is None:
             await client.xgroup_create(stream, self._group, id=id_text(mark.mark))
+
+    async def _digest(self, client: Redis, entry: EntryId | None) -> str | None:
+        """Return the digest of an entry, None if there is none."""
+        if entry is None:
+            return None
+        found: Any = await client.xrange(self._options.stream, id_text(entry), id_text(entry))
+        return digest_of(found[0][1]) if found else None
 
     async def _begin_in_group(self, client: Redis, state: StreamState, delivered: EntryId) -> None:
         """Begin in a group of others: after what they got, and with what they left unacknowledged."""

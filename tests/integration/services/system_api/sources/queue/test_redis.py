@@ -134,6 +134,57 @@ async def test_a_stream_that_is_created_again_is_reported_though_the_connection_
     assert ["created again" in loss.text for loss in read.losses] == [True], read.losses
 
 
+@pytest.mark.parametrize("by_owner", [False, True], ids=["no group", "group of its owner"])
+@pytest.mark.parametrize("count", [2, 3, 5])
+async def test_a_stream_with_explicit_ids_that_is_created_again_is_read_from_its_beginning(
+    client: Redis, reading: Callable[..., Reading], unique_name: str, count: int, by_owner: bool
+) -> None:
+    read = reading()
+    for number in (1, 2, 3):
+        await client.xadd(unique_name, {"data": number}, id=f"{number}-1")
+    await read.until(3)
+    await client.delete(unique_name)
+    if by_owner:
+        await client.xgroup_create(unique_name, "trelay-s", id="0", mkstream=True)
+    for number in range(1, count + 1):
+        await client.xadd(unique_name, {"data": 10 * number}, id=f"{number}-1")
+    await read.until(3 + count)
+    assert read.numbers == [1, 2, 3, *(10 * number for number in range(1, count + 1))]
+    assert ["created again" in loss.text for loss in read.losses] == [True], read.losses
+    assert len(set(read.ids)) == 3 + count
+
+
+async def test_a_stream_that_its_owner_creates_again_with_the_group_while_it_is_read(
+    client: Redis, reading: Callable[..., Reading], unique_name: str
+) -> None:
+    read = reading()
+    for number in (1, 2, 3):
+        await client.xadd(unique_name, {"data": number}, id=f"{number}-1")
+    async with read.opened() as source:
+        await read.through(source, 3)
+        await client.delete(unique_name)
+        await client.xgroup_create(unique_name, "trelay-s", id="0", mkstream=True)
+        for number in (1, 2, 3, 4):
+            await client.xadd(unique_name, {"data": 10 * number}, id=f"{number}-1")
+        await read.through(source, 7)
+    assert read.numbers == [1, 2, 3, 10, 20, 30, 40]
+    assert ["created again" in loss.text for loss in read.losses] == [True], read.losses
+    assert len(set(read.ids)) == 7
+
+
+async def test_a_stream_whose_group_is_destroyed_continues(
+    client: Redis, reading: Callable[..., Reading], unique_name: str
+) -> None:
+    read = reading()
+    for number in (1, 2, 3):
+        await client.xadd(unique_name, {"data": number}, id=f"{number}-1")
+    await read.until(3)
+    await client.xgroup_destroy(unique_name, "trelay-s")
+    await client.xadd(unique_name, {"data": 4}, id="4-1")
+    await read.until(4)
+    assert (read.numbers, read.losses) == ([1, 2, 3, 4], [])
+
+
 async def test_orphans_of_an_earlier_consumer_come_first_and_what_it_acknowledged_does_not(
     client: Redis, reading: Callable[..., Reading], unique_name: str
 ) -> None:

@@ -2,7 +2,15 @@
 
 import pytest
 
-from services.system_api.sources.queue.redis.entries import before, entries_of, id_text, message_of, parse_id, size_of
+from services.system_api.sources.queue.redis.entries import (
+    before,
+    digest_of,
+    entries_of,
+    id_text,
+    message_of,
+    parse_id,
+    size_of,
+)
 from tests.unit.services.system_api.sources.queue.messages import event_of
 
 ID = b"1700000000500-2"
@@ -68,3 +76,9 @@ def test_a_field_that_is_there_twice_is_never_lost_in_silence() -> None:
     assert (whole.fault, whole.body) == ("field 'a': found several in this entry; expected one", b"a=1\nb=2\na=3")
     assert message_of(ID, fields, "a", "", 1).fault == whole.fault
     assert (message_of(ID, fields, "b", "", 1).fault, message_of(ID, fields, "b", "", 1).body) == (None, b"2")
+
+
+def test_the_digest_is_that_of_the_fields() -> None:
+    assert message_of(ID, {b"a": b"1"}, None, "", 1).digest == digest_of({b"a": b"1"})
+    all_others: list[dict[bytes, bytes]] = [{}, {b"a": b"2"}, {b"a1": b""}, {b"": b"a1"}, {b"a": b"1", b"b": b"1"}]
+    assert len({digest_of(fields) for fields in [{b"a": b"1"}, *all_others]}) == 6
