@@ -224,7 +224,7 @@ class HttpClient:
             raise Unavailable(text)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             raise Unauthorized(f"{text}; check `auth`")
-        raise UnusableResponse(text, status)
+        raise UnusableResponse(text, status, response.body)
 
     def _hold(self, seconds: float) -> None:
         self.pace.hold(self._clock.monotonic(), min(seconds, self._options.longest_hold))

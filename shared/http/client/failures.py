@@ -21,10 +21,11 @@ _SHOWN = 200
 class UnusableResponse(TrelayError):
     """The API answered, and the answer cannot be used. A retry gives the same."""
 
-    def __init__(self, text: str, status: int | None = None) -> None:
-        """`status` is that of the response, where it alone is the reason."""
+    def __init__(self, text: str, status: int | None = None, body: bytes = b"") -> None:
+        """`status` is that of the response, where it alone is the reason; `body` is the beginning of what it said."""
         super().__init__(text)
         self.status = status
+        self.body = body
 
 
 class RateLimited(Unavailable):

@@ -160,6 +160,10 @@ class ByCursorOptions(Options):
     """The query parameter with the cursor. Without one, the cursor is the URL of the next request."""
     start: str | None = Field(default=None, min_length=1)
     """The first cursor; by default the first request has none."""
+    on_expired: Literal["stop", "restart"] = "stop"
+    """What happens when the API knows the cursor no longer (410 Gone, or an error that names it). `stop`: the source is
+    down, until an operator rewinds it. `restart`: it begins again as it was started first, and names what may be lost
+    in between; what it knows of the last records is not published again."""
     window: int = Field(default=1000, ge=0, le=100_000)
     """Number of ids that are remembered, each with its version, for an API that repeats the last records after a
     cursor."""

@@ -8,6 +8,7 @@ from yarl import URL
 
 from services.system_api.sources.http.polling.changes.protocol import Changes
 from services.system_api.sources.http.polling.events import RecordEvents
+from services.system_api.sources.http.polling.expiry import is_expired
 from services.system_api.sources.http.polling.options import HttpSourceOptions
 from services.system_api.sources.http.polling.page_cache import FetchedPage, PageCache
 from services.system_api.sources.http.polling.pager import Pager, PagesMoved, Request
@@ -88,6 +89,22 @@ class Sweep:
         self._changes.begin_snapshot()
         self._page = None
         self._items.clear()
+        self._cache.retain(set())
+        self._begin()
+        return self._changes.saved() | self._rejected.saved()
+
+    def expired(self, request: Request, status: int | None, body: bytes) -> str | None:
+        """Return the cursor of a request that was refused, if the API knows it no longer."""
+        cursor = self._changes.cursor
+        return cursor if cursor and request == self._pager.first and is_expired(status, body, cursor) else None
+
+    def begin_again(self) -> dict[str, bytes | None] | None:
+        """Begin as a source that is started first, with what it knows; return the parts of the checkpoint that say so.
+
+        None where the settings do not want that.
+        """
+        if not self._changes.begin_again():
+            return None
         self._cache.retain(set())
         self._begin()
         return self._changes.saved() | self._rejected.saved()

@@ -44,7 +44,7 @@ class ByCursor:
         self._options = options
         self._part = StatePart(checkpoint, MODE, _State)
         state = self._part.loaded or _State(MODE, options.start, 0)
-        self._cursor = state.cursor
+        self.cursor = state.cursor
         self._count = state.count
         self._recent = Segments(checkpoint)
         self._in_order = OrderedDict.fromkeys(sorted(self._recent.ids(), key=self._number))
@@ -57,12 +57,19 @@ class ByCursor:
     @property
     def url(self) -> str | None:
         """Return the cursor where that is a URL."""
-        return self._cursor if self._options.parameter is None else None
+        return self.cursor if self._options.parameter is None else None
 
     def query(self) -> dict[str, str]:
         """Return the parameter with the cursor."""
         parameter = self._options.parameter
-        return {} if parameter is None or self._cursor is None else {parameter: self._cursor}
+        return {} if parameter is None or self.cursor is None else {parameter: self.cursor}
+
+    def begin_again(self) -> bool:
+        """See `Changes`; a cursor of the settings that the API does not know stays an error."""
+        if self._options.on_expired != "restart" or self.cursor == self._options.start:
+            return False
+        self.cursor, self._next, self._taken = self._options.start, None, 0
+        return True
 
     def begin_page(self, records: Sequence[Record]) -> None:
         """Do nothing: the order does not matter."""
@@ -99,9 +106,9 @@ class ByCursor:
                 "changes.cursor: the expression gives nothing on a page with new records, so that the next poll would"
                 " read the same page; expected a text or a number"
             )
-        moved = self._next is not None and self._next != self._cursor
+        moved = self._next is not None and self._next != self.cursor
         self.more = moved and self._taken > 0
-        self._cursor = self._next or self._cursor
+        self.cursor = self._next or self.cursor
         self._next, self._taken = None, 0
         while len(self._in_order) > self._options.window:
             self._recent.discard(self._in_order.popitem(last=False)[0])
@@ -112,7 +119,7 @@ class ByCursor:
 
     def checkpoint(self) -> dict[str, bytes]:
         """Return all parts of the checkpoint."""
-        return self._recent.parts() | self._part.part(_State(MODE, self._cursor, self._count))
+        return self._recent.parts() | self._part.part(_State(MODE, self.cursor, self._count))
 
     def checkpoint_at(self, place: Literal["beginning"] | datetime) -> dict[str, bytes]:
         """Return a checkpoint without a cursor."""
@@ -129,7 +136,7 @@ class ByCursor:
 
     def saved(self) -> dict[str, bytes | None]:
         """Return the parts of the checkpoint that have changed."""
-        return self._recent.take_changed() | self._part.changed(_State(MODE, self._cursor, self._count))
+        return self._recent.take_changed() | self._part.changed(_State(MODE, self.cursor, self._count))
 
     def _number(self, identity: str) -> int:
         entry = self._recent.get(identity)

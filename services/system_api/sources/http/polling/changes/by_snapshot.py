@@ -37,6 +37,7 @@ class BySnapshot:
 
     more = False
     url: str | None = None
+    cursor: str | None = None
 
     def __init__(self, options: BySnapshotOptions, checkpoint: Checkpoint) -> None:
         """Raises `SettingsError` where the checkpoint is of another kind."""
@@ -59,6 +60,10 @@ class BySnapshot:
     def query(self) -> dict[str, str]:
         """Return no parameters: the whole list is read."""
         return {}
+
+    def begin_again(self) -> bool:
+        """Return False: there is no cursor that the API could forget."""
+        return False
 
     def begin_page(self, records: Sequence[Record]) -> None:
         """Do nothing: the order does not matter."""

@@ -41,6 +41,7 @@ class ByTime:
     problem: str | None = None
     more = False
     url: str | None = None
+    cursor: str | None = None
 
     def __init__(self, options: ByTimeOptions, checkpoint: Checkpoint, clock: Clock) -> None:
         """Raises `SettingsError` where the checkpoint is of another kind."""
@@ -67,6 +68,10 @@ class ByTime:
         if self._options.parameter is None or self._from is None:
             return {}
         return {self._options.parameter: written(self._from, self._options.format)}
+
+    def begin_again(self) -> bool:
+        """Return False: there is no cursor that the API could forget."""
+        return False
 
     def begin_page(self, records: Sequence[Record]) -> None:
         """Check that these records come after those before them, where that is promised."""

@@ -38,6 +38,15 @@ class Changes(Protocol):
         """Return the URL of the first request of a poll, None for that of the settings."""
         ...
 
+    @property
+    def cursor(self) -> str | None:
+        """Return the cursor that the first request of a poll has, None where it has none."""
+        ...
+
+    def begin_again(self) -> bool:
+        """Begin where a source begins that is started first; return False where the settings do not want that."""
+        ...
+
     def begin_page(self, records: Sequence[Record]) -> None:
         """Note that a page follows those before it, with these records that the page before does not have.
 

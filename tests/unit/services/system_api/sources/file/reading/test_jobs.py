@@ -31,4 +31,5 @@ def test_departed_files_are_read_first_in_their_order() -> None:
     for each in (job("a", 1), job("b", 2), job("c", 3)):
         jobs.add(each)
     jobs.add_first([job("x", 9), job("c", 3)])
+    assert [each.file.path for each in jobs.all()] == ["x", "c", "a", "b"]
     assert drained(jobs) == ["x", "c", "a", "b"]

@@ -183,3 +183,36 @@ def test_of_the_pages_behind_a_cursor_the_last_one_is_remembered() -> None:
             assert known <= {request.url}
     assert len(read) > 3
     assert len(run.events) == 10
+
+
+def test_a_cursor_that_the_api_knows_no_longer_is_that_of_the_first_page() -> None:
+    changes = {"kind": "cursor", "cursor": "items[-1].id", "parameter": "after", "on_expired": "restart"}
+    run = Simulation(1, size=3, pagination={"kind": "page"}, changes=changes)
+    first = run.sweep.request
+    assert first is not None
+    assert run.sweep.expired(first, 410, b"") is None, "there is no cursor yet"
+    for number in range(5):
+        run.list.put(f"r{number}", 1)
+    run.settle()
+    following = run.sweep.request
+    assert following is not None
+    assert following.url.query["after"] == "r4"
+    assert run.sweep.expired(following, 410, b"") == "r4"
+    assert run.sweep.expired(following, 500, b"") is None
+    assert run.sweep.expired(following._replace(number=2), 410, b"") is None
+    parts = run.sweep.begin_again()
+    assert parts is not None
+    run.commit(parts)
+    run.open()
+    assert run.sweep.request == first
+    run.settle()
+    assert len(run.events) == 5, "they are remembered"
+
+
+@pytest.mark.parametrize("changes", CHANGES)
+def test_other_lists_have_no_cursor_to_forget(changes: Any) -> None:
+    run = simulated([], changes=changes)
+    request = run.sweep.request
+    assert request is not None
+    assert run.sweep.expired(request, 410, b"") is None
+    assert run.sweep.begin_again() is None

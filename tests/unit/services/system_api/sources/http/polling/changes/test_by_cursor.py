@@ -137,3 +137,17 @@ def test_it_can_be_rewound_to_its_beginning_alone() -> None:
 def test_changes_are_no_list_to_publish_again() -> None:
     with pytest.raises(Malformed, match="rewind to the beginning to publish all changes again"):
         made().begin_snapshot()
+
+
+def test_where_the_settings_want_it_a_source_begins_again_and_repeats_nothing_that_it_remembers() -> None:
+    saved: Saved = {}
+    assert not made().begin_again()
+    changes = made(start="0", on_expired="restart")
+    assert not changes.begin_again(), "the API refuses what the settings say"
+    assert read(changes, "ab", "b") == ["a", "b"]
+    assert changes.cursor == "b"
+    assert changes.begin_again()
+    save(changes, saved)
+    again = made(saved, start="0", on_expired="restart")
+    assert again.query() == {"after": "0"}
+    assert read(again, "abc", "c") == [None, None, "c"]

@@ -102,3 +102,9 @@ def test_entries_of_older_releases_have_no_number() -> None:
     assert changes.deletions(5) == [Deletion("b", "C-1", "b@8")]
     changes.begin_snapshot()
     assert changes.take(record("a", version="1")) == "a@0"
+
+
+def test_there_is_no_cursor_that_an_api_could_forget() -> None:
+    changes = made()
+    assert changes.cursor is None
+    assert not changes.begin_again()

@@ -85,3 +85,9 @@ def test_a_snapshot_reads_from_the_start_of_the_settings() -> None:
     opened.finish(complete=True)
     assert opened.query() == {"since": "400"}
     assert opened.take(record("a", 60)) is None
+
+
+def test_there_is_no_cursor_that_an_api_could_forget() -> None:
+    changes = made()
+    assert changes.cursor is None
+    assert not changes.begin_again()
