@@ -147,8 +147,9 @@ class BySnapshotOptions(Options):
 class ByCursorOptions(Options):
     """The API gives a cursor for the changes after this page, which stays valid: a change log, a delta link.
 
-    `id` should identify the change, and `subject` the entity. Where `id` is that of the entity, as with delta links, a
-    record with a known id is another change if its `version` differs.
+    `id` should identify the change, and `subject` the entity. Where both are the same, an event's id holds a digest of
+    the version as well. Where `id` is that of the entity, as with delta links, a record with a known id is another
+    change if its `version` differs.
     """
 
     kind: Literal["cursor"]

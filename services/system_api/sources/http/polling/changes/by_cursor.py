@@ -81,7 +81,7 @@ class ByCursor:
             return None
         if len(self._recent) >= _LIMIT:
             raise TrelayError(f"more than {_LIMIT} records before the cursor moves; expected a cursor on earlier pages")
-        position = record.id if known is None else f"{record.id}@{self._count}"
+        position = _first_position(record) if known is None else f"{record.id}@{self._count}"
         self._recent.put(record.id, [self._count, record.version])
         self._in_order[record.id] = None
         self._in_order.move_to_end(record.id)
@@ -125,7 +125,8 @@ class ByCursor:
         """Return a checkpoint without a cursor."""
         if place != "beginning":
             raise Malformed("an API that is followed by a cursor (changes.kind: cursor) has no times to rewind to")
-        return self._part.part(_State(MODE, None, 0))
+        # The numbers go on: an id with a number that was published must not come again for another change.
+        return self._part.part(_State(MODE, None, self._count))
 
     def begin_snapshot(self) -> None:
         """Raise `Malformed`: a cursor leads to changes, and not to all records that are there."""
@@ -143,3 +144,11 @@ class ByCursor:
         assert entry is not None, "it is one of them"
         number: int = entry[0]
         return number
+
+
+def _first_position(record: Record) -> str:
+    """Return the position of a record that is not remembered.
+
+    An id that is that of the entity may have been published, and forgotten since: its version tells the changes apart.
+    """
+    return f"{record.id}@{record.version}" if record.subject == record.id else record.id

@@ -254,7 +254,8 @@ async def test_a_cursor_that_the_api_knows_no_longer_stops_the_source_with_what_
 async def test_a_source_begins_again_where_the_api_knows_its_cursor_no_longer(api: HttpApi, refusal: Any) -> None:
     kept = [1, 2, 3]
     api.answer("/log", log_of_changes(kept, refusal))
-    poller = HttpPoller(api.url("/log"), records="items", changes=FOLLOWED | {"on_expired": "restart"})
+    changes = FOLLOWED | {"on_expired": "restart"}
+    poller = HttpPoller(api.url("/log"), records="items", subject='"entity"', changes=changes)
     async with poller.opened():
         await poller.data()
         kept[:] = [2, 7, 8, 9]

@@ -29,9 +29,9 @@ def save(changes: ByCursor, saved: Saved) -> None:
 
 
 def read(changes: ByCursor, ids: str, cursor: str | None) -> list[str | None]:
-    """Read one page, which is the only one of a poll."""
+    """Read one page of changes of one entity, which is the only page of a poll."""
     changes.begin_page([])
-    found = [changes.take(record(each)) for each in ids]
+    found = [changes.take(record(each, subject="entity")) for each in ids]
     changes.listed([])
     changes.page_read(cursor)
     changes.finish(complete=True)
@@ -62,14 +62,15 @@ def test_a_known_id_with_another_version_is_another_change() -> None:
     saved: Saved = {}
     changes = made()
     versions = ["1", "1", "2", "2", "1"]
-    assert [changes.take(record("a", version=each)) for each in versions] == ["a", None, "a@1", None, "a@2"]
+    found = [changes.take(record("a", version=f"v{each}")) for each in versions]
+    assert found == ["a@v1", None, "a@1", None, "a@2"]
     changes.page_read("1")
     changes.finish(complete=True)
     save(changes, saved)
     again = made(saved)
-    found = [again.take(record("a", version=each)) for each in ("1", "3")]
+    found = [again.take(record("a", version=each)) for each in ("v1", "v3")]
     assert found == [None, "a@3"]
-    assert again.take(record("b")) == "b"
+    assert again.take(record("b")) == "b@v"
 
 
 def test_ids_of_an_older_release_have_no_version() -> None:
@@ -151,3 +152,28 @@ def test_where_the_settings_want_it_a_source_begins_again_and_repeats_nothing_th
     again = made(saved, start="0", on_expired="restart")
     assert again.query() == {"after": "0"}
     assert read(again, "abc", "c") == [None, None, "c"]
+
+
+def test_a_change_of_an_entity_that_was_forgotten_has_an_id_of_its_own() -> None:
+    """It had that of the entity's first change, and clients that ignore repeated ids lost it."""
+    changes = made(window=1)
+    positions = []
+    for identity, version in (("a", "1"), ("b", "1"), ("a", "2"), ("b", "2"), ("a", "1")):
+        positions.append(changes.take(record(identity, version=f"v{version}")))
+        changes.page_read(version + identity)
+        changes.finish(complete=True)
+    assert positions == ["a@v1", "b@v1", "a@v2", "b@v2", "a@v1"]
+
+
+def test_the_id_of_a_change_alone_identifies_it() -> None:
+    changes = made()
+    assert changes.take(record("e1", version="1", subject="a")) == "e1"
+    assert changes.take(record("e1", version="2", subject="a")) == "e1@1"
+
+
+def test_numbers_go_on_after_a_rewind() -> None:
+    changes = made()
+    for version in "12":
+        changes.take(record("a", version=f"v{version}"))
+    again = made(changes.checkpoint_at("beginning"))
+    assert [again.take(record("a", version=f"v{version}")) for version in "13"] == ["a@v1", "a@3"]
