@@ -26,6 +26,7 @@ from shared.bus.kafka.client.errors import (
     NONE,
     REBALANCE_IN_PROGRESS,
     UNKNOWN_MEMBER_ID,
+    Retriable,
     StaleMetadata,
     error_for_code,
     translate,
@@ -50,6 +51,9 @@ _PROTOCOL = "trelay-sticky"
 _HEARTBEAT_INTERVAL = 0.5
 """Seconds: a member learns of a rebalance this much later at most."""
 _PAUSE = 0.2
+_MOMENT = 10.0
+"""Seconds for which a member may wait for its coordinator before that is a problem. A new cluster creates the topic of
+groups when the first member joins, and its partitions move to other brokers when a broker restarts."""
 _NO_MEMBER_ID = ""
 _NO_GENERATION = -1
 
@@ -82,6 +86,8 @@ class Membership:
         self._fenced = False
         self._out_since: float | None = None
         """Since when this member has been out of the group, if it was evicted or fenced."""
+        self._waiting_since: float | None = None
+        """Since when the coordinator has answered that it cannot answer yet."""
         self._part = f"group {group}, member {member}"
         """The key in `Cluster.problems`, and the beginning of errors."""
 
@@ -100,7 +106,7 @@ class Membership:
             except Fenced as exc:
                 await self._stand_by(exc)
             except TrelayError as exc:
-                self._cluster.problems[self._part] = str(exc)
+                self._note(exc)
                 await self._cluster.clock.sleep(_PAUSE)
 
     async def leave(self) -> None:
@@ -114,7 +120,7 @@ class Membership:
             error = str(translate(exc, "leave group"))
             logger.info("could not leave consumer group", extra=self._fields() | {"error": error})
         finally:
-            self._cluster.problems.pop(self._part, None)
+            self._note(None)
             await asyncio.gather(self._connections.close(), self._heartbeat_connections.close())
 
     async def _take_part(self) -> None:
@@ -122,7 +128,7 @@ class Membership:
         new = self._generation == _NO_GENERATION
         assigned = await self._join()
         self._log_rejoined()
-        self._cluster.problems.pop(self._part, None)
+        self._note(None)
         revoked = self._workers.partitions - assigned.partitions
         if revoked:
             await self._revoke(revoked)
@@ -197,9 +203,9 @@ class Membership:
             await self._send(request, "heartbeat", self._heartbeat_connections)
         except Unavailable as exc:
             # The next coordinator of the group knows its members: this one is a member until a coordinator denies it.
-            self._cluster.problems[self._part] = str(exc)
+            self._note(exc)
         else:
-            self._cluster.problems.pop(self._part, None)
+            self._note(None)
 
     async def _start_over(self) -> None:
         """Stop all workers, and join as a new member the next time."""
@@ -245,6 +251,18 @@ class Membership:
                 self._coordinator = None
             raise error
         return response
+
+    def _note(self, error: TrelayError | None) -> None:
+        """Note why this member is not in its group, or that it is."""
+        now = self._cluster.clock.monotonic()
+        if not isinstance(error, Retriable):
+            self._waiting_since = None
+        elif self._waiting_since is None:
+            self._waiting_since = now
+        if error is None:
+            self._cluster.problems.pop(self._part, None)
+        elif self._waiting_since is None or now - self._waiting_since >= _MOMENT:
+            self._cluster.problems[self._part] = str(error)
 
     def _log_rejoined(self) -> None:
         if self._out_since is not None:
