@@ -21,6 +21,7 @@ from services.system_api.sources.http.polling.records import Page, Record, diges
 from shared.errors import Malformed
 from shared.http.client.client import HttpClient, Response
 from shared.http.client.failures import UnusableResponse, head
+from shared.http.client.retry_after import http_date
 from shared.runtime.clock import Clock
 
 _NO_RECORDS = Page([], [], None, None, None)
@@ -58,11 +59,12 @@ class PageFetcher:
         response = await self._client.get(url, self._conditions(url))
         known = self._cache.get(url)
         fingerprint = digest(response.body)
+        sent = http_date(response.headers.get("date", ""))
         if known is not None and (response.unchanged or fingerprint == known.digest):
-            found = FetchedPage(request, _renewed(known, response), ())
+            found = FetchedPage(request, _renewed(known, response), (), sent)
         else:
             page = await self._read(response, name)
-            found = FetchedPage(request, facts(response, fingerprint, page), [*page.records, *page.unreadable])
+            found = FetchedPage(request, facts(response, fingerprint, page), [*page.records, *page.unreadable], sent)
         if self._by_links:
             self._note(found, whole=not response.unchanged)
         return found

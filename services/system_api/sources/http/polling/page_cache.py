@@ -60,6 +60,8 @@ class FetchedPage(NamedTuple):
     facts: PageFacts
     items: Sequence[Record | Unreadable]
     """Its records; none if the page has not changed since its records were taken."""
+    sent: float | None = None
+    """When the API has sent it, by its own clock, in seconds since 1970; None: it does not say."""
 
 
 class PageCache:

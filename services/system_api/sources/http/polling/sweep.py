@@ -110,7 +110,11 @@ class Sweep:
         return self._changes.saved() | self._rejected.saved()
 
     def load(self, page: FetchedPage, name: str) -> None:
-        """Take the page that was requested; errors call it `name`."""
+        """Take the page that was requested, unless it is to be requested again; errors call it `name`."""
+        if self._changes.note_time(page.sent):
+            self._between = False
+            self._begin()
+            return
         self._page, self._name, self._items = page, name, deque(page.items)
         self._between = self._whole = False
         self._refused.clear()

@@ -71,6 +71,10 @@ class ByCursor:
         self.cursor, self._next, self._taken = self._options.start, None, 0
         return True
 
+    def note_time(self, sent: float | None) -> bool:  # noqa: ARG002 -- this is for others
+        """Return False: no time decides where this starts."""
+        return False
+
     def begin_page(self, records: Sequence[Record]) -> None:
         """Do nothing: the order does not matter."""
 

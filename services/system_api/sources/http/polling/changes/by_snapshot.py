@@ -65,6 +65,10 @@ class BySnapshot:
         """Return False: there is no cursor that the API could forget."""
         return False
 
+    def note_time(self, sent: float | None) -> bool:  # noqa: ARG002 -- this is for others
+        """Return False: no time decides where this starts."""
+        return False
+
     def begin_page(self, records: Sequence[Record]) -> None:
         """Do nothing: the order does not matter."""
 

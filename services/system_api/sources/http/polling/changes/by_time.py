@@ -26,6 +26,9 @@ from shared.runtime.clock import Clock, rfc3339
 
 MODE = "time"
 
+_LARGEST_DIFFERENCE = 86_400.0
+"""Seconds by which the clock of an API may differ: with more, what it says is no time."""
+
 
 class _State(msgspec.Struct, omit_defaults=True):
     mode: str
@@ -52,6 +55,8 @@ class ByTime:
         self._seen = Segments(checkpoint)
         state = self._part.loaded or _State(MODE, self._start(), None)
         self._floor = state.floor
+        self._starting = self._part.loaded is None and options.start == NOW
+        """Whether the time at which the source starts is that of this machine, until the API has told its own."""
         self._greatest = state.greatest
         self._snapshot = state.snapshot
         self._began = self._from
@@ -72,6 +77,15 @@ class ByTime:
     def begin_again(self) -> bool:
         """Return False: there is no cursor that the API could forget."""
         return False
+
+    def note_time(self, sent: float | None) -> bool:
+        """See `Changes`: now is when the API says it is, because its records have the times of its clock."""
+        starting, self._starting = self._starting, False
+        if not starting or sent is None or abs(sent - self._clock.time()) > _LARGEST_DIFFERENCE:
+            return False
+        before, self._floor = self._floor, int(sent * 1_000_000) - self._overlap
+        self._began = self._from
+        return before != self._floor and self._options.parameter is not None
 
     def begin_page(self, records: Sequence[Record]) -> None:
         """Check that these records come after those before them, where that is promised."""

@@ -47,6 +47,13 @@ class Changes(Protocol):
         """Begin where a source begins that is started first; return False where the settings do not want that."""
         ...
 
+    def note_time(self, sent: float | None) -> bool:
+        """Note when the API has sent a page, by its own clock (seconds since 1970; None: it does not say).
+
+        Return whether the source starts at another time because of that: the page is to be requested again.
+        """
+        ...
+
     def begin_page(self, records: Sequence[Record]) -> None:
         """Note that a page follows those before it, with these records that the page before does not have.
 

@@ -38,6 +38,10 @@ def read(changes: ByCursor, ids: str, cursor: str | None) -> list[str | None]:
     return found
 
 
+def test_no_time_decides_where_it_starts() -> None:
+    assert not made().note_time(5.0)
+
+
 def test_the_cursor_moves_with_the_pages_and_recent_ids_are_not_repeated() -> None:
     saved: Saved = {}
     changes = made()

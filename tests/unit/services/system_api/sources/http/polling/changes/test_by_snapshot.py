@@ -17,6 +17,10 @@ def made(**options: Any) -> BySnapshot:
     return BySnapshot(BySnapshotOptions.model_validate({"kind": "snapshot"} | options), {})
 
 
+def test_no_time_decides_where_it_starts() -> None:
+    assert not made().note_time(5.0)
+
+
 def test_an_id_that_occurs_twice_on_a_page_with_two_versions_is_refused() -> None:
     changes = made()
     assert changes.take(record("a", version="1")) == "a@1"

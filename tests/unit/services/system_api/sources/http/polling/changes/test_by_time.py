@@ -91,3 +91,39 @@ def test_there_is_no_cursor_that_an_api_could_forget() -> None:
     changes = made()
     assert changes.cursor is None
     assert not changes.begin_again()
+
+
+@pytest.mark.parametrize("api", [400.0, 1600.0])
+def test_now_is_a_time_of_the_api(api: float) -> None:
+    changes = made(start="now")
+    assert changes.note_time(api)
+    assert changes.query() == {"since": str(int(api) - 10)}
+    assert changes.take(record("a", int(api) - 10)) is not None
+    assert changes.take(record("b", int(api) - 11)) is None
+    assert not changes.note_time(2000.0), "it has started"
+    saved = changes.checkpoint()
+    again = made(saved, start="now")
+    assert not again.note_time(2000.0)
+    assert again.query() == {"since": str(int(api) - 10)}
+
+
+@pytest.mark.parametrize("api", [None, -90_000.0, 1000.0])
+def test_without_a_time_of_the_api_now_is_that_of_this_machine(api: float | None) -> None:
+    changes = made(start="now")
+    assert not changes.note_time(api)
+    assert changes.query() == {"since": "990"}
+
+
+def test_only_now_depends_on_the_clock_of_the_api() -> None:
+    for start in (None, "1970-01-01T00:01:00Z"):
+        changes = made(start=start)
+        before = changes.query()
+        assert not changes.note_time(400.0)
+        assert changes.query() == before
+
+
+def test_a_list_that_is_read_whole_is_not_requested_again() -> None:
+    changes = made(start="now", parameter=None)
+    assert not changes.note_time(400.0)
+    assert changes.take(record("a", 391)) is not None
+    assert changes.take(record("b", 389)) is None
