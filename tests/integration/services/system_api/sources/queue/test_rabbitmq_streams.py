@@ -110,6 +110,21 @@ async def test_a_stream_is_begun_at_its_end_where_that_is_set(
     assert read.numbers == [3]
 
 
+async def test_a_slow_broker_does_not_make_the_beginning_of_a_stream_its_latest(
+    channel: AbstractChannel, reading: Callable[..., Reading], unique_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = reading(stream=unique_name, start="latest", connect_timeout=5)
+    async with stream(channel, unique_name):
+        await send(channel, unique_name, b"1", b"2")
+        await reading(stream=unique_name).until(2)
+        monkeypatch.setattr(stream_module, "_ARRIVAL", 0.0)
+        async with read.opened() as source:
+            monkeypatch.undo()
+            await send(channel, unique_name, b"3")
+            await read.through(source, 1)
+    assert read.numbers == [3]
+
+
 @pytest.mark.parametrize("place", ["end", datetime(2100, 1, 1, tzinfo=UTC)])
 async def test_a_slow_broker_does_not_make_the_end_of_a_stream_its_beginning(
     channel: AbstractChannel,
