@@ -1,7 +1,7 @@
 """The log of one table: its slot, and the changes after a place."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import asyncpg
 
@@ -12,7 +12,13 @@ from services.system_api.sources.table.postgresql.replication import slot as slo
 from services.system_api.sources.table.postgresql.replication.cursor import ChangeCursor, Message
 from services.system_api.sources.table.postgresql.replication.encoding import UTF8, Encoding
 from services.system_api.sources.table.postgresql.replication.slot import Published, Slot, Status
-from services.system_api.sources.table.postgresql.replication.transactions import Change, Place, Transactions
+from services.system_api.sources.table.postgresql.replication.transactions import (
+    Change,
+    Diverged,
+    LastChange,
+    Place,
+    Transactions,
+)
 from services.system_api.sources.table.postgresql.session import Session
 from services.system_api.sources.table.sql import quoted, quoted_table
 from shared.errors import SettingsError, Unavailable
@@ -72,11 +78,15 @@ class TableLog:
         self._transactions = Transactions("", "")
         self._encoding = UTF8
         """Of what is read: that of the database where the server has found text that UTF-8 does not have."""
+        self._seen = 0
+        """The end of what these connections have read of the log: where they lead to another server, its log may differ
+        from where on that is not known."""
         self._began = Place(0, 0)
         """The place after which the cursor was opened."""
         self._check_at = 0.0
         self._advance_at = 0.0
         self._advance_began = 0.0
+        self._advance_to = 0
 
     @property
     def reading(self) -> bool:
@@ -129,32 +139,59 @@ class TableLog:
     async def advance(self, place: Place, status: Status, patience: float) -> bool:
         """Let the server remove log that is published; return False while it does. To be called within `errors`."""
         now = self._clock.monotonic()
+        lsn = min(place.lsn, self._seen)
         if not self._cursor.moving:
-            if place.lsn <= status.confirmed or now < self._advance_at or self.reading:
+            if lsn <= status.confirmed or now < self._advance_at or self.reading:
                 return True
-            self._advance_began = now
+            self._advance_began, self._advance_to = now, lsn
         try:
-            done = await self._cursor.advance(place.lsn, patience)
+            done = await self._cursor.advance(self._advance_to, patience)
         except asyncpg.ObjectInUseError as exc:
             raise Unavailable(f"{self._keeper.place}: {exc.args[0]}") from exc
         now = self._clock.monotonic()
         self._advance_at = now + max(_ADVANCE_INTERVAL, _ADVANCE_SHARE * (now - self._advance_began))
+        if done:
+            self.status = replace(status, confirmed=max(status.confirmed, self._advance_to))
         return done
 
-    async def read(self, after: Place, upto: int, limit: int, patience: float) -> Read | None:
+    async def read(self, place: Place, last: LastChange | None, limit: int, patience: float) -> Read | None:
         """Return the changes after a place, about `limit` of them; None: the server still decodes.
 
-        The first call begins to read up to `upto`, and the following ones continue. To be called within `errors`.
+        The first call begins to read the log up to its end as of the last look, and the following ones continue.
+        `last` is the last change that was returned. To be called within `errors`.
+
+        Raises:
+            SettingsError: the log lacks `last`.
         """
         if not self.reading:
-            session = await self._keeper.session()
-            schema, name, _ = await self._named(session)
-            self._transactions = Transactions(schema, name, self._encoding.codec)
-            await self._cursor.open(upto, raw=self._encoding.raw)
-            self._began = after
+            await self._begin(place, last)
+        try:
+            return await self._read(place, place if last is None else last.place, limit, patience)
+        except Diverged:
+            # Unless the slot has moved over it since the last look, as a connection before this one asked for.
+            status = await self.look()
+            self.close()
+            if last is None or last.lsn < status.confirmed:
+                return None
+            raise SettingsError(
+                f"slot: the log of the server lacks transaction {last.xid}, whose changes were published: the server"
+                " has lost it, as by a failover to a standby that was behind, or by a backup that was restored; rewind"
+                " the source to the beginning, for a new snapshot"
+            ) from None
+
+    async def _begin(self, place: Place, last: LastChange | None) -> None:
+        status = self.status or await self.look()
+        schema, name, _ = await self._named(await self._keeper.session())
+        expected = None if last is None or last.lsn < status.confirmed else last
+        self._transactions = Transactions(schema, name, self._encoding.codec, expected)
+        await self._cursor.open(status.flushed, raw=self._encoding.raw)
+        self._began = place
+
+    async def _read(self, place: Place, after: Place, limit: int, patience: float) -> Read | None:
+        """Return the changes after `after`: between that and `place` there are some in another history only."""
         changes: list[Change] = []
         encoding = self._encoding
-        end, size = Place(self._cursor.upto or upto, 0), 0
+        end, size = Place(self._cursor.upto or 0, 0), 0
         found: tuple[list[Message], bool] | None = None
         complete = False
         while len(changes) < limit and size < _MAX_BYTES and not complete:
@@ -171,7 +208,10 @@ class TableLog:
             return None
         stopped_early = complete and self._cursor.stopped_early
         at_end = complete and not stopped_early
-        reached = max(after, self._transactions.reached or after, end if at_end else after)
+        if at_end:
+            self._transactions.check_expected()
+        reached = max(place, self._transactions.reached or place, end if at_end else place)
+        self._seen = max(self._seen, (self._transactions.reached or Place(0, 0)).lsn, end.lsn if at_end else 0)
         if stopped_early:
             self._advance_at = self._clock.monotonic()
         if complete:
@@ -206,6 +246,7 @@ class TableLog:
     def close(self) -> None:
         """Stop reading, without waiting for the server."""
         self._cursor.close()
+        self._seen = 0
 
     async def _check_identity(self, session: Session) -> None:
         needed = [("key", column) for column in self._options.keys]

@@ -1,10 +1,12 @@
 """What a source of the log has published, and what its checkpoint holds. No I/O."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from services.system_api.sources.source import Checkpoint
 from services.system_api.sources.table.checking.checkpoints import check_saved_mode, checkpoint_errors
-from services.system_api.sources.table.postgresql.replication.transactions import Place
+from services.system_api.sources.table.postgresql.replication.transactions import Change, LastChange, Place
 from shared.errors import SettingsError
 
 _VERSION = 1
@@ -29,6 +31,7 @@ class _Saved(msgspec.Struct, frozen=True):
     lsn: int
     number: int
     snapshot: SnapshotProgress | None = None
+    last: LastChange | None = None
 
 
 class LogState:
@@ -44,6 +47,8 @@ class LogState:
         self._system = system
         self.place: Place | None = None
         """Everything up to here is published; None: the source is new."""
+        self.last: LastChange | None = None
+        """The last change that was published; None: none yet, or that is not known."""
         self.snapshot: SnapshotProgress | None = None
         if checkpoint:
             self._load(checkpoint)
@@ -51,8 +56,13 @@ class LogState:
     def saved(self) -> dict[str, bytes | None]:
         """Return the checkpoint; there must be a place."""
         assert self.place is not None, "a source is at a place once it has been opened"
-        saved = _Saved(_VERSION, self._mode, self._system, *self.place, self.snapshot)
+        saved = _Saved(_VERSION, self._mode, self._system, *self.place, self.snapshot, self.last)
         return {"": _encode(saved)}
+
+    def note_last(self, changes: Sequence[Change]) -> None:
+        """Note changes that are published, in their order."""
+        if changes:
+            self.last = LastChange(*changes[-1].place, changes[-1].xid, changes[-1].time)
 
     @staticmethod
     def place_of(saved: bytes) -> Place:
@@ -69,4 +79,4 @@ class LogState:
                 "the checkpoint is a place in the log of another server or database, and the changes since then are not"
                 " in this one: rewind the source to the beginning, for a new snapshot"
             )
-        self.place, self.snapshot = Place(saved.lsn, saved.number), saved.snapshot
+        self.place, self.snapshot, self.last = Place(saved.lsn, saved.number), saved.snapshot, saved.last

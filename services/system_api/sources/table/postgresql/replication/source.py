@@ -117,8 +117,7 @@ class LogSource:
                     if status.flushed <= state.place.lsn:
                         return self._noted(batch, more=state.snapshot is not None)
                 if self._read is None:
-                    upto = 0 if self._log.status is None else self._log.status.flushed
-                    self._read = await self._log.read(state.place, upto, min(limit, _MAX_ROWS), self._left(until))
+                    self._read = await self._log.read(state.place, state.last, min(limit, _MAX_ROWS), self._left(until))
                 if self._read is None:
                     batch.waiting = ("the server decodes a large part of its log",)
                     return self._noted(batch, more=True)
@@ -130,6 +129,7 @@ class LogSource:
         # Nothing is awaited from here on: a failure before this has changed no state.
         more = not self._read.complete or state.snapshot is not None
         self._settling_polls = _SETTLING_POLLS if self._read.stopped_early else 0
+        state.note_last(self._read.changes)
         state.place, self._read = self._read.reached, None
         return self._noted(batch, more=more)
 
@@ -156,7 +156,7 @@ class LogSource:
             raise Malformed("the log of a database is not searched by time; expected beginning, end or a position")
         with self._keeper.errors():
             status = await self._log.look()
-        self._state.place, self._state.snapshot = Place(status.flushed, 0), None
+        self._state.place, self._state.last, self._state.snapshot = Place(status.flushed, 0), None, None
         return {part: value for part, value in self._state.saved().items() if value is not None}
 
     def entity(self, position: str) -> str:

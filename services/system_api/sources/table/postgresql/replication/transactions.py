@@ -28,6 +28,25 @@ class Place(NamedTuple):
     """Of the change in its transaction."""
 
 
+class Diverged(Exception):
+    """The log lacks a transaction that was read from it."""
+
+
+class LastChange(NamedTuple):
+    """The last change that was published."""
+
+    lsn: int
+    number: int
+    xid: int
+    time: int
+    """As of `Change`: another history may have the same id in the same place."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return Place(self.lsn, self.number)
+
+
 class Change(NamedTuple):
     """One change of the table."""
 
@@ -49,13 +68,17 @@ class Change(NamedTuple):
 class Transactions:
     """Reads the messages of one slot in order."""
 
-    def __init__(self, schema: str, name: str, codec: str = "utf-8") -> None:
-        """Changes of tables that had another name at the time are left out. `codec` is the encoding of names."""
+    def __init__(self, schema: str, name: str, codec: str = "utf-8", expected: LastChange | None = None) -> None:
+        """Changes of tables that had another name at the time are left out. `codec` is the encoding of names.
+
+        `expected` was published from this log: its transaction must be among those that follow.
+        """
         self._name = (schema, name)
         self._codec = codec
         self._begin: Begin | None = None
         self._relations: dict[int, Relation] = {}
         self._number = 0
+        self._expected = expected
         self.reached: Place | None = None
         """The place up to which everything was returned."""
 
@@ -64,6 +87,7 @@ class Transactions:
 
         Raises:
             Malformed: it is not a message of pgoutput, or comes out of order.
+            Diverged: as `check_expected`.
         """
         found = parse(message, self._codec)
         match found:
@@ -72,6 +96,8 @@ class Transactions:
                 return None if relation is None else self._row(found, relation, size)
             case Begin():
                 self._begin, self._number = found, 0
+                if self._expected is not None and found.lsn >= self._expected.lsn:
+                    self._meet_expected(found)
             case Commit():
                 self._begin, self.reached = None, Place(found.end_lsn, 0)
             case Relation() if (found.schema, found.name) == self._name:
@@ -84,6 +110,21 @@ class Transactions:
             case _:
                 pass
         return None
+
+    def check_expected(self) -> None:
+        """Check, at the end of the log, that it had the expected transaction.
+
+        Raises:
+            Diverged: it had not, so it is the log of another history of the server.
+        """
+        if self._expected is not None:
+            raise Diverged
+
+    def _meet_expected(self, begin: Begin) -> None:
+        expected = self._expected
+        if expected is not None and (begin.lsn, begin.xid, begin.time) == (expected.lsn, expected.xid, expected.time):
+            self._expected = None
+        self.check_expected()
 
     def _row(self, found: RowChange, relation: Relation, size: int) -> Change:
         begin, place = self._next()

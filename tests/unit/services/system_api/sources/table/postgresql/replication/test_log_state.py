@@ -3,7 +3,7 @@
 import pytest
 
 from services.system_api.sources.table.postgresql.replication.log_state import LogState, SnapshotProgress
-from services.system_api.sources.table.postgresql.replication.transactions import Place
+from services.system_api.sources.table.postgresql.replication.transactions import Change, LastChange, Place
 from shared.errors import SettingsError
 
 
@@ -11,9 +11,14 @@ def test_a_source_goes_on_where_it_was() -> None:
     state = LogState("replication by id", "7/5", {})
     assert (state.place, state.snapshot) == (None, None)
     state.place, state.snapshot = Place(255, 3), SnapshotProgress("17", "1:2:", (4,))
+    changes = [Change(Place(255, number), 7, 99, "truncate", None) for number in (2, 3)]
+    state.note_last(changes)
+    state.note_last([])
+    assert state.last == LastChange(255, 3, 7, 99)
+    assert state.last.place == state.place
     saved = {part: value or b"" for part, value in state.saved().items()}
     again = LogState("replication by id", "7/5", saved)
-    assert (again.place, again.snapshot) == (state.place, state.snapshot)
+    assert (again.place, again.snapshot, again.last) == (state.place, state.snapshot, state.last)
     assert LogState.place_of(saved[""]) == Place(255, 3)
 
 

@@ -3,15 +3,21 @@
 import pytest
 
 from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING
-from services.system_api.sources.table.postgresql.replication.transactions import Change, Place, Transactions
+from services.system_api.sources.table.postgresql.replication.transactions import (
+    Change,
+    Diverged,
+    LastChange,
+    Place,
+    Transactions,
+)
 from shared.errors import Malformed
 from tests.unit.services.system_api.sources.table.postgresql.replication import messages
 
 COLUMNS = [("id", 23, True), ("v", 25, False)]
 
 
-def fed(*data: bytes, name: str = "orders") -> tuple[list[Change], Transactions]:
-    transactions = Transactions("public", name)
+def fed(*data: bytes, name: str = "orders", expected: LastChange | None = None) -> tuple[list[Change], Transactions]:
+    transactions = Transactions("public", name, expected=expected)
     found = [transactions.feed(each, len(each)) for each in data]
     return [change for change in found if change is not None], transactions
 
@@ -71,3 +77,30 @@ def test_what_is_known_of_the_row_before(message: bytes, old: object, new: objec
 def test_a_change_outside_a_transaction_is_refused() -> None:
     with pytest.raises(Malformed, match="outside a transaction"):
         fed(messages.relation(3, "orders", COLUMNS), messages.insert(3, ["1", "a"]))
+
+
+def test_a_log_that_has_the_transaction_which_was_published() -> None:
+    found, transactions = fed(
+        messages.begin(8),
+        messages.commit(8, 9),
+        messages.begin(9),
+        messages.relation(3, "orders", COLUMNS),
+        messages.insert(3, ["1", "a"]),
+        messages.commit(9, 12),
+        messages.begin(15),
+        expected=LastChange(9, 1, xid=5, time=7),
+    )
+    assert len(found) == 1
+    transactions.check_expected()
+
+
+@pytest.mark.parametrize("expected", [LastChange(9, 1, 6, 7), LastChange(9, 1, 5, 8), LastChange(8, 1, 5, 7)])
+def test_a_log_that_lacks_the_transaction_which_was_published(expected: LastChange) -> None:
+    with pytest.raises(Diverged):
+        fed(messages.begin(7), messages.commit(7, 8), messages.begin(9), expected=expected)
+
+
+def test_a_log_that_ends_before_the_transaction_which_was_published() -> None:
+    _, transactions = fed(messages.begin(7), messages.commit(7, 8), expected=LastChange(9, 1, 5, 7))
+    with pytest.raises(Diverged):
+        transactions.check_expected()
