@@ -42,6 +42,16 @@ class Watermark(msgspec.Struct, frozen=True):
         """Return whether these positions, by partition, are at or behind the ends of all partitions."""
         return all(positions.get(number, 0) >= end for number, end in enumerate(self.ends))
 
+    def bounded(self, written_ms: int, now_ms: int) -> "Watermark":
+        """Return it with a time that is not ahead of the reader's clock.
+
+        `written_ms` is when its record was written, by the clock of another replica as well. Where the time is ahead,
+        that is the better one: no poll began after its watermark was written.
+        """
+        if self.as_of <= now_ms:
+            return self
+        return msgspec.structs.replace(self, as_of=written_ms if 0 < written_ms < now_ms else now_ms)
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Watermark).decode

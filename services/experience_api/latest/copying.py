@@ -126,9 +126,9 @@ class Copier:
 
     def _batches(self, records: Iterable[Record], before: dict[int, int], after: Mapping[int, int]) -> Iterator[Batch]:
         """Yield what was read from some positions to others, in batches of bounded size."""
-        batch = Batch(before)
+        batch, now_ms = Batch(before), int(self._clock.time() * 1000)
         for record in records:
-            batch.add(record, self._kept.change(record))
+            batch.add(record, self._kept.change(record), now_ms)
             if batch.size >= _BATCH_BYTES:
                 yield batch
                 batch = Batch(batch.ends)

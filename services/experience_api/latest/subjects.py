@@ -101,10 +101,11 @@ class Batch:
     size: int = 0
     """Bytes of memory."""
 
-    def add(self, record: Record, change: Change | None) -> None:
-        """Add the next record of its partition."""
+    def add(self, record: Record, change: Change | None, now_ms: int) -> None:
+        """Add the next record of its partition. Its time, which on Kafka its writer sets, may be ahead of `now_ms`."""
         self.after[record.partition] = record.offset + 1
-        self.copied_ms[record.partition] = max(record.timestamp, self.copied_ms.get(record.partition, 0))
+        written_ms = min(record.timestamp, now_ms)
+        self.copied_ms[record.partition] = max(written_ms, self.copied_ms.get(record.partition, 0))
         if change is None:
             return
         key = change.channel, change.digest

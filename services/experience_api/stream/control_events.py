@@ -165,7 +165,8 @@ class ControlEvents:
 
     def snapshot_begins(self, subscriber: Subscriber, begins: SnapshotBegins, cursor: bytes) -> bytes:
         """Return the frame behind which the latest event of each subject follows."""
-        as_of = begins.copied_ms / 1000 if begins.behind else self._clock.time()
+        now = self._clock.time()
+        as_of = min(begins.copied_ms / 1000, now) if begins.behind else now
         data = {
             "phase": "begin",
             "as_of": rfc3339(as_of) if as_of else None,

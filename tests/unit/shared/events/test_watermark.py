@@ -50,3 +50,12 @@ def test_it_is_passed_by_positions_at_all_ends_or_behind() -> None:
 
 def test_offsets_by_partition_are_a_list() -> None:
     assert vector({1: 7, 0: 5}) == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("as_of", "written", "found"),
+    [(7, 0, 7), (10, 50, 10), (11, 9, 9), (11, 10, 10), (11, 50, 10), (11, -1, 10), (10**12, 2**62, 10)],
+)
+def test_its_time_is_not_ahead_of_the_readers_clock(as_of: int, written: int, found: int) -> None:
+    mark = Watermark("orders", as_of, "trelay.publish", "e", [3])
+    assert mark.bounded(written, 10).as_of == found

@@ -13,6 +13,7 @@ def event(subject: str, kind: str = "order", **more: object) -> bytes:
     return f'{{"source":"/s","type":"{kind}","subject":"{subject}"{extra}}}'.encode()
 
 
+NOW = 2000
 KEPT = Kept(["orders.*"], ["*.deleted", "gone?[x]"])
 
 
@@ -67,12 +68,20 @@ def test_a_batch_has_the_latest_change_of_each_subject_and_the_positions_behind_
     batch = Batch({0: 3, 1: 5})
     for offset, subject in ((7, "1"), (8, "2"), (9, "1")):
         found = record(event(subject, n=offset), offset)
-        batch.add(found, KEPT.change(found))
+        batch.add(found, KEPT.change(found), NOW)
     assert [change.offset for change in batch.changes.values()] == [8, 9]
     assert batch.size == sum(200 + len(change.event or b"") for change in batch.changes.values())
-    batch.add(record(None, 10), None)
+    batch.add(record(None, 10), None, NOW)
     assert batch.after == {1: 11}
     batch.advance({0: 3, 1: 12})
     assert batch.after == {1: 12}
     assert batch.ends == {0: 3, 1: 12}
     assert batch.copied_ms == {1: 1010}
+
+
+def test_the_time_of_a_record_that_is_ahead_is_that_of_the_reader() -> None:
+    batch = Batch({1: 3})
+    batch.add(record(None, 2**40), None, NOW)
+    assert batch.copied_ms == {1: NOW}
+    batch.add(record(None, 10), None, NOW + 5)
+    assert batch.copied_ms == {1: NOW}

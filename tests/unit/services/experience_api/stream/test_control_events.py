@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from services.experience_api.stream.control_events import ControlEvents, Receipt
+from services.experience_api.stream.control_events import ControlEvents, Receipt, SnapshotBegins
 from services.experience_api.wire.frames import EventFrame
 from shared.events.event import decode, validate
 from shared.runtime.clock import SystemClock
@@ -95,3 +95,10 @@ def test_a_watermark_is_one_event_for_all_subscribers_of_the_same_channels() -> 
 
 def test_a_gap_for_all_subscribers_is_one_event() -> None:
     assert event(CONTROL.gap(None, "log-cut", "x", b"AbC"))["id"] == "gap/AbC"
+
+
+@pytest.mark.parametrize("copied_ms", [1_700_000_003_600_000, 2**62])
+def test_a_snapshot_is_as_of_no_time_to_come(copied_ms: int) -> None:
+    begins = SnapshotBegins(0, behind=3, copied_ms=copied_ms, missed=0, reason="")
+    found = event(CONTROL.snapshot_begins(SUBSCRIBER, begins, b"AbC"))
+    assert found["data"]["as_of"] == "2023-11-14T22:13:20.500Z"

@@ -92,7 +92,7 @@ class Replica:
         view = await self.latest.begin(self.codec.epoch, await self.bus.bounds(TOPIC), KEPT, shorter=False)
         batch = Batch(dict(enumerate(view.positions)))
         for record in self._records[view.positions[0] :]:
-            batch.add(record, KEPT.change(record))
+            batch.add(record, KEPT.change(record), record.timestamp)
         await self.latest.write(view, batch)
 
     def deliver(self) -> None:

@@ -52,7 +52,7 @@ class Model:
         positions = dict(enumerate(self.positions))
         batch = Batch(positions)
         for record in self.logs[partition][positions[partition] : positions[partition] + count]:
-            batch.add(record, KEPT.change(record))
+            batch.add(record, KEPT.change(record), record.timestamp)
         asyncio.run(self.latest.write(self.view, batch))
 
     @property

@@ -238,7 +238,7 @@ class World:
         batch = Batch(dict(enumerate(view.positions)))
         for partition in range(PARTITIONS):
             for record in self.records(partition, view.positions[partition], limit):
-                batch.add(record, KEPT.change(record))
+                batch.add(record, KEPT.change(record), record.timestamp)
         await self.latest.write(view, batch)
         self.latest.unavailable, self.bus.away = away, bus_away
 

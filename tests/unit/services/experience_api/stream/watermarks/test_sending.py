@@ -28,6 +28,10 @@ class ManualClock(SystemClock):
     """Stands still."""
 
     seconds = 100.0
+    wall = 1_000_000.0
+
+    def time(self) -> float:
+        return self.wall
 
     def monotonic(self) -> float:
         return self.seconds
@@ -68,10 +72,11 @@ class Replica:
         channels: Sequence[str] = ("orders.eu", "orders.us"),
         epoch: str = "e",
         topic: str = TOPICS.publish,
+        written: int = 0,
     ) -> None:
         mark = Watermark(source, as_of * SECOND, topic, epoch, list(ends), list(channels))
         record = mark.record()
-        self.watermarks.take([MemoryRecord(TOPICS.watermarks, 0, 0, 0, record.key, record.value, ())])
+        self.watermarks.take([MemoryRecord(TOPICS.watermarks, 0, 0, written * SECOND, record.key, record.value, ())])
 
     def sent(self, transport: FakeTransport) -> list[tuple[str, str, list[str]]]:
         """Let what is due be sent; return all that the peer was sent so far."""
@@ -144,6 +149,18 @@ def test_an_older_one_of_another_owner_is_not_sent() -> None:
     replica.clock.seconds += 5
     replica.mark(6, 0, 0)
     assert len(replica.sent(transport)) == 1
+
+
+def test_one_of_a_clock_that_is_ahead_does_not_hold_back_those_that_follow() -> None:
+    replica = Replica()
+    _, transport = replica.connect(seconds=1)
+    replica.clock.wall = 7.0
+    replica.mark(3600, 0, 0, written=5)
+    replica.sent(transport)
+    replica.clock.seconds += 5
+    replica.clock.wall += 5
+    replica.mark(11, 0, 0, written=11)
+    assert [as_of for _, as_of, _ in replica.sent(transport)] == ["00:00:05", "00:00:11"]
 
 
 def test_one_that_does_not_fit_into_the_outbox_is_sent_later() -> None:
