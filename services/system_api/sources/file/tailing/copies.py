@@ -10,6 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+from services.system_api.sources.file.births import birth_of
 from services.system_api.sources.file.filesystem import (
     FileError,
     FileStat,
@@ -79,9 +80,7 @@ class Copies:
         """Return whether an unknown file is a copy of one that is still to be read, and is recognised behind that."""
         if self._unread is None:
             self._unread = self._to_be_read(jobs)
-        found = self._unread.get("") or [
-            each for name in (_name(file.path), *beginnings_of(_name(file.path))) for each in self._unread.get(name, ())
-        ]
+        found = self._unread.get("") or [each for name in _beginnings(file.path) for each in self._unread.get(name, ())]
         like = [each for each in found if each.inode in jobs]
         return bool(like) and await self._open_files.disk.run(_is_copy_of_any, file, like)
 
@@ -133,8 +132,7 @@ class Copies:
         self._indexed = max(1, self._catalogue.count.files)
         if len(self._here) <= _FEW:
             return self._here
-        names = (_name(file.path), *beginnings_of(_name(file.path)))
-        return {each for name in names for each in self._by_name.get(name, ())}
+        return {each for name in _beginnings(file.path) for each in self._by_name.get(name, ())}
 
     def _index(self, file_id: str) -> None:
         known = self._catalogue.files[file_id]
@@ -154,6 +152,11 @@ def _names(name: str) -> set[str]:
     return {name, name.rpartition(".")[0] or name}
 
 
+def _beginnings(path: str) -> Sequence[str]:
+    """Return what a file may have been called before rotation appended something."""
+    return _name(path), *beginnings_of(_name(path))
+
+
 def _is_copy_of_any(file: FileStat, originals: Sequence[FileStat]) -> bool:
     """Return whether a file is a copy of one of these. Blocking."""
     unread = {str(number): passed_over(each, "", whole=True) for number, each in enumerate(originals)}
@@ -166,22 +169,30 @@ def _original_of(file: FileStat, originals: Mapping[str, Progress]) -> str | Non
         copy, _ = open_verified(file.path, file.inode, [])
     except (FileError, Replaced):
         return None
+    names = set(_beginnings(file.path))
     try:
-        return next((each for each, known in originals.items() if _is_copy(copy, known)), None)
+        for each, known in originals.items():
+            named = not names.isdisjoint(_names(_name(known.path)))
+            if _is_copy(copy, known, named=named):
+                return each
     finally:
         close(copy)
+    return None
 
 
-def _is_copy(copy: int, known: Progress) -> bool:
+def _is_copy(copy: int, known: Progress, *, named: bool) -> bool:
     """Whether an open file is a copy of a known one, be that as it was read or rewritten since."""
     try:
         original, _ = open_verified(known.path, known.inode, [])
     except (FileError, Replaced):
         return False
     try:
-        if not known.offset or _agrees(original, known):
-            return _is_beginning(copy, original)
-        return _agrees(copy, known)
+        if known.offset and not _agrees(original, known):
+            return _agrees(copy, known)
+        size = os.fstat(copy).st_size
+        if not 0 < size <= os.fstat(original).st_size or not _is_beginning(copy, original, size):
+            return False
+        return size >= SAMPLE or (named and _is_younger(copy, original))
     except OSError:
         return False
     finally:
@@ -193,13 +204,20 @@ def _agrees(descriptor: int, known: Progress) -> bool:
     return size >= known.offset and is_known(known, size, [_read(descriptor, *span) for span in known_spans(known)])
 
 
-def _is_beginning(copy: int, original: int) -> bool:
-    """Whether one file is what another one begins with, or all of it. Of a short one, nothing can be told."""
-    size = os.fstat(copy).st_size
+def _is_beginning(copy: int, original: int, size: int) -> bool:
+    """Whether a file of this size is what another one begins with, or all of it."""
     spans = (0, _COMPARED), (max(0, size - _COMPARED), min(size, _COMPARED))
-    return SAMPLE <= size <= os.fstat(original).st_size and all(
-        _read(copy, offset, length) == _read(original, offset, min(length, size)) for offset, length in spans
-    )
+    return all(_read(copy, offset, length) == _read(original, offset, min(length, size)) for offset, length in spans)
+
+
+def _is_younger(copy: int, original: int) -> bool:
+    """Whether a copy was created after the original.
+
+    Of a short file, the contents tell little: one that was rotated by renaming may begin with the same line, and is
+    older than its successor. Where the file system does not tell, it is no copy: lines come twice rather than never.
+    """
+    births = birth_of(copy), birth_of(original)
+    return births[0] is not None and births[1] is not None and births[0] > births[1]
 
 
 def _read(descriptor: int, offset: int, size: int) -> bytes:

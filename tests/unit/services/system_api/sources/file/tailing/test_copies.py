@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from services.system_api.sources.file import opening as opening_module
+from services.system_api.sources.file.births import birth_of
 from services.system_api.sources.file.held_files import DescriptorBudget, Retained
+from services.system_api.sources.file.tailing import copies as copies_module
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, lines, write
 
 
@@ -171,10 +173,75 @@ async def test_a_file_with_the_same_beginning_is_read(tmp_path: Path) -> None:
         other = files.copy()
         write(other, 1001)
         assert await files.drain() == lines(*range(100, 200), 1001)
-        short = tmp_path / "a.ndjson.2"
-        write(short, 100, 101)
-        os.utime(short, (1_900_000_009,) * 2)
-        assert await files.drain() == lines(100, 101), "too little of it could tell that it is a copy"
+
+
+async def test_a_short_file_with_the_same_beginning_is_read_where_it_is_older(tmp_path: Path) -> None:
+    """Each file of an application may begin with the same lines."""
+    path, older = tmp_path / "a.ndjson", tmp_path / "older"
+    write(older, 1, 1)
+    create_after(older, path)
+    write(path, 1, 1, 2)
+    poller = FilePoller(path, ManualClock(), rotated=f"{path}.*")
+    async with poller.opened():
+        assert await poller.drain() == lines(1, 1, 2)
+        move_late(older, tmp_path / "a.ndjson.1")
+        assert await poller.drain() == lines(1, 1)
+        create_after(path, tmp_path / "copy")
+        move_late(Path(shutil.copy(path, tmp_path / "copy")), tmp_path / "a.ndjson.2")
+        assert await poller.drain() == []
+
+
+@pytest.mark.parametrize("copied", [True, False])
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_short_file_that_is_found_with_its_successor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, copied: bool, told: bool
+) -> None:
+    if not told:
+        monkeypatch.setattr(copies_module, "birth_of", lambda _descriptor: None)
+    path, rotated, older = tmp_path / "a.ndjson", tmp_path / "a.ndjson.1", tmp_path / "older"
+    poller = FilePoller(path, ManualClock(), rotated=f"{path}.*")
+    write(path, 0)
+    async with poller.opened():
+        await poller.drain()
+        path.rename(tmp_path / "a.ndjson.2")
+        write(older, 1)
+        create_after(older, path)
+        write(path, 1)
+        if copied:
+            create_after(path, tmp_path / "copy")
+            older = Path(shutil.copy(path, tmp_path / "copy"))
+        move_late(older, rotated)
+        assert await poller.drain() == (lines(1) if copied and told else lines(1, 1))
+
+
+async def test_a_copy_of_a_short_file_has_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "a.ndjson"
+    poller = FilePoller(path, ManualClock(), rotated=str(tmp_path / "*.ndjson.*"))
+    write(path, 1)
+    async with poller.opened():
+        await poller.drain()
+        for name in ("a.ndjson.1", "b.ndjson.1"):
+            create_after(path, tmp_path / "copy")
+            move_late(Path(shutil.copy(path, tmp_path / "copy")), tmp_path / name)
+        assert await poller.drain() == lines(1)
+
+
+def create_after(older: Path, path: Path) -> None:
+    """Create an empty file with a later time of creation than another one: file systems count in milliseconds."""
+    with older.open() as file:
+        before = birth_of(file.fileno())
+        assert before is not None
+        while True:
+            with path.open("w") as new:
+                if (birth_of(new.fileno()) or 0) > before:
+                    return
+            path.unlink()
+
+
+def move_late(path: Path, target: Path) -> None:
+    """Move a file to where rotation puts it, with a time behind the start of the source."""
+    os.utime(path, (1_900_000_000,) * 2)
+    path.rename(target)
 
 
 async def test_a_hole_that_a_writer_leaves_costs_no_line(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.unit.services.system_api.sources.file.file_poller import FilePoller, ManualClock, lines
 
-_SMALLEST = 700
+_SMALLEST = 1
 """Bytes from which on the file is rotated: too little of a smaller one tells that it is a copy."""
 
 

@@ -216,3 +216,19 @@ def test_other_lists_have_no_cursor_to_forget(changes: Any) -> None:
     assert request is not None
     assert run.sweep.expired(request, 410, b"") is None
     assert run.sweep.begin_again() is None
+
+
+def test_a_list_that_starts_now_is_requested_again_with_the_time_of_the_api() -> None:
+    changes = {"kind": "time", "overlap": 3, "parameter": "since", "start": "now"}
+    run = Simulation(1, size=3, changes=changes)
+    first = run.sweep.request
+    assert first is not None
+    assert first.url.query["since"] == "2027-01-15T07:59:57Z"
+    run.sweep.load(run.fetch(first)._replace(sent=run.clock.at - 3600), "a list")
+    batch = run.sweep.batch(5)
+    assert (batch.records, batch.more, batch.whole) == ([], True, False)
+    run.commit(batch.checkpoint)
+    run.open()
+    again = run.sweep.request
+    assert again is not None
+    assert again.url.query["since"] == "2027-01-15T06:59:57Z"
