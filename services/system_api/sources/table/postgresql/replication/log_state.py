@@ -32,6 +32,7 @@ class _Saved(msgspec.Struct, frozen=True):
     number: int
     snapshot: SnapshotProgress | None = None
     last: LastChange | None = None
+    published: str | None = None
 
 
 class LogState:
@@ -49,6 +50,8 @@ class LogState:
         """Everything up to here is published; None: the source is new."""
         self.last: LastChange | None = None
         """The last change that was published; None: none yet, or that is not known."""
+        self.published: str | None = None
+        """What identifies the publication of the table; None: that is not known."""
         self.snapshot: SnapshotProgress | None = None
         if checkpoint:
             self._load(checkpoint)
@@ -56,8 +59,23 @@ class LogState:
     def saved(self) -> dict[str, bytes | None]:
         """Return the checkpoint; there must be a place."""
         assert self.place is not None, "a source is at a place once it has been opened"
-        saved = _Saved(_VERSION, self._mode, self._system, *self.place, self.snapshot, self.last)
+        saved = _Saved(_VERSION, self._mode, self._system, *self.place, self.snapshot, self.last, self.published)
         return {"": _encode(saved)}
+
+    def check_published(self, publication: str, identity: str) -> None:
+        """Check that a publication is still the one with which the log was read so far.
+
+        Raises:
+            SettingsError: it is another one, or has left out the table meanwhile.
+        """
+        if self.published is None:
+            self.published = identity
+        if self.published != identity:
+            raise SettingsError(
+                f"publication: publication {publication!r} was altered or created again, or the table was added to it"
+                " again, since the place of the checkpoint: changes in between may be missing; rewind the source to the"
+                " beginning, for a new snapshot, or to the end if there were none"
+            )
 
     def note_last(self, changes: Sequence[Change]) -> None:
         """Note changes that are published, in their order."""
@@ -80,3 +98,4 @@ class LogState:
                 " in this one: rewind the source to the beginning, for a new snapshot"
             )
         self.place, self.snapshot, self.last = Place(saved.lsn, saved.number), saved.snapshot, saved.last
+        self.published = saved.published

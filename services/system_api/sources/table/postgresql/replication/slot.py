@@ -25,7 +25,13 @@ _PUBLISHED = """
                SELECT FROM pg_attribute a
                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
                  AND a.attname <> ALL (t.attnames)
-           ) THEN t.attnames::text[] END AS columns
+           ) THEN t.attnames::text[] END AS columns,
+           concat_ws(' ', p.oid, p.xmin, (
+               SELECT string_agg(r.oid::text, ',' ORDER BY r.oid) FROM pg_publication_rel r
+               WHERE r.prpubid = p.oid AND (r.prrelid = c.oid OR r.prrelid IN (SELECT pg_partition_ancestors(c.oid)))
+           ), (
+               SELECT s.oid FROM pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace
+           )) AS identity
     FROM pg_publication p
     CROSS JOIN pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -138,6 +144,8 @@ class Published:
     """The condition on the rows, in SQL; None: all rows."""
     columns: tuple[str, ...] | None = None
     """The columns; None: all of them."""
+    identity: str = ""
+    """What differs once the publication was altered or created again, or has the table again."""
 
 
 async def check_published(connection: asyncpg.Connection, slot: Slot, table: str, oid: int) -> Published:
@@ -164,7 +172,8 @@ async def check_published(connection: asyncpg.Connection, slot: Slot, table: str
             f"publication: publication {slot.publication!r} leaves out changes: ALTER PUBLICATION"
             f" {quoted(slot.publication)} SET (publish = 'insert, update, delete, truncate')"
         )
-    return Published(found["condition"], None if found["columns"] is None else tuple(found["columns"]))
+    columns = None if found["columns"] is None else tuple(found["columns"])
+    return Published(found["condition"], columns, found["identity"])
 
 
 async def restricted(connection: asyncpg.Connection, oid: int) -> bool:

@@ -108,6 +108,7 @@ class LogSource:
                         self._save_at = self._clock.monotonic()
                         return self._noted(batch, more=True)
                     status = await self._log.look()
+                    state.check_published(self._log.slot.publication, self._log.published.identity)
                     check_place(self._log.slot, status, state.place.lsn)
                     if not await self._log.advance(self._committed, status, self._left(until)):
                         batch.waiting = ("the server moves the slot over a large part of its log",)
@@ -157,6 +158,7 @@ class LogSource:
         with self._keeper.errors():
             status = await self._log.look()
         self._state.place, self._state.last, self._state.snapshot = Place(status.flushed, 0), None, None
+        self._state.published = self._log.published.identity
         return {part: value for part, value in self._state.saved().items() if value is not None}
 
     def entity(self, position: str) -> str:

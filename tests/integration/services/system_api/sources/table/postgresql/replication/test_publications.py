@@ -69,6 +69,45 @@ async def test_a_snapshot_has_the_rows_and_columns_of_the_publication(
     ]
 
 
+@pytest.mark.parametrize(
+    "statements",
+    [
+        ["ALTER PUBLICATION p DROP TABLE orders", "ALTER PUBLICATION p ADD TABLE orders"],
+        ["DROP PUBLICATION p", "CREATE PUBLICATION p FOR TABLE orders"],
+        ["ALTER PUBLICATION p SET (publish = 'delete')", "ALTER PUBLICATION p SET (publish = 'insert,update,delete')"],
+        ["ALTER TABLE orders RENAME TO old; CREATE TABLE orders (LIKE old INCLUDING ALL)", "TABLE"],
+    ],
+)
+async def test_changes_that_a_publication_left_out_for_a_while_are_an_error(
+    logical_database: str, log: asyncpg.Connection, statements: list[str]
+) -> None:
+    await log.execute("CREATE TABLE orders (id int PRIMARY KEY, v text); CREATE PUBLICATION p FOR TABLE orders")
+    poller = poller_of(logical_database, publication="p")
+    await settled(poller)
+    await log.execute("INSERT INTO orders VALUES (1, 'a')")
+    await settled(poller)
+    before, after = statements
+    await log.execute(before)
+    await log.execute("INSERT INTO orders VALUES (2, 'b')")
+    await log.execute("ALTER PUBLICATION p ADD TABLE orders" if after == "TABLE" else after)
+    await log.execute("ALTER PUBLICATION p SET (publish = 'insert, update, delete, truncate')")
+    await log.execute("INSERT INTO orders VALUES (3, 'c')")
+    for _ in range(2):
+        with pytest.raises(SettingsError, match=r"'p' was altered or created again.*rewind the source"):
+            await settled(poller)
+
+
+async def test_other_tables_of_a_publication_may_come_and_go(logical_database: str, log: asyncpg.Connection) -> None:
+    await log.execute("CREATE TABLE orders (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)")
+    await log.execute("CREATE PUBLICATION p FOR TABLE orders")
+    poller = poller_of(logical_database, publication="p")
+    await settled(poller)
+    for number, statement in enumerate(["ADD TABLE other", "SET TABLE orders, other", "DROP TABLE other"]):
+        await log.execute(f"ALTER PUBLICATION p {statement}; INSERT INTO orders VALUES ({number}, 'a')")
+        await settled(poller)
+    assert poller.ids == [0, 1, 2]
+
+
 async def test_each_partition_has_a_replica_identity_of_its_own(logical_database: str, log: asyncpg.Connection) -> None:
     await log.execute(PARTITIONED)
     await log.execute("ALTER TABLE orders REPLICA IDENTITY FULL; ALTER TABLE low REPLICA IDENTITY FULL")

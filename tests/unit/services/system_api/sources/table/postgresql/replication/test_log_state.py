@@ -11,6 +11,7 @@ def test_a_source_goes_on_where_it_was() -> None:
     state = LogState("replication by id", "7/5", {})
     assert (state.place, state.snapshot) == (None, None)
     state.place, state.snapshot = Place(255, 3), SnapshotProgress("17", "1:2:", (4,))
+    state.check_published("p", "3 7")
     changes = [Change(Place(255, number), 7, 99, "truncate", None) for number in (2, 3)]
     state.note_last(changes)
     state.note_last([])
@@ -19,6 +20,9 @@ def test_a_source_goes_on_where_it_was() -> None:
     saved = {part: value or b"" for part, value in state.saved().items()}
     again = LogState("replication by id", "7/5", saved)
     assert (again.place, again.snapshot, again.last) == (state.place, state.snapshot, state.last)
+    again.check_published("p", "3 7")
+    with pytest.raises(SettingsError, match="publication 'p' was altered or created again"):
+        again.check_published("p", "3 8")
     assert LogState.place_of(saved[""]) == Place(255, 3)
 
 
