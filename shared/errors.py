@@ -4,9 +4,11 @@ Each package translates the exceptions of its client library into these in one p
 caller needs to know the library.
 """
 
+import errno
 import os
+import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 
@@ -88,13 +90,30 @@ class SettingsError(TrelayError):
     """The settings are wrong; the text names the path in the file, what was found and what was expected."""
 
 
+_MOST_CAUSES = 10
+_NUMBER = re.compile(r"\[Errno (\d+)\]")
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what caused it, also where the library that raised it hides that; a few at most."""
+    for _ in range(_MOST_CAUSES):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
 def system_text(error: BaseException | None) -> str | None:
     """Return the text of an error of the system or of the name resolution, as `Connection refused`; None for others.
 
     The texts of the event loops have the number of the error, and some of them the address again.
     """
-    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError) or not error.errno:
+    if not isinstance(error, OSError) or isinstance(error, ssl.SSLError):
         return None
+    if not error.errno:
+        # A name with several addresses: asyncio joins the texts, and drops the errors.
+        numbers = dict.fromkeys(_NUMBER.findall(str(error))) if str(error).startswith("Multiple exceptions") else {}
+        return ", ".join(os.strerror(int(number)) for number in numbers) or None
     # Those of the name resolution have negative numbers and their own texts.
     return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)
 
@@ -103,3 +122,18 @@ def system_reason(error: BaseException | None) -> str | None:
     """Return `system_text` as the end of a sentence: `connection refused`."""
     text = system_text(error)
     return None if text is None else text[:1].lower() + text[1:]
+
+
+def underlying_reason(error: BaseException) -> str | None:
+    """Return the `system_reason` of an error of a library: that of the first of its causes that has one."""
+    for each in causes(error):
+        reason = system_reason(each)
+        # A library that closes a lost connection twice.
+        if reason is not None and getattr(each, "errno", None) != errno.EBADF:
+            return reason
+    return None
+
+
+def timed_out(error: BaseException) -> bool:
+    """Return whether an error of a library is that something took too long, by its causes."""
+    return any(isinstance(each, TimeoutError) and system_text(each) is None for each in causes(error))

@@ -2,7 +2,7 @@
 
 import ssl
 
-_MOST_CAUSES = 10
+from shared.errors import causes, underlying_reason
 
 
 def certificate_problem(error: BaseException, prefix: str = "tls.", *, anonymous: bool = False) -> str | None:
@@ -12,11 +12,8 @@ def certificate_problem(error: BaseException, prefix: str = "tls.", *, anonymous
     uses TLS without a certificate: then a lost connection may mean that the server requires one, since with TLS 1.3 it
     says so after the handshake, and a reset can overtake its alert.
     """
-    found: BaseException | None = error
     text, lost = "", False
-    for _ in range(_MOST_CAUSES):
-        if found is None:
-            break
+    for found in causes(error):
         # That of aiohttp has the type and not the attribute; its cause has both.
         reason = getattr(found, "verify_message", "")
         if isinstance(found, ssl.SSLCertVerificationError) and reason:
@@ -26,12 +23,11 @@ def certificate_problem(error: BaseException, prefix: str = "tls.", *, anonymous
             )
         lost = lost or isinstance(found, ConnectionResetError | BrokenPipeError)
         text += str(found).lower().replace("_", " ")
-        found = found.__cause__ or found.__context__
+    if "wrong version number" in text:
+        return "the server answers without TLS; connect to its port for TLS, or without TLS"
     if "certificate required" in text:
         return f"the server says: certificate required; set `{prefix}cert_file` and `{prefix}key_file`"
     if anonymous and (lost or "connection lost" in text or "reset by peer" in text):
-        return (
-            f"{str(error) or type(error).__name__}; if the server requires a client certificate, set"
-            f" `{prefix}cert_file` and `{prefix}key_file`"
-        )
+        reason = underlying_reason(error) or str(error) or type(error).__name__
+        return f"{reason}; if the server requires a client certificate, set `{prefix}cert_file` and `{prefix}key_file`"
     return None

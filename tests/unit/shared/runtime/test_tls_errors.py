@@ -52,7 +52,13 @@ def test_a_client_certificate_that_is_missing() -> None:
 def test_a_lost_connection_may_lack_a_client_certificate(error: BaseException) -> None:
     assert certificate_problem(error) is None
     problem = certificate_problem(error, anonymous=True) or ""
-    assert problem == (f"{error}; if the server requires a client certificate, set `tls.cert_file` and `tls.key_file`")
+    reason = "connection reset by peer" if getattr(error, "errno", None) else str(error)
+    assert problem == (f"{reason}; if the server requires a client certificate, set `tls.cert_file` and `tls.key_file`")
+
+
+def test_a_server_without_tls() -> None:
+    error = caused(RuntimeError("Error 1"), ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number"))
+    assert certificate_problem(error) == ("the server answers without TLS; connect to its port for TLS, or without TLS")
 
 
 def test_a_lost_connection_without_words_has_its_type() -> None:

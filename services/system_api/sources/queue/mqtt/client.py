@@ -26,7 +26,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.mqtt.messages import Delivery
 from services.system_api.sources.queue.mqtt.options import MqttSourceOptions
-from shared.errors import Unauthorized, Unavailable, system_reason
+from shared.errors import Unauthorized, Unavailable, timed_out, underlying_reason
 from shared.runtime.tls_errors import certificate_problem
 
 _UNAUTHORIZED = {0x86, 0x87, 0x8A}
@@ -70,7 +70,9 @@ def mqtt_errors(options: MqttSourceOptions) -> Iterator[None]:
     except TimeoutError as exc:
         raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
     except (MqttError, OSError, ValueError) as exc:
-        problem = certificate_problem(exc, anonymous=options.anonymous) or system_reason(exc.__cause__ or exc)
+        if timed_out(exc) or str(exc) == "Operation timed out":
+            raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
+        problem = certificate_problem(exc, anonymous=options.anonymous) or underlying_reason(exc)
         raise Unavailable(f"{place}: {problem or str(exc) or type(exc).__name__}") from exc
 
 
@@ -98,7 +100,7 @@ class MqttClient:
         self._lost: BaseException | None = None
         self._paho.on_message = self._received
         self._lost_future = client._disconnected  # noqa: SLF001 -- aiomqtt tells it nowhere else
-        self._lost_future.add_done_callback(lambda _: self.arrived.set())
+        self._lost_future.add_done_callback(self._note_lost)
 
     @classmethod
     @asynccontextmanager
@@ -168,6 +170,10 @@ class MqttClient:
                     raise ConnectionError("the connection was closed")
             self.unacknowledged -= 1
             self.active_at = asyncio.get_running_loop().time()
+
+    def _note_lost(self, lost: "asyncio.Future[None]") -> None:
+        lost.cancelled() or lost.exception()  # where nobody reads from it any more, it is no error
+        self.arrived.set()
 
     def check(self) -> None:
         """Raise `Unavailable` if the connection is lost."""
@@ -268,6 +274,7 @@ async def _connect(
     def give_up() -> None:
         if not client._connected.done():  # noqa: SLF001 -- aiomqtt would wait for its timeout
             client._connected.set_exception(MqttError(problems[-1] if problems else "the broker closed the connection"))  # noqa: SLF001
+            client._connected.exception()  # noqa: SLF001 -- nobody waits where the attempt has failed already
 
     def note_problem(_client: Any, _userdata: Any, level: int, text: str) -> None:
         if level == MQTT_LOG_ERR:
@@ -280,7 +287,12 @@ async def _connect(
     paho.on_connect, paho.on_disconnect = note, note_lost
     paho.on_log = note_problem
     with mqtt_errors(options):
-        await client.__aenter__()
+        try:
+            await client.__aenter__()
+        except BaseException:
+            # aiomqtt leaves it open: a broker that answers late would take it for the owner of the session.
+            paho._sock_close()  # noqa: SLF001 -- of all ways to close it, the one that waits for no answer
+            raise
     opened = made(options, client, connack)
     for given in early:
         opened._received(*given)  # noqa: SLF001 -- of its own module

@@ -25,7 +25,7 @@ from nats.js.errors import NotFoundError, ServiceUnavailableError
 
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.nats.options import NatsSourceOptions
-from shared.errors import SettingsError, Unauthorized, Unavailable, system_reason
+from shared.errors import SettingsError, Unauthorized, Unavailable, underlying_reason
 from shared.runtime.tls_errors import certificate_problem
 
 __all__ = [
@@ -104,8 +104,8 @@ def nats_errors(options: NatsSourceOptions, client: Client | None = None) -> Ite
     except (Error, OSError) as exc:
         if _REFUSED in str(exc).lower():  # while it connects, it has no class of its own
             raise Unauthorized(f"{place} refuses the credentials; {_CREDENTIALS}") from exc
-        problem = certificate_problem(exc, anonymous=options.anonymous) or system_reason(exc.__cause__ or exc)
-        raise Unavailable(f"{place}: {problem or str(exc) or type(exc).__name__}") from exc
+        problem = certificate_problem(exc, anonymous=options.anonymous) or underlying_reason(exc)
+        raise Unavailable(f"{place}: {problem or str(exc).removeprefix('nats: ') or type(exc).__name__}") from exc
 
 
 @asynccontextmanager
@@ -127,11 +127,14 @@ async def _connect(options: NatsSourceOptions, name: str, closed: Callable[[], N
     problems: list[Exception] = []
     client = _Client()
 
-    async def note(error: Exception) -> None:
-        problems.append(error)
+    def drop() -> None:
         transport = client._transport  # noqa: SLF001 -- nats-py leaves that of a failed attempt open
         if transport is not None and not client.is_connected:
             transport.close()  # type: ignore[no-untyped-call] # published without types
+
+    async def note(error: Exception) -> None:
+        problems.append(error)
+        drop()
 
     async def note_closed() -> None:
         closed()
@@ -158,6 +161,9 @@ async def _connect(options: NatsSourceOptions, name: str, closed: Callable[[], N
         except nats.errors.NoServersError:
             # It hides why each server was given up.
             raise next(iter(problems), OSError("no server answers")) from None
+        except BaseException:
+            drop()
+            raise
     return client
 
 

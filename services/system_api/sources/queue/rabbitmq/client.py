@@ -22,7 +22,7 @@ from aiormq.exceptions import ChannelAccessRefused, ChannelLockedResource
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.rabbitmq.decoding import tolerate
 from services.system_api.sources.queue.rabbitmq.options import RabbitmqSourceOptions
-from shared.errors import Unauthorized, Unavailable, system_reason
+from shared.errors import Unauthorized, Unavailable, underlying_reason
 from shared.runtime.tls_errors import certificate_problem
 
 __all__ = [
@@ -168,4 +168,4 @@ def text_headers(headers: Mapping[str, Any] | None) -> dict[str, str]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ChannelClosed) and len(error.args) > 1:
         return str(error.args[-1])
-    return system_reason(error.__cause__ or error) or str(error) or type(error).__name__
+    return underlying_reason(error) or str(error) or type(error).__name__

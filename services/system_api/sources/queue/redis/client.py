@@ -22,7 +22,7 @@ from redis.exceptions import (
 from services.system_api.sources.queue.closing import surely_closed
 from services.system_api.sources.queue.redis.entries import entries_of
 from services.system_api.sources.queue.redis.options import RedisSourceOptions
-from shared.errors import Unauthorized, Unavailable, system_reason
+from shared.errors import Unauthorized, Unavailable, underlying_reason
 from shared.runtime.tls_errors import certificate_problem
 
 __all__ = ["Redis", "ResponseError", "connected", "redis_errors"]
@@ -52,7 +52,7 @@ def redis_errors(options: RedisSourceOptions) -> Iterator[None]:
     except (RedisError, OSError) as exc:
         if any(each in str(exc) for each in _UNAUTHORIZED):
             raise Unauthorized(f"{place} refuses the credentials: {exc}; set `url` and `password`") from exc
-        problem = certificate_problem(exc, anonymous=options.anonymous) or system_reason(exc.__cause__ or exc)
+        problem = certificate_problem(exc, anonymous=options.anonymous) or underlying_reason(exc)
         raise Unavailable(f"{place}: {problem or str(exc) or type(exc).__name__}") from exc
 
 

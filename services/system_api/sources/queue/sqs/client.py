@@ -9,12 +9,12 @@ from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError, ReadTimeoutError
 
 from services.system_api.sources.queue.address import tls_context
 from services.system_api.sources.queue.closing import detached
 from services.system_api.sources.queue.sqs.options import SqsSourceOptions
-from shared.errors import SettingsError, Unauthorized, Unavailable
+from shared.errors import SettingsError, Unauthorized, Unavailable, underlying_reason
 from shared.http.client.connecting import AddressGate, refused_address
 from shared.runtime.tls_errors import certificate_problem
 from shared.settings import Secret
@@ -94,12 +94,12 @@ def sqs_errors(options: SqsSourceOptions) -> Iterator[None]:
         if any(each in code for each in _UNAUTHORIZED):
             raise Unauthorized(f"{place}: {exc}; set `access_key_id` to a key that may read the queue") from exc
         raise Unavailable(f"{place}: {exc}") from exc
-    except TimeoutError as exc:
+    except (TimeoutError, ConnectTimeoutError, ReadTimeoutError) as exc:
         raise Unavailable(f"{place} did not answer in time") from exc
     except (BotoCoreError, OSError) as exc:
         if (refused := refused_address(exc)) is not None:
             raise SettingsError(f"url: {refused.strerror}") from exc
-        raise Unavailable(f"{place}: {certificate_problem(exc) or exc}") from exc
+        raise Unavailable(f"{place}: {certificate_problem(exc) or underlying_reason(exc) or exc}") from exc
 
 
 @functools.cache

@@ -15,13 +15,15 @@ from services.system_api.sources.table.options import TableSourceOptions, settin
 from shared.database.arguments import tls_context
 from shared.database.engine import trace_engine
 from shared.database.spans import database_attributes
-from shared.errors import SettingsError, Unauthorized, Unavailable
+from shared.errors import SettingsError, Unauthorized, Unavailable, timed_out, underlying_reason
 
 _CONNECT_TIMEOUT = 5
 _GRACE = 2.0
 """Seconds after the server's own limit for a statement until the client stops waiting for it."""
 _UNAUTHORIZED = {1044, 1045, 1095, 1142, 1143, 1227, 1370, 1698}
 """Access denied: https://mariadb.com/kb/en/mariadb-error-code-reference/."""
+_LOST = range(2000, 3000)
+"""Errors of the client: the connection failed, and its text names the address again."""
 _CACHES_STATISTICS = (8, 0)
 """The first version of MySQL that keeps what it tells of tables for a day."""
 _VALUES = {
@@ -176,7 +178,10 @@ def _described(error: DBAPIError) -> tuple[int, str]:
     """Return number and text of an error of the server or of the client."""
     arguments: tuple[Any, ...] = getattr(error.orig, "args", ())
     if len(arguments) > 1 and isinstance(arguments[0], int):
-        return arguments[0], str(arguments[1])
+        number = arguments[0]
+        if number in _LOST:
+            return number, "no answer in time" if timed_out(error) else underlying_reason(error) or str(arguments[1])
+        return number, str(arguments[1])
     return 0, str(error.orig)
 
 
