@@ -241,8 +241,9 @@ class _Service:
         return Leases(self._leases, parts.node, ttl=seconds, clock=parts.clock)
 
     def _copier(self, latest: Latest) -> Copier:
-        clock, topic = self._parts.clock, self._topics.publish
-        return Copier(latest.store, self._own_leases(), latest.options, clock, latest.counts, topic)
+        clock, topic, migrated = self._parts.clock, self._topics.publish, self._registration.wait
+        leases = self._own_leases()
+        return Copier(latest.store, leases, latest.options, clock, latest.counts, topic, migrated=migrated)
 
     def _node(self) -> NodeLease:
         return NodeLease(self._own_leases(), self._parts.node, self._parts.clock, self._parts.report(LEASE))

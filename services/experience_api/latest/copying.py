@@ -6,7 +6,7 @@ the lease. One replica copies all partitions: the database limits how fast that 
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from services.experience_api.latest.options import LatestOptions
@@ -44,6 +44,10 @@ class CopyCounts:
     """The positions up to which this replica has copied; empty while another one does."""
 
 
+async def _at_once() -> None:
+    pass
+
+
 class Copier:
     """Copies for as long as `run` runs."""
 
@@ -55,7 +59,11 @@ class Copier:
         clock: Clock,
         counts: CopyCounts,
         topic: str,
+        *,
+        migrated: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
+        """`migrated` returns once the database has its tables."""
+        self._migrated = migrated
         self._store = store
         self._leases = leases
         self._kept = Kept(options.channels, options.deleted_types)
@@ -70,6 +78,7 @@ class Copier:
 
     async def run(self, bus: Bus) -> None:
         """Copy until cancelled, whenever this replica holds the lease."""
+        await self._migrated()
         while True:
             try:
                 async with self._leases.hold(LEASE) as lease:
