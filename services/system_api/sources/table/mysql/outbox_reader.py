@@ -33,11 +33,17 @@ class MysqlOutboxReader:
         rows = await MysqlRows(connection, shape, self._table.options).read(fresh[:limit], max_bytes)
         return rows, len(places) < asked and len(rows) == len(fresh)
 
-    async def remove(self, keys: Sequence[str]) -> None:
+    async def remove(self, keys: Sequence[str]) -> set[str]:
         """Remove rows; see `OutboxReader`."""
         shape = await self._table.shape(self._clock.monotonic())
+        kept: set[str] = set()
         for some in _portions(keys):
             await self._table.connection.fetch(*statements.remove(shape, some))
+            if shape.published is not None:
+                # A trigger may have changed the mark. Nothing keeps a row from being deleted without an error.
+                found = await self._table.connection.fetch(*statements.remaining(shape, some))
+                kept |= {Place.of(values).key for values in found}
+        return kept
 
     async def existing(self, keys: Sequence[str]) -> set[str]:
         """Return the keys of rows that are in the table; see `OutboxReader`."""

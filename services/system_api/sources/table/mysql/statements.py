@@ -95,6 +95,13 @@ def places(shape: MysqlShape, keys: Sequence[str]) -> tuple[str, list[object]]:
     return _positions(shape, [wanted], [_column(key) for key in shape.keys], len(keys), arguments)
 
 
+def remaining(shape: MysqlShape, keys: Sequence[str]) -> tuple[str, list[object]]:
+    """Return the statement for those of the rows with certain keys that are not published: as `places`."""
+    arguments: list[object] = []
+    conditions = [_wanted(shape, keys, arguments), *_not_published(shape)]
+    return _positions(shape, conditions, [_column(key) for key in shape.keys], len(keys), arguments)
+
+
 def unpublished(shape: MysqlShape, limit: int, *, skip_locked: bool) -> tuple[str, list[object]]:
     """Return the statement for the rows of an outbox that are not published, and its arguments: as `positions`."""
     conditions = [*_placed(shape), *_not_published(shape)]

@@ -10,7 +10,7 @@ from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.outbox.state import REJECTED_LIMIT, OutboxState
 from services.system_api.sources.table.rows import RowEvents
 from services.system_api.sources.table.source import ChangeSignal
-from shared.errors import Malformed
+from shared.errors import Malformed, SettingsError
 from shared.runtime.clock import Clock
 
 _MAX_BYTES = 16 * 1_048_576
@@ -33,8 +33,11 @@ class OutboxReader(Protocol):
         """
         ...
 
-    async def remove(self, keys: Sequence[str], /) -> None:
-        """Delete rows, or mark them as published. Those that are no longer there are no error."""
+    async def remove(self, keys: Sequence[str], /) -> set[str]:
+        """Delete rows, or mark them as published; return the keys of those that are in the table nevertheless.
+
+        Those that are no longer there are no error.
+        """
         ...
 
     async def existing(self, keys: Sequence[str], /) -> set[str]:
@@ -88,7 +91,11 @@ class OutboxSource:
         return batch
 
     async def settle(self, batch: Batch) -> None:
-        """Remove the rows of a batch that is committed. See `Settling`."""
+        """Remove the rows of a batch that is committed. See `Settling`.
+
+        Raises:
+            SettingsError: something in the database keeps them.
+        """
         # The bus may have refused an event as too large: its row stays, too.
         prefix = f"{self._events.name}:"
         rejected = [reject.id.removeprefix(prefix) for reject in batch.rejects] if self._deletes else []
@@ -109,7 +116,14 @@ class OutboxSource:
         state = self._state
         while state.committed:
             part = state.committed[0]
-            await self._reader.remove(state.keys(part))
+            keys = state.keys(part)
+            if kept := await self._reader.remove(keys):
+                # The part remains in the checkpoint: without it, they would be published again and again.
+                raise SettingsError(
+                    f"system.sources.{self._events.name}.table: {len(kept)} of {len(keys)} rows that were published are"
+                    f" still unpublished in the table, such as key {min(kept)}, and the database reported no error: a"
+                    " trigger, a rule or a policy keeps the account from removing or marking them; change that"
+                )
             state.removed(part)
 
     async def _rejected_that_are_gone(self) -> set[str]:

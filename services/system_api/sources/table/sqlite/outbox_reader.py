@@ -28,17 +28,19 @@ class SqliteOutboxReader:
         """Return rows that are not known; see `OutboxReader`."""
         return await self._file.run(lambda connection: self._read(connection, limit, max_bytes, set(known)))
 
-    async def remove(self, keys: Sequence[str]) -> None:
+    async def remove(self, keys: Sequence[str]) -> set[str]:
         """Remove rows; see `OutboxReader`."""
-        statement = self._statements.remove()
-        arguments = [decoded(key, len(self._shape.keys)) for key in keys]
+        statement, remaining = self._statements.remove(), self._statements.remaining()
+        arguments = {key: self._values(key) for key in keys}
 
-        def remove(connection: sqlite3.Connection) -> None:
+        def remove(connection: sqlite3.Connection) -> set[str]:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(statement, arguments)
+            connection.executemany(statement, arguments.values())
+            kept = {key for key, values in arguments.items() if connection.execute(remaining, values).fetchone()}
             connection.execute("COMMIT")
+            return kept
 
-        await self._file.run(remove)
+        return await self._file.run(remove)
 
     async def existing(self, keys: Sequence[str]) -> set[str]:
         """Return the keys of rows that are in the table; see `OutboxReader`."""

@@ -101,6 +101,11 @@ class Statements:
         """Return the statement that returns a row if there is one with a key: arguments as in `remove`."""
         return f"SELECT 1 FROM {self._table_name} WHERE {self._has_key()}"  # noqa: S608 -- every name is quoted
 
+    def remaining(self) -> str:
+        """Return the same for a row that is not published."""
+        unpublished = "" if self._published is None else f" AND {_not_published(quoted(self._published))}"
+        return f"{self.exists_with_key()}{unpublished}"
+
     def _has_key(self) -> str:
         # A column with an affinity compares with text by value, and by its index.
         return " AND ".join(f"{quoted(name)} = ?" for name in self._shape.keys)

@@ -41,11 +41,15 @@ class PostgresOutboxReader:
         rows = [Row(0, key, "", *rest) for key, *rest in found]
         return rows, len(rows) < limit and sum(len(row.data) for row in rows) < max_bytes
 
-    async def remove(self, keys: Sequence[str]) -> None:
+    async def remove(self, keys: Sequence[str]) -> set[str]:
         """Remove rows; see `OutboxReader`."""
         with self._keeper.errors():
             session = await self._keeper.session()
-            await session.connection.execute(removing.remove(session.shape), *_columns(session.shape, keys))
+            shape, columns = session.shape, _columns(session.shape, keys)
+            status: str = await session.connection.execute(removing.remove(shape), *columns)
+            if shape.published is None and status == f"DELETE {len(keys)}":
+                return set()
+            return {row[0] for row in await session.connection.fetch(removing.remaining(shape), *columns)}
 
     async def existing(self, keys: Sequence[str]) -> set[str]:
         """Return the keys of rows that are in the table; see `OutboxReader`."""

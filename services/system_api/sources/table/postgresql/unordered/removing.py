@@ -61,6 +61,11 @@ def existing(shape: Shape) -> str:
     return f"SELECT {statements.key_text(shape)} FROM {shape.relation} t WHERE {_wanted(shape)}"  # noqa: S608
 
 
+def remaining(shape: Shape) -> str:
+    """Return the statement for the keys of rows that are not published: the arguments are as in `remove`."""
+    return f"{existing(shape)} AND {_unpublished(shape)}"
+
+
 def _wanted(shape: Shape) -> str:
     values = ", ".join(f"${number}::text[]" for number in range(1, len(shape.keys) + 1))
     names = ", ".join(f"k{number}" for number in range(len(shape.keys)))

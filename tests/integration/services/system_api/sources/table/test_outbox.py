@@ -141,6 +141,37 @@ async def test_a_delete_that_fails_is_repeated_before_anything_else(
         assert await each.column("SELECT id FROM orders") == []
 
 
+KEEPING = {
+    "postgresql": [
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.done = NULL; RETURN NEW; END'",
+        "CREATE TRIGGER keep BEFORE UPDATE ON orders FOR EACH ROW EXECUTE FUNCTION keep()",
+    ],
+    "mariadb": ["CREATE TRIGGER keep BEFORE UPDATE ON orders FOR EACH ROW SET NEW.done = NULL"],
+    "sqlite": ["CREATE TRIGGER keep BEFORE UPDATE ON orders BEGIN SELECT RAISE(IGNORE); END"],
+}
+
+
+async def test_rows_that_are_not_marked_are_an_error_and_not_published_again(each: Upstream) -> None:
+    await each.execute(
+        f"CREATE TABLE orders (id {each.key}, done timestamp {each.null}); INSERT INTO orders VALUES (1, NULL)"
+    )
+    for statement in KEEPING[each.url.partition(":")[0]]:
+        await each.execute(statement)
+    poller = TablePoller(each.url, mode="outbox", published_column="done")
+    for _ in range(3):
+        with pytest.raises(
+            SettingsError, match=r"1 of 1 rows that were published are still unpublished .* such as key 1"
+        ):
+            async with poller.opened() as source:
+                await publish(poller, source)
+    assert poller.ids == [1]
+    await each.execute("DROP TRIGGER keep" + " ON orders" * each.url.startswith("postgresql"))
+    async with poller.opened() as source:
+        await publish(poller, source)
+    assert poller.ids == [1]
+    assert await each.column("SELECT count(*) FROM orders WHERE done IS NULL") == [0]
+
+
 async def test_a_rewind_reads_what_is_in_the_table(each: Upstream) -> None:
     await each.execute(f"CREATE TABLE orders (id {each.key}, v int); INSERT INTO orders (v) VALUES (1), (2)")
     poller = TablePoller(each.url, mode="outbox")

@@ -28,8 +28,9 @@ class SlowReader:
         found = [Row(0, key, "", key, b"{}") for key in self.left if key not in known][:limit]
         return found, len(found) < limit
 
-    async def remove(self, keys: Sequence[str]) -> None:
+    async def remove(self, keys: Sequence[str]) -> set[str]:
         self.left = [key for key in self.left if key not in keys]
+        return set()
 
     async def existing(self, keys: Sequence[str]) -> set[str]:
         return set(keys) & set(self.left)

@@ -1,5 +1,7 @@
 """Outboxes in PostgreSQL: rows that others have locked, and rows that fail the statement."""
 
+import secrets
+
 import asyncpg
 import pytest
 
@@ -48,6 +50,40 @@ async def test_a_row_that_fails_the_statement_is_rejected_alone_and_stays(postgr
         assert await upstream.fetchval("SELECT array_agg(id) FROM orders") == [2]
     assert poller.ids == [1, 3]
     assert poller.rejects == [("orders:2", 'orders, key 2: invalid byte sequence for encoding "UTF8": 0xff')]
+
+
+@pytest.mark.parametrize(
+    "keeping",
+    [
+        """
+        CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER keep BEFORE DELETE ON orders FOR EACH ROW EXECUTE FUNCTION keep()
+        """,
+        "CREATE RULE keep AS ON DELETE TO orders DO INSTEAD NOTHING",
+        """
+        ALTER TABLE orders ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY seen ON orders FOR SELECT USING (true);
+        CREATE POLICY locked ON orders FOR UPDATE USING (true)
+        """,
+    ],
+)
+async def test_rows_that_cannot_be_deleted_are_an_error_and_not_published_again(
+    database: str, upstream: asyncpg.Connection, keeping: str
+) -> None:
+    await upstream.execute(f"CREATE TABLE orders (id bigserial PRIMARY KEY); INSERT INTO orders VALUES (1); {keeping}")
+    name = f"r{secrets.token_hex(8)}"
+    await upstream.execute(f"CREATE ROLE {name} LOGIN; GRANT SELECT, UPDATE, DELETE ON orders TO {name}")
+    try:
+        poller = TablePoller(database.replace("trelay@", f"{name}@"), mode="outbox")
+        for _ in range(2):
+            with pytest.raises(
+                SettingsError, match="1 of 1 rows that were published are still unpublished in the table"
+            ):
+                async with poller.opened() as source:
+                    await publish(poller, source)
+        assert poller.ids == [1]
+    finally:
+        await upstream.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
 
 
 async def test_a_column_that_cannot_mark_rows_is_refused(database: str, upstream: asyncpg.Connection) -> None:

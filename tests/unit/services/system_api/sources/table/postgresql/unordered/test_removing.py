@@ -40,4 +40,5 @@ def test_or_they_are_marked(type_: str, value: str, condition: str) -> None:
     shape = replace(SHAPE, published="done", published_type=type_, nullable=("a",))
     assert removing.remove(shape).startswith(f'UPDATE shop.orders t SET "done" = {value} WHERE ')
     assert removing.remove(shape).endswith(condition)
+    assert removing.remaining(shape).endswith(condition)
     assert f'WHERE t."a" IS NOT NULL AND {condition}' in removing.unpublished(shape)
