@@ -1,7 +1,8 @@
 """A bus whose events are delivered to `POST /entity`; checkpoints and dead letters stay on a bus behind it.
 
-A transaction is carried out in this order: its events are stored by the other side, then the checkpoint is committed. A
-crash in between delivers the events again. So events arrive at least once, in order, with ids that do not change.
+A transaction is carried out in this order: what it has begun to read is committed, its events are stored by the other
+side, then the checkpoint is committed. A crash in between delivers the events again. So events arrive at least once, in
+order, with ids that do not change.
 
 An event that the other side refuses for itself is committed with the checkpoint, as a dead letter: it does not stop
 those after it.
@@ -46,6 +47,8 @@ class DeliverableTransaction(Transaction):
     conclude: Callable[[Mapping[int, RefusedEvent]], Mapping[str, list[Outgoing]]] | None = None
     """Called once the events are delivered, in the order of the transactions, with those that are refused, by their
     index. It returns the records to commit, in place of those that this transaction has."""
+    begun: Transaction | None = None
+    """What is committed before the events are delivered, because their ids depend on it."""
     owned: Callable[[], bool] = _always
     """Whether its source is still this replica's to run, as far as that is known here: the inner bus fences an older
     owner, but only after its events are delivered."""
@@ -179,6 +182,8 @@ class DirectWriter:
     async def _carry_out(self, transaction: Transaction) -> None:
         refused: Mapping[int, RefusedEvent] = {}
         owned = transaction.owned if isinstance(transaction, DeliverableTransaction) else _always
+        if isinstance(transaction, DeliverableTransaction) and transaction.begun is not None:
+            await self._inner.commit(transaction.begun)
         for topic in self._delivered & transaction.records.keys():  # one: a source has one topic
             refused = await self._sender.send(transaction.records[topic], owned)
         failpoints.reach("system.delivered")

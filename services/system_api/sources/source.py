@@ -87,6 +87,10 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     checkpoint: dict[str, bytes | None] = field(default_factory=dict)
     """The parts that moved; None removes a part."""
+    begun: dict[str, bytes] = field(default_factory=dict)
+    """Parts that identify what this batch has begun to read, as they were before: a file, which has events from now on.
+    Where a crash may come between the delivery of the events and the checkpoint, these parts are saved before both, so
+    that the events come again with the same ids."""
     more: bool = False
     """Whether more is known to be waiting, so that the next poll follows at once."""
     whole: bool = False

@@ -132,6 +132,10 @@ class Publisher:
         submitted = _Submitted(batch, own, self._clock.monotonic())
         transaction = DeliverableTransaction(self._compose(submitted).records)
         transaction.owned, transaction.conclude = self._owned, partial(self._conclude, submitted)
+        if batch.records and batch.begun:
+            transaction.begun = Transaction()
+            for part, value in batch.begun.items():
+                transaction.begun.append(self._topics.checkpoints, checkpoint_key(self._source, part), value)
         failpoints.reach("system.before-submit")
         await self._pending.submit(submitted, transaction)
         failpoints.reach("system.after-submit")

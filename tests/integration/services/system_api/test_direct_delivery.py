@@ -90,6 +90,29 @@ async def test_without_a_bus_and_a_database_a_folder_keeps_the_checkpoints(
 
 
 @pytest.mark.timeout(900)
+async def test_a_short_file_that_grows_before_its_checkpoint_keeps_its_ids(
+    tmp_path: Path, programs: list[Program]
+) -> None:
+    path = tmp_path / "a.ndjson"
+    path.write_text('{"id":"0"}\n')
+    async with Receiver().running() as receiver:
+        service = system(tmp_path, {"url": receiver.url, "state": str(tmp_path / "state")})
+        programs.append(service)
+        for number in range(1, 4):
+            service.start("system.delivered:1")
+            assert await service.ended(40) == -9, service.tail()
+            with path.open("a") as file:
+                file.write(f'{{"id":"{number}"}}\n')
+        service.start()
+        async with asyncio.timeout(240):
+            while len({event["data"]["id"] for event in receiver.events}) < 4:
+                await asyncio.sleep(0.05)
+        assert await service.stop() == 0, service.tail()
+    assert len(receiver.events) == 1 + 2 + 3 + 4
+    assert len({(event["id"], event["data"]["id"]) for event in receiver.events}) == 4
+
+
+@pytest.mark.timeout(900)
 async def test_events_that_are_refused_are_kept_once_and_stop_nothing(tmp_path: Path, programs: list[Program]) -> None:
     """The other side names them; the process is killed where the events beside them are stored and nothing else is."""
     write(tmp_path)

@@ -90,6 +90,7 @@ class DropSource(RecountedFiles):
             if not await self._read_on(job, batch, limit):
                 self._jobs.remove(job.file.inode)
         batch.checkpoint = self._open_files.take_checkpoint()
+        batch.begun = self._open_files.begun.take(batch.checkpoint, events=bool(batch.records))
         # Until a look has found nothing, something may be waiting that was written meanwhile.
         batch.more = bool(self._jobs) or not looked
         batch.whole = self._view.sees_all

@@ -12,6 +12,7 @@ from services.system_api.sources.file.reading.progress import (
     SAMPLE,
     Progress,
     as_split,
+    begun_with,
     fingerprint_of,
     is_known,
     known_spans,
@@ -209,6 +210,7 @@ class OpenFile:
             delimiter=parser.delimiter or (earlier.delimiter if earlier else ""),
             truncated=parser.truncated or (earlier is not None and earlier.truncated),
             begin=parser.begin,
+            begun=None if offset else begun_with(self._head),
             done=None if done is None else (done.size, done.mtime),
         )
 

@@ -7,6 +7,7 @@ import msgspec
 
 from services.system_api.sources.file.filesystem import FileError, FileStat, Replaced, Rewritten
 from services.system_api.sources.file.parsing.parser import UnusableFile
+from services.system_api.sources.file.reading.begun import Begun
 from services.system_api.sources.file.reading.catalogue import Catalogue
 from services.system_api.sources.file.reading.disk import Disk
 from services.system_api.sources.file.reading.file_problems import FileProblems
@@ -46,6 +47,7 @@ class OpenFiles:
         """By id: size and modification time of files when their end was read."""
         self._checkpoint: dict[str, bytes | None] = {}
         """Parts of the checkpoint that moved since it was last taken."""
+        self.begun = Begun()
 
     async def read(self, job: Job, batch: Batch, limit: int, *identity: int) -> Outcome:
         """Read on in a file, and append to the batch until it holds `limit` events and rejects.
@@ -220,8 +222,9 @@ class OpenFiles:
         if open_file is not None:
             job.file_id = open_file.id
             self._warn_of_copy(open_file)
-            catalogue.add(open_file.id, open_file.progress())
+            catalogue.add(open_file.id, progress := open_file.progress())
             self.save_count()
+            self.begun.add({"": save(catalogue.count), open_file.id: save(progress)})
         return open_file
 
     async def _resume(self, file: FileStat, file_id: str) -> OpenedFile:

@@ -55,6 +55,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a document: the size at which its fingerprint was taken."""
     begin: int = 0
     """Lines that end before this byte are not published: they were there when the source was started first."""
+    begun: tuple[int, str] | None = None
+    """Of a file of lines of which nothing is saved yet: the length and a hash of the lines that it began with."""
     done: tuple[int, int] | None = None
     """Size and modification time (ns) of a dropped file that is completely published."""
     passed_over: bool = False
@@ -109,7 +111,8 @@ def fingerprint_of(head: bytes, last: bytes) -> str:
 def known_spans(left: Progress) -> list[tuple[int, int]]:
     """Return the spans (offset and size) by which `is_known` tells whether a file is the one that was read."""
     sampled, before = left.offset - 1 - left.sample, max(0, left.offset - SAMPLE)
-    return [(0, HEAD if left.offset else 0), (max(0, sampled), left.sample), (before, left.offset - before)]
+    head = HEAD if left.offset else left.begun[0] if left.begun is not None else 0
+    return [(0, head), (max(0, sampled), left.sample), (before, left.offset - before)]
 
 
 def is_known(left: Progress, size: int, parts: Sequence[bytes]) -> bool:
@@ -119,7 +122,18 @@ def is_known(left: Progress, size: int, parts: Sequence[bytes]) -> bool:
         size >= left.begin
         and len(tail) >= min(SAMPLE, left.offset)
         and fingerprint_of(head[: left.head], as_split(left, last)) == left.fingerprint
+        and (left.begun is None or _fingerprint_of_lines(head[: left.begun[0]]) == left.begun)
     )
+
+
+def begun_with(head: bytes) -> tuple[int, str] | None:
+    """Return what identifies a file of which nothing was read, by its beginning; None if no line of it is complete."""
+    length = SAMPLE if len(head) >= SAMPLE else head.rfind(b"\n") + 1
+    return _fingerprint_of_lines(head[:length]) if length else None
+
+
+def _fingerprint_of_lines(lines: bytes) -> tuple[int, str]:
+    return len(lines), fingerprint_of(lines, b"")
 
 
 def as_split(left: Progress, data: bytes) -> bytes:

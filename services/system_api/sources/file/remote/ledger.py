@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from services.system_api.sources.file.reading.begun import Begun
 from services.system_api.sources.file.reading.progress import Count, load_parts, new_file_id, number_of
 from services.system_api.sources.file.start import Start
 
@@ -75,6 +76,7 @@ class Ledger:
         self._stable = stable
         self._keep = keep
         self._moved: dict[str, bytes | None] = {}
+        self.begun = Begun()
         self._ids = {progress.path: file_id for file_id, progress in files.items()}
 
     def note(self, file: RemoteFile, ready: Mapping[str, bool], now: float) -> str | None:
@@ -153,6 +155,7 @@ class Ledger:
                 passed_over=passed_over,
             ),
         )
+        self.begun.add({"": msgspec.json.encode(self.count), file_id: msgspec.json.encode(self.files[file_id])})
         return file_id
 
     def _pass_over(self, file: RemoteFile, ready: Mapping[str, bool]) -> None:

@@ -96,6 +96,7 @@ class RemoteDrop(RecountedFiles):
                 self._jobs.pop()
                 self._close()
         batch.checkpoint = self._ledger.take_checkpoint()
+        batch.begun = self._ledger.begun.take(batch.checkpoint, events=bool(batch.records))
         # Until a listing has shown nothing, something may be waiting that was written meanwhile.
         batch.more = bool(self._jobs) or not listed
         self._describe(batch)

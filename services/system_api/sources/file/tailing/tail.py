@@ -80,6 +80,7 @@ class TailSource(RecountedFiles):
     def _describe(self, batch: Batch) -> None:
         now = self._clock.monotonic()
         batch.checkpoint = self._open_files.take_checkpoint()
+        batch.begun = self._open_files.begun.take(batch.checkpoint, events=bool(batch.records))
         batch.losses = self._losses.take(now)
         unread, closed = self._problems.texts, self._tracker.unreadable
         read = (each.inode for each in self._open_files.open.values())

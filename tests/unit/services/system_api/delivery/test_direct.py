@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from services.system_api.delivery.direct import DirectBus
+from services.system_api.delivery.direct import DeliverableTransaction, DirectBus
 from services.system_api.delivery.options import DeliverOptions
 from services.system_api.delivery.sender import EventsRefused, Sender
 from services.system_api.operations.checkpoints import OwnPart, checkpoint_part, split
@@ -235,3 +235,19 @@ async def test_requests_that_the_other_side_finds_too_large_become_smaller() -> 
             await harness.until(lambda: poller.status.position == {"": "12"})
     assert receiver.ids == [f"numbers:{n}" for n in range(1, 13)]
     assert inner.records(TOPICS.dead_letter, 0) == []
+
+
+async def test_what_was_begun_is_committed_before_events_are_delivered() -> None:
+    async with Receiver().running() as receiver, delivering(receiver) as (bus, _):
+        made = DeliverableTransaction(transaction(1).records)
+        made.begun = Transaction()
+        made.begun.append(TOPICS.checkpoints, b"orders", b"begun")
+        receiver.status = 503
+        async with bus.writer("system.orders") as writer:
+            with pytest.raises(Unavailable):
+                await writer.commit(made)
+        assert await bus.latest(TOPICS.checkpoints, b"orders") == {b"orders": b"begun"}
+        receiver.status = 202
+        async with bus.writer("system.orders") as writer:
+            await writer.commit(made)
+        assert await bus.latest(TOPICS.checkpoints, b"orders") == {b"orders": b"1"}
