@@ -10,9 +10,26 @@ from services.system_api.sources.table.postgresql.replication.encoding import UT
 from services.system_api.sources.table.postgresql.replication.pgoutput import MISSING, Relation, Value, Values
 from services.system_api.sources.table.sql import quoted
 
+# A value that was valid when it was written may be so no longer: an enum has other labels now, or a domain another
+# constraint. Their JSON is that of a text, and of the type beneath.
 _TYPES = """
-    SELECT format_type(c.type, CASE WHEN c.modifier >= 0 THEN c.modifier ELSE -1 END)
-    FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY c (type, modifier, number) ORDER BY c.number
+    SELECT CASE
+        WHEN b.typtype = 'e' THEN 'text'
+        WHEN e.typtype = 'e' THEN 'text[]'
+        WHEN b.oid = c.type THEN format_type(c.type, CASE WHEN c.modifier >= 0 THEN c.modifier ELSE -1 END)
+        ELSE format_type(coalesce(b.oid, c.type), -1)
+    END
+    FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY c (type, modifier, number)
+    LEFT JOIN LATERAL (
+        WITH RECURSIVE d (oid, typtype, typelem, typbasetype) AS (
+            SELECT y.oid, y.typtype, y.typelem, y.typbasetype FROM pg_type y WHERE y.oid = c.type
+            UNION ALL
+            SELECT y.oid, y.typtype, y.typelem, y.typbasetype FROM d JOIN pg_type y ON y.oid = d.typbasetype
+        )
+        SELECT * FROM d WHERE d.typtype <> 'd'
+    ) b ON true
+    LEFT JOIN pg_type e ON e.oid = b.typelem
+    ORDER BY c.number
 """
 _BASES = """
     SELECT o.oid, (

@@ -1,5 +1,7 @@
 """The data of changes: values of every type, values that the log lacks, and columns that change."""
 
+import json
+
 import asyncpg
 import pytest
 
@@ -113,6 +115,28 @@ async def test_a_change_of_the_table_on_the_way(logical_database: str, log: asyn
     await log.execute("ALTER TABLE orders RENAME number TO id")
     with pytest.raises(SettingsError, match="key: table orders had no column 'id' in the log"):
         await settled(poller)
+
+
+async def test_values_that_are_valid_no_longer(logical_database: str, log: asyncpg.Connection) -> None:
+    """They were when they were written."""
+    await log.execute(
+        "CREATE TYPE mood AS ENUM ('ok', 'so so'); CREATE DOMAIN posint AS int; CREATE DOMAIN shown AS mood"
+    )
+    await log.execute("CREATE DOMAIN code AS char(3); CREATE DOMAIN flags AS bit(3); CREATE DOMAIN doc AS jsonb")
+    await log.execute(
+        "CREATE TABLE orders (id int PRIMARY KEY, m mood, a mood[], s shown, p posint, c code, f flags, d doc)"
+    )
+    poller = poller_of(logical_database)
+    await settled(poller)
+    await log.execute(
+        "INSERT INTO orders VALUES (1, 'so so', '{ok,NULL,so so}', 'ok', -1, 'a', '101', '{\"x\": 1.50}')"
+    )
+    there = json.loads(await log.fetchval("SELECT row_to_json(t) FROM orders t"))
+    await log.execute("ALTER TYPE mood RENAME VALUE 'so so' TO 'fair'; ALTER TYPE mood RENAME VALUE 'ok' TO 'good'")
+    await log.execute("ALTER DOMAIN posint ADD CHECK (value > 0) NOT VALID")
+    await settled(poller)
+    assert poller.rejects == []
+    assert [event["data"] for event in poller.events] == [there]
 
 
 _ODD = [
