@@ -112,7 +112,9 @@ class SqsConnection:
         with suppress(TrelayError, TimeoutError):
             async with asyncio.timeout(_RELEASE_TIMEOUT):
                 await self._delete()
+                released = self._held.unpublished
                 await self._hide(0)
+                self._held.remove(released)  # the next connection may hold it already
 
     async def _until_it_fails(self, work: Callable[[], Awaitable[None]]) -> None:
         try:

@@ -22,9 +22,13 @@ class Client(SqsClient):
 
     def __init__(self) -> None:
         self.requests: asyncio.Queue[tuple[int, asyncio.Future[int]]] = asyncio.Queue()
+        self.released: list[tuple[str, int]] = []
+        """The messages whose visibility was changed, and for how many seconds they are hidden from then on."""
         self._numbers = itertools.count()
 
     async def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        if operation == "change_message_visibility_batch":
+            self.released += [(each["ReceiptHandle"], each["VisibilityTimeout"]) for each in arguments["Entries"]]
         if operation != "receive_message":
             return {}
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -104,3 +108,17 @@ async def test_an_answer_that_cannot_be_read_is_reported(client: Client) -> None
             await all_of(connection)
     await connection.close()
     await asyncio.gather(*module._draining)
+
+
+async def test_what_is_released_is_not_released_again_by_the_request_that_is_still_open(client: Client) -> None:
+    """The next connection may hold it by then: a message would become visible while it is processed."""
+    connection = SqsConnection(client, OPTIONS, fifo=False)
+    await client.answer(2)
+    assert len((await all_of(connection)).messages) == 2
+    while client.requests.empty():
+        await asyncio.sleep(0)
+    await connection.close()
+    assert client.released == [("0", 0), ("1", 0)]
+    await client.answer(1)
+    await asyncio.gather(*module._draining)
+    assert client.released == [("0", 0), ("1", 0), ("2", 0)]
