@@ -6,7 +6,7 @@ from typing import Any
 
 from services.system_api.operations.previewing import preview, saved
 from services.system_api.operations.reconciling import reconcile
-from services.system_api.sources.capabilities import Place
+from services.system_api.sources.capabilities import Inquirable, Place
 from services.system_api.sources.http.webhook.inbox.protocol import Inbox
 from services.system_api.sources.http.webhook.opening import WebhookSourceKind
 from services.system_api.sources.registry import AnySource, build_source
@@ -39,10 +39,12 @@ class Inquiries:
         self._parts = parts
 
     def opener(self, name: str) -> SourceOpener:
-        """Return what opens a source."""
+        """Return what opens a source beside the one that runs."""
         options = self._sources[name]
         if isinstance(options, WebhookSourceKind):
             return options.opener(name, self._parts.clock, self._parts.rng, self._inbox)
+        if isinstance(options, Inquirable):
+            return options.inquirer(name, self._parts.clock, self._parts.rng)
         return build_source(name, options, self._parts.clock, self._parts.rng)
 
     async def position(self, name: str) -> Mapping[str, str]:

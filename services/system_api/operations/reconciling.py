@@ -106,7 +106,10 @@ async def reconcile(
             count = await upstream.count(since, until)
             published.entity = upstream.entity
         else:
-            raise Malformed("this kind of source cannot count what its upstream has")
+            raise Malformed(
+                "this kind of source cannot count what its upstream has, as files and tables with an"
+                " `updated_at_column` do; `trelay sources counts NAME` shows what it has read and published"
+            )
     await _read(bus, topic, source, published)
     return {
         "upstream": count,

@@ -1,10 +1,12 @@
 """What a source may be able to do for operators, beside being read. Each is a protocol that it may implement."""
 
+import random
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, Protocol, runtime_checkable
 
-from services.system_api.sources.source import Checkpoint
+from services.system_api.sources.source import Checkpoint, SourceOpener
+from shared.runtime.clock import Clock
 
 Place = Literal["beginning", "end"] | datetime | Checkpoint
 """Where an operator rewinds a source to: everything there is, what comes from now on, what has changed since a time, or
@@ -116,5 +118,18 @@ class Probing(Protocol):
         Raises:
             Unavailable: the upstream is unavailable.
             SettingsError: the settings cannot work.
+        """
+        ...
+
+
+@runtime_checkable
+class Inquirable(Protocol):
+    """Settings of sources that take their upstream over when they are opened, as a session with a broker does."""
+
+    def inquirer(self, name: str, clock: Clock, rng: random.Random) -> SourceOpener:
+        """Return what opens the source of this name to ask it, beside the one that runs, and to read nothing.
+
+        Raises:
+            SettingsError: the client library is not installed.
         """
         ...

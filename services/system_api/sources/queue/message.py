@@ -129,6 +129,13 @@ class Broker(Protocol):
         """Connect and look, change nothing, and return in a few words what is there. Raises what `connected` does."""
         ...
 
+    def looking(self) -> AbstractAsyncContextManager[RewindableConnection | None]:
+        """Connect beside the source that runs, to find places in the log; None where the broker keeps none.
+
+        Nothing is changed that another connection depends on. Raises what `connected` does.
+        """
+        ...
+
     def connected(self) -> AbstractAsyncContextManager[Connection]:
         """Connect, and continue after what the ledger says is published.
 

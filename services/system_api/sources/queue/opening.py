@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from services.system_api.sources.queue.deliveries import PART, Attempts, Outcomes
 from services.system_api.sources.queue.events import MessageEvents
+from services.system_api.sources.queue.inquiry import QueueInquiry
 from services.system_api.sources.queue.message import Broker
 from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.queue.source import QueueSource, settings_errors
@@ -51,6 +52,19 @@ class QueueSourceKind(QueueSourceOptions):
                 yield source
 
         return open_source
+
+    def inquirer(self, name: str, _clock: Clock, _rng: random.Random) -> SourceOpener:
+        """Return what opens the source of this name to ask it; see `Inquirable`."""
+        make = self._installed(name)
+
+        @asynccontextmanager
+        async def open_inquiry(checkpoint: Checkpoint) -> AsyncIterator[Source]:
+            with settings_errors(name):
+                broker = make(name, self, {part: value for part, value in checkpoint.items() if part != PART})
+                async with QueueInquiry.opened(broker) as inquiry:
+                    yield inquiry
+
+        return open_inquiry
 
     async def probe(self, name: str) -> str:
         """Connect, and return what answered; see `Probing`."""

@@ -18,7 +18,8 @@ from typing import Literal
 
 from services.system_api.sources.queue.deliveries import Attempts
 from services.system_api.sources.queue.events import MessageEvents
-from services.system_api.sources.queue.message import Broker, Connection, Message, RewindableConnection
+from services.system_api.sources.queue.inquiry import checkpoint_of
+from services.system_api.sources.queue.message import Broker, Connection, Message
 from services.system_api.sources.queue.options import QueueSourceOptions
 from services.system_api.sources.source import Batch, Checkpoint, Loss
 from shared.errors import Malformed, SettingsError, Unavailable
@@ -114,16 +115,8 @@ class QueueSource:
             await self._connection.wait()
 
     async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
-        """Return the checkpoint of a place; see `Rewinding`.
-
-        The beginning of a queue, whose messages are gone once they are published, forgets which they were.
-        """
-        connection = await self._connected()
-        if isinstance(connection, RewindableConnection):
-            return await connection.checkpoint_at(place)
-        if place == "beginning":
-            return {}
-        raise Malformed("a queue keeps no message that is published; expected beginning or a position")
+        """Return the checkpoint of a place; see `Rewinding`."""
+        return await checkpoint_of(await self._connected(), place)
 
     async def _fill(self, batch: Batch, limit: int, connection: Connection) -> list[Message]:
         """Process what is held; return the messages that can be acknowledged at once."""

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from services.system_api.sources.queue.kafka.connection import KafkaConnection
 from services.system_api.sources.queue.kafka.following import CONFIGS, refuse_risks
@@ -41,6 +41,10 @@ class KafkaTopics:
             found = [each for name in names for each in (await bounds(cluster, name)).values()]
         offsets = sum(end - earliest for earliest, end in found)
         return f"{len(names)} topics, {len(found)} partitions, {offsets} offsets"
+
+    def looking(self) -> AbstractAsyncContextManager[KafkaConnection]:
+        """Connect to look; see `Broker`. A reader disturbs no other one."""
+        return self.connected()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[KafkaConnection]:

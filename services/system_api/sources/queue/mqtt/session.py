@@ -47,6 +47,11 @@ class MqttSession:
         return f"MQTT broker at {options.host}:{options.port}, session {options.session(self._source)!r}"
 
     @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Connect to nothing: a session keeps no message that is published; see `Broker`."""
+        yield None
+
+    @asynccontextmanager
     async def connected(self) -> AsyncIterator["MqttConnection"]:
         """Connect; see `Broker`."""
         options = self._options

@@ -19,17 +19,16 @@ from services.system_api.sources.queue.nats.client import (
     ConsumerInfo,
     JetStreamContext,
     Msg,
-    RetentionPolicy,
     nats_errors,
 )
 from services.system_api.sources.queue.nats.inspection import removed
 from services.system_api.sources.queue.nats.messages import Delivery, delivery_of, message_of
 from services.system_api.sources.queue.nats.options import NatsSourceOptions
-from services.system_api.sources.queue.nats.places import sequence_before
+from services.system_api.sources.queue.nats.places import NatsPlaces
 from services.system_api.sources.queue.nats.recovery import Recovery
 from services.system_api.sources.queue.positions import Positions
 from services.system_api.sources.source import Checkpoint, Loss
-from shared.errors import Malformed, Unavailable
+from shared.errors import Unavailable
 
 _EXPIRES = 4.0
 """Seconds that a pull request stays open: less than a lease, so that the request of a paused replica does not get what
@@ -138,18 +137,8 @@ class NatsConnection:
                 await self._client.publish(str(message.token), b"+ACK")
 
     async def checkpoint_at(self, place: Literal["beginning", "end"] | datetime) -> Checkpoint:
-        """Return the checkpoint of a place; see `Rewinding`. A time is that at which the stream got a message."""
-        with nats_errors(self._options, self._client):
-            stream = await self._jetstream.stream_info(self._options.stream)
-            if stream.config.retention != RetentionPolicy.LIMITS:
-                raise Malformed(
-                    f"{self._options.in_words} keeps no message that is acknowledged"
-                    f" ({stream.config.retention} retention); expected a position"
-                )
-            at = stream.state.last_seq if place == "end" else max(0, stream.state.first_seq - 1)
-            if isinstance(place, datetime):
-                at = await sequence_before(self._jetstream, self._options, place)
-        return self._positions.checkpoint_after({"": at})
+        """Return the checkpoint of a place; see `Rewinding`."""
+        return await NatsPlaces(self._client, self._jetstream, self._options, self._positions).checkpoint_at(place)
 
     async def wait(self) -> None:
         """Return when a message was delivered; see `Connection`."""

@@ -27,6 +27,7 @@ from services.system_api.sources.queue.nats.client import (
 from services.system_api.sources.queue.nats.connection import NatsConnection
 from services.system_api.sources.queue.nats.inspection import follow_stream, refuse_consumer, refuse_stream
 from services.system_api.sources.queue.nats.options import NatsSourceOptions
+from services.system_api.sources.queue.nats.places import NatsPlaces
 from services.system_api.sources.queue.nats.recovery import Recovery
 from services.system_api.sources.queue.positions import Positions
 from services.system_api.sources.source import Checkpoint, Loss
@@ -65,6 +66,18 @@ class NatsStream:
                     return f"stream {options.stream!r}, {stream.state.messages} messages; no consumer yet"
         refuse_consumer(consumer, options)
         return f"stream {options.stream!r}, consumer {self._durable!r}, {consumer.num_pending or 0} messages wait"
+
+    @asynccontextmanager
+    async def looking(self) -> AsyncIterator[NatsPlaces]:
+        """Connect to look; see `Broker`. The consumer is left as it is."""
+        options = self._options
+        async with connected(options, self._source, lambda: None) as client:
+            jetstream = client.jetstream(timeout=options.connect_timeout)
+            with nats_errors(options, client):
+                stream = await jetstream.stream_info(options.stream)
+                refuse_stream(stream, options)
+            self.ledger.losses += follow_stream(stream, self.ledger.of(), options)
+            yield NatsPlaces(client, jetstream, options, self.ledger)
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[NatsConnection]:

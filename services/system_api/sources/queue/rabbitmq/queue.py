@@ -50,6 +50,11 @@ class RabbitmqQueue:
             return await inspected(client, self._options)
 
     @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Connect to nothing: a queue keeps no message that is published; see `Broker`."""
+        yield None
+
+    @asynccontextmanager
     async def connected(self) -> AsyncIterator["QueueConnection"]:
         """Connect; see `Broker`."""
         options = self._options

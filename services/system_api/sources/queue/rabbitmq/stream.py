@@ -7,7 +7,7 @@ deleted and declared again.
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime
 from typing import Literal
 
@@ -54,6 +54,10 @@ class RabbitmqStream:
         """Connect and look; see `Broker`."""
         async with RabbitmqClient.connected(self._options, self._source) as client:
             return await inspected(client, self._options)
+
+    def looking(self) -> AbstractAsyncContextManager["StreamConnection"]:
+        """Connect to look; see `Broker`. A reader disturbs no other one."""
+        return self.connected()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator["StreamConnection"]:

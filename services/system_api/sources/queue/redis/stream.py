@@ -57,6 +57,13 @@ class RedisStream:
         return f"stream {self._options.stream!r}, {state.length} entries; {waits}"
 
     @asynccontextmanager
+    async def looking(self) -> AsyncIterator[RedisConnection]:
+        """Connect to look; see `Broker`. The group is left as it is."""
+        async with connected(self._options, self._source) as client:
+            await detached("Redis request", self._followed(client))
+            yield RedisConnection(client, self._options, self._source, self.ledger, {})
+
+    @asynccontextmanager
     async def connected(self) -> AsyncIterator[RedisConnection]:
         """Connect; see `Broker`."""
         async with connected(self._options, self._source) as client:
@@ -68,9 +75,10 @@ class RedisStream:
 
     async def _positioned(self, client: Redis) -> dict[bytes, int]:
         """Set the group to where reading continues; return how often entries were delivered."""
-        state = await self._inspected(client)
+        group_missing = await self._followed(client)
         with redis_errors(self._options):
-            await self._follow(client, state)
+            if group_missing:
+                await client.xgroup_create(self._options.stream, self._group, id=id_text(self.ledger.of().mark))
             return await self._take_over(client)
 
     async def _inspected(self, client: Redis) -> StreamState:
@@ -96,10 +104,16 @@ class RedisStream:
         wanted = self._group.encode()
         return next((group for group in groups if group["name"] == wanted), None)
 
-    async def _follow(self, client: Redis, state: StreamState) -> None:
-        """Move the mark to where reading continues, and create the group where it is missing."""
-        stream, mark = self._options.stream, self.ledger.of()
-        group = await self._group_info(client)
+    async def _followed(self, client: Redis) -> bool:
+        """Move the mark to where reading continues; return whether the group is missing."""
+        state = await self._inspected(client)
+        with redis_errors(self._options):
+            group = await self._group_info(client)
+            await self._follow(client, state, group)
+        return group is None
+
+    async def _follow(self, client: Redis, state: StreamState, group: dict[str, Any] | None) -> None:
+        mark = self.ledger.of()
         if mark.epoch:
             last, first = await self._digest(client, mark.highest), await self._digest(client, first_known(mark))
             found = Found(last, first, unread_group=group is None or not group["consumers"])
@@ -109,8 +123,6 @@ class RedisStream:
         else:
             latest = self._options.start == "latest"
             begin(mark, state.last if latest and state.last != (0, 0) else None, state)
-        if group is None:
-            await client.xgroup_create(stream, self._group, id=id_text(mark.mark))
 
     async def _digest(self, client: Redis, entry: EntryId | None) -> str | None:
         """Return the digest of an entry, None if there is none."""

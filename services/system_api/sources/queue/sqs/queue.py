@@ -33,6 +33,11 @@ class SqsQueue:
         return f"{kind} queue {self._options.name!r}, about {found.get('ApproximateNumberOfMessages', '?')} messages"
 
     @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        """Connect to nothing: a queue keeps no message that is published; see `Broker`."""
+        yield None
+
+    @asynccontextmanager
     async def connected(self) -> AsyncIterator[SqsConnection]:
         """Connect; see `Broker`."""
         async with surely_closed("connection to SQS", self._opened(), SqsConnection.close) as connection:

@@ -43,6 +43,11 @@ class MemoryBroker:
         return f"{len(self.queue)} messages"
 
     @asynccontextmanager
+    async def looking(self) -> AsyncIterator[None]:
+        self.fail()
+        yield None
+
+    @asynccontextmanager
     async def connected(self) -> AsyncIterator["MemoryConnection"]:
         self.fail()
         self.connections += 1
