@@ -17,6 +17,8 @@ _CLOSE_TIMEOUT = 2.0
 """Seconds to wait for a connection to be closed; it goes on in the background."""
 
 _closing: set[asyncio.Task[None]] = set()
+_unheeded: set[asyncio.Task[Any]] = set()
+"""Requests whose callers were cancelled. A task that nothing else refers to may be destroyed before it ends."""
 
 
 @asynccontextmanager
@@ -36,19 +38,26 @@ async def surely_closed(
         await asyncio.wait({_close(what, connection, close)}, timeout=_CLOSE_TIMEOUT)
 
 
-async def detached(what: str, request: Coroutine[Any, Any, T]) -> T:
+async def detached(what: str, request: Coroutine[Any, Any, T], unheeded: set[asyncio.Task[Any]] | None = None) -> T:
     """Return the result of a request that runs in a task of its own, for clients that break when they are interrupted.
 
-    A request whose caller is cancelled is cancelled as well, or ends unheeded.
+    A request whose caller is cancelled is cancelled as well. With `unheeded`, it goes on, and is in that set meanwhile.
     """
     task = started(what, request)
     try:
         await asyncio.wait({task})
     except BaseException:
-        task.cancel()
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if unheeded is None:
+            task.cancel()
+        _keep(task, _unheeded if unheeded is None else unheeded)
         raise
     return task.result()
+
+
+def _keep(task: asyncio.Task[Any], unheeded: set[asyncio.Task[Any]]) -> None:
+    unheeded.add(task)
+    task.add_done_callback(unheeded.discard)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
 def _close(what: str, connection: T, close: Callable[[T], Coroutine[Any, Any, object]]) -> asyncio.Task[None]:

@@ -37,11 +37,15 @@ _UNAUTHORIZED = (
 
 
 class SqsClient:
-    """Sends requests about one queue. Each runs in a task of its own: an interrupted aiohttp loses its connections."""
+    """Sends requests about one queue.
+
+    Each runs in a task of its own, to its end: an interrupted aiohttp loses its connections, or waits without end.
+    """
 
     def __init__(self, client: Any, options: SqsSourceOptions) -> None:
         self._client = client
         self._options = options
+        self._unheeded: set[asyncio.Task[Any]] = set()
 
     @classmethod
     async def open(cls, options: SqsSourceOptions) -> "SqsClient":
@@ -61,6 +65,11 @@ class SqsClient:
         """Close its connections."""
         await self._client.__aexit__(None, None, None)
 
+    async def quiet(self) -> None:
+        """Return when those requests have ended whose callers were cancelled."""
+        if self._unheeded:
+            await asyncio.wait(self._unheeded)
+
     async def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """Send a request, and return the answer.
 
@@ -71,7 +80,9 @@ class SqsClient:
         """
         call = getattr(self._client, operation)
         with sqs_errors(self._options):
-            answer: dict[str, Any] = await detached("SQS request", call(QueueUrl=self._options.url, **arguments))
+            answer: dict[str, Any] = await detached(
+                "SQS request", call(QueueUrl=self._options.url, **arguments), self._unheeded
+            )
         return answer
 
 

@@ -111,6 +111,7 @@ class SqsConnection:
     async def _release(self) -> None:
         with suppress(TrelayError, TimeoutError):
             async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await self._client.quiet()  # what hides messages must not come after what releases them
                 await self._delete()
                 released = self._held.unpublished
                 await self._hide(0)

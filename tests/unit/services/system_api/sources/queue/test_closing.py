@@ -1,10 +1,12 @@
 """A connection is closed whatever interrupts its user."""
 
 import asyncio
+import gc
+from typing import Any
 
 import pytest
 
-from services.system_api.sources.queue.closing import surely_closed
+from services.system_api.sources.queue.closing import detached, surely_closed
 from shared.runtime.tasks import started
 
 
@@ -74,3 +76,54 @@ async def test_an_error_of_closing_is_dropped_and_one_of_opening_raised() -> Non
     with pytest.raises(OSError, match="refused"):
         async with surely_closed("it", refused(), connections.close):
             pytest.fail("it is not open")
+
+
+class Request:
+    """A request that waits, and then for what nothing else refers to: for the end of a connection, for example."""
+
+    def __init__(self) -> None:
+        self.sent = asyncio.Event()
+        self.cancelled = False
+
+    async def send(self) -> None:
+        try:
+            self.sent.set()
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            self.cancelled = True
+            await asyncio.get_running_loop().create_future()
+
+
+async def cancelled_with(request: Request, *given: Any) -> list[dict[str, Any]]:
+    """Cancel the caller of a request; return the errors that this leaves behind."""
+    found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    caller = started("caller", detached("it", request.send(), *given))
+    await request.sent.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    del caller
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect()
+    return found
+
+
+async def test_a_request_whose_caller_is_cancelled_is_not_destroyed_while_it_ends() -> None:
+    request = Request()
+    assert await cancelled_with(request) == []
+    assert request.cancelled
+
+
+async def test_a_request_may_go_on_without_its_caller() -> None:
+    request, unheeded = Request(), set[asyncio.Task[Any]]()
+    assert await cancelled_with(request, unheeded) == []
+    assert not request.cancelled
+    (left,) = unheeded
+    left.cancel()
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.wait(unheeded)
+    await asyncio.sleep(0)
+    assert unheeded == set()

@@ -25,6 +25,7 @@ class Client(SqsClient):
         self.released: list[tuple[str, int]] = []
         """The messages whose visibility was changed, and for how many seconds they are hidden from then on."""
         self._numbers = itertools.count()
+        self._unheeded = set()
 
     async def request(self, operation: str, **arguments: Any) -> dict[str, Any]:
         if operation == "change_message_visibility_batch":
