@@ -26,9 +26,9 @@ REPLAY_ORIGIN = "trelay-replay-origin"
 """The header of a record that an operator replays as it was: partition and offset of the record that was rejected."""
 
 INPUT_KEY, INPUT_PROVENANCE, INPUT_PART = "input-key", "input-provenance", "input-part"
-INPUT_EDITED = "input-edited"
+INPUT_EDITED, INPUT_REWINDS = "input-edited", "input-rewinds"
 """Of the record that was rejected: its key, and its headers `trelay-provenance`, `trelay-part` and `trelay-edited`
-where it had them."""
+where it had them; and the rewinds of the pipeline, see `Reject.rewinds`."""
 
 _REPLAY = re.compile(r"([0-9]{1,9}-[0-9]{1,18}) ([0-9]{1,9}) (.*)", re.DOTALL)
 _ORIGIN = re.compile(r"(?:.*/)?([0-9]{1,9})/([0-9]{1,18})", re.DOTALL)
@@ -78,6 +78,8 @@ class Reject:
     """The header `trelay-part` of that record: the part of the pipeline that refused it; None for the first one."""
     edited: str = ""
     """The header `trelay-edited` of that record."""
+    rewinds: str = ""
+    """How many rewinds of the pipeline its partition had carried out, and the epoch of the topic of that record."""
 
     def record(self) -> Outgoing:
         """Return the record for the dead-letter topic."""
@@ -101,6 +103,8 @@ class Reject:
             headers.append((INPUT_PART, self.part))
         if self.edited:
             headers.append((INPUT_EDITED, self.edited.encode()))
+        if self.rewinds:
+            headers.append((INPUT_REWINDS, self.rewinds.encode()))
         return Outgoing(self.id.encode(), self.value, tuple(headers))
 
 

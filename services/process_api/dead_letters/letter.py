@@ -7,7 +7,7 @@ import msgspec
 
 from services.process_api.dead_letters.places import Place
 from shared.bus.protocol import Record
-from shared.events.dead_letter import INPUT_EDITED, INPUT_KEY, INPUT_PART, INPUT_PROVENANCE, Content
+from shared.events.dead_letter import INPUT_EDITED, INPUT_KEY, INPUT_PART, INPUT_PROVENANCE, INPUT_REWINDS, Content
 from shared.events.event import MalformedEvent
 from shared.events.headers import Provenance, unpack_provenance
 
@@ -50,6 +50,8 @@ class Letter:
     """The header `trelay-part` of the record that was rejected: it had passed the parts of the pipeline before."""
     edited: str = ""
     """The name of the letter that held the event before an operator edited it; empty for an event as it came."""
+    rewinds: str = ""
+    """Of the pipeline, before it refused the event: see `Reject.rewinds`."""
 
     @classmethod
     def of(cls, record: Record) -> Self:
@@ -74,6 +76,7 @@ class Letter:
             replay_of=_text(headers.get("replay-of")),
             part=headers.get(INPUT_PART),
             edited=_text(headers.get(INPUT_EDITED)),
+            rewinds=_text(headers.get(INPUT_REWINDS)),
         )
 
     @property

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from services.process_api.dead_letters.letter import Letter
+from services.process_api.dead_letters.rewound import Rewound
 from services.process_api.pipeline.draft import Draft
 from services.process_api.pipeline.part import PART, parse_part
 from services.process_api.worker.routing import provenance_of
@@ -44,6 +45,8 @@ class Replays:
 
     topics: TopicsOptions
     pipelines_of: PipelinesOf
+    rewound: Rewound | None = None
+    """The rewinds; without them, every event is replayed that can be."""
 
     def record(
         self, letter: Letter, channel: Channel | None, edit: Edit | None = None, pipeline: str = ""
@@ -69,6 +72,10 @@ class Replays:
         if wanted and wanted not in takers:
             more = " any more" if wanted == letter.pipeline_name else ""
             raise Malformed(f"the pipeline {wanted!r} does not take the source {letter.source!r}{more}")
+        if not edited and wanted == letter.pipeline_name and self._runs_again(letter):
+            raise Malformed(
+                f"a rewind runs its event through the pipeline {wanted!r} again: it would run twice; drop the letter"
+            )
         if not takers:
             raise Malformed(f"no pipeline takes the source {letter.source!r}; add one, or replay to a channel")
         if letter.part is not None:
@@ -85,6 +92,9 @@ class Replays:
         record = Outgoing(_key(letter, value), value, (*headers, *replay, *part))
         check_size(self.topics.ingest, record)
         return record
+
+    def _runs_again(self, letter: Letter) -> bool:
+        return self.rewound is not None and self.rewound.runs_again(letter)
 
     def _published(self, letter: Letter, value: bytes, channel: Channel, *, edited: bool) -> Outgoing:
         spliced = not edited and letter.provenance is not None and letter.content is Content.EVENT

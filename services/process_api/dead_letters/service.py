@@ -3,8 +3,8 @@
 import logging
 import random
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter
@@ -18,7 +18,9 @@ from services.process_api.dead_letters.operation import Operation
 from services.process_api.dead_letters.places import Bounds, Place
 from services.process_api.dead_letters.replays import PipelinesOf, Replays
 from services.process_api.dead_letters.requests import DecideRequest, ListRequest
+from services.process_api.dead_letters.rewound import Rewound
 from services.process_api.dead_letters.scanning import DecisionLog
+from services.process_api.operations.requests import Asked
 from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
 from shared.errors import Fenced, ProblemError
@@ -47,7 +49,10 @@ class DeadLetters:
         registry: CollectorRegistry,
         clock: Clock,
         rng: random.Random,
+        asked: Callable[[Bus], Awaitable[Asked]] | None = None,
     ) -> None:
+        """`asked` reads what operators have asked of pipelines; without it, rewinds are not known."""
+        self._asked = asked
         self._topic = topics.dead_letter
         self._replays = Replays(topics, pipelines_of)
         self._log = DecisionLog(topics)
@@ -127,9 +132,16 @@ class DeadLetters:
             edited=request.edit is not None,
             reason=request.reason,
         )
-        operation = Operation(request, decision, self._replays, cursor.place)
+        operation = Operation(request, decision, await self._replaying(bus), cursor.place)
         done = await self._run(bus, operation, _within(bounds, cursor.ends))
         return Answer(_body(operation, cursor, done=done), cursor.operation)
+
+    async def _replaying(self, bus: Bus) -> Replays:
+        """Return what makes the records of replays, with the rewinds as they are now."""
+        if self._asked is None:
+            return self._replays
+        topic = self._replays.topics.ingest
+        return replace(self._replays, rewound=Rewound(await self._asked(bus), topic, await bus.epoch(topic)))
 
     async def settle(self, bus: Bus) -> None:
         """End what a replica had in flight that was killed while it decided.

@@ -67,6 +67,10 @@ class Gate:
         """Return how many rewinds of a pipeline the partition has carried out."""
         return self._starts.number(pipeline)
 
+    def rewinds(self, pipeline: str) -> str:
+        """Return what a dead letter of a pipeline, by name and version, says of its rewinds; of none, nothing."""
+        return self._starts.rewinds(pipeline.partition("@")[0]) if pipeline else ""
+
     def admitted(
         self, pipelines: Sequence[Pipeline], offset: int, part: Part | None = None, replay: Replay | None = None
     ) -> Sequence[Pipeline]:

@@ -17,7 +17,7 @@ _CUTS = 16
 
 
 class Cut(msgspec.Struct, frozen=True, array_like=True):
-    """A rewind of a pipeline that `repartition` divides: its first part makes the events from here on again."""
+    """A rewind of a pipeline: it runs from here on again. If `repartition` divides it, its first part does."""
 
     number: int
     """Of the rewind; see `Starts.number`."""
@@ -39,7 +39,7 @@ class Starts(msgspec.Struct, frozen=True, omit_defaults=True):
     settled: dict[str, int] = {}
     """By pipeline that `repartition` divides: the offset before which the events of its later parts are done with."""
     cuts: dict[str, list[Cut]] = {}
-    """By pipeline that `repartition` divides: its newest rewinds, in order."""
+    """By pipeline: its newest rewinds, in order."""
 
     @property
     def end(self) -> int:
@@ -72,17 +72,19 @@ class Starts(msgspec.Struct, frozen=True, omit_defaults=True):
         """Return the number of the newest rewind of a pipeline that was carried out here, 0 for none."""
         return number_of(self.carried_out.get(pipeline, ""))
 
-    def cut(self, pipeline: str, committed: int, request: str, to: dict[int, int]) -> "Starts":
-        """Note a rewind of a pipeline that `repartition` divides, before it is carried out as `rewound` says.
+    def rewinds(self, pipeline: str) -> str:
+        """Return what a dead letter of a pipeline says of its rewinds: the number of the newest one, and the epoch."""
+        return f"{self.number(pipeline)} {self.epoch}"
 
-        All that the later parts have read here is done with. What waits for them, and comes from behind the place that
-        the rewind names, is left out: the first part makes it again.
+    def cut(self, pipeline: str, committed: int, request: str, to: dict[int, int], *, divided: bool) -> "Starts":
+        """Note a rewind of a pipeline before it is carried out as `rewound` says.
+
+        If `repartition` has `divided` it, all that the later parts have read here is done with. What waits for them,
+        and comes from behind the place that the rewind names, is left out: the first part makes it again.
         """
-        settled = max(self.settled.get(pipeline, 0), committed, self.start(pipeline))
+        settled = {pipeline: max(self.settled.get(pipeline, 0), committed, self.start(pipeline))} if divided else {}
         cuts = [*self.cuts.get(pipeline, ()), Cut(number_of(request), to)][-_CUTS:]
-        return msgspec.structs.replace(
-            self, settled=self.settled | {pipeline: settled}, cuts=self.cuts | {pipeline: cuts}
-        )
+        return msgspec.structs.replace(self, settled=self.settled | settled, cuts=self.cuts | {pipeline: cuts})
 
     def runs(self, part: Part, offset: int) -> bool:
         """Return whether a later part of a pipeline runs on the record at an offset."""
@@ -105,9 +107,13 @@ class Starts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def _makes_again(self, part: Part) -> bool:
         """Return whether the first part of a pipeline makes an event again that waits for a later one."""
-        cuts = self.cuts.get(part.pipeline, ())
-        later = [cut.to.get(part.partition) for cut in cuts if cut.number > part.generation]
-        return any(to is not None and part.offset >= to for to in later)
+        return self.runs_again(part.pipeline, part.generation, (part.partition, part.offset))
+
+    def runs_again(self, pipeline: str, number: int, place: tuple[int, int]) -> bool:
+        """Return whether a rewind with a greater number than this lets a pipeline run again on the event at a place."""
+        partition, offset = place
+        later = [cut.to.get(partition) for cut in self.cuts.get(pipeline, ()) if cut.number > number]
+        return any(to is not None and offset >= to for to in later)
 
 
 def number_of(request: str) -> int:

@@ -34,6 +34,8 @@ class Batch:
     ) -> None:
         """`event_limit` is the bytes of the largest event for subscribers; without a gate, all pipelines run."""
         self._gate = gate
+        self.rewinds: Callable[[str], str] = lambda _pipeline: ""
+        """Returns what a dead letter of a pipeline, by name and version, says of its rewinds."""
         self._event_limit = event_limit
         self._checked = partial(checked, event_limit=event_limit)
         self.outputs: list[Outgoing] = []
@@ -287,7 +289,7 @@ class Batch:
 
     def _reject(self, record: Record, error: str, provenance: bytes | None, pipeline: str = "") -> None:
         attempts = self._poison.attempts.before(record.offset) + (record.offset != self._not_run)
-        reject = reject_of(record, error, provenance, pipeline, attempts)
+        reject = reject_of(record, error, provenance, pipeline, attempts, self.rewinds(pipeline))
         self._append_reject(fitting(reject, truncated=self._poison.is_truncated(record.offset)))
 
     def _append_reject(self, reject: Reject) -> None:

@@ -109,6 +109,8 @@ class Filler:
         """Return a batch of these pipelines that begins with these records."""
         self._state = running_state(self._running, selection)
         batch = Batch(selection, self._poison, self._event_limit, self._closed_gate(records, selection))
+        if self._gate is not None:
+            batch.rewinds = self._gate.rewinds
         began = self._clock.monotonic()
         self.blocked_by = None
         if not records:

@@ -15,8 +15,10 @@ longer one could make it too large for the bus."""
 STAGE = "pipeline"
 
 
-def reject_of(record: Record, error: str, provenance: bytes | None, pipeline: str, attempts: int) -> Reject:
-    """Return the dead letter of a record.
+def reject_of(
+    record: Record, error: str, provenance: bytes | None, pipeline: str, attempts: int, rewinds: str = ""
+) -> Reject:
+    """Return the dead letter of a record; `rewinds` are those of the pipeline, see `Reject`.
 
     Of one that an operator replayed, the attempts before are added, and it stays one of the pipeline that refused it
     before, unless another pipeline does now.
@@ -38,6 +40,7 @@ def reject_of(record: Record, error: str, provenance: bytes | None, pipeline: st
         replay_of="" if replay is None else replay.letter,
         part=next((value for name, value in record.headers if name == PART), None),
         edited="" if replay is None else replay.edited,
+        rewinds=rewinds,
     )
 
 

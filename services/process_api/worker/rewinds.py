@@ -47,8 +47,8 @@ class Rewinds:
             if pipelines[name].stateful and not rewind.reset_state:
                 self._report.rewind_refused(position, name, rewind.id)
                 to = None
-            if to is not None and pipelines[name].parts > 1:
-                starts = starts.cut(name, committed, rewind.id, rewind.to)
+            if to is not None:
+                starts = starts.cut(name, committed, rewind.id, rewind.to, divided=pipelines[name].parts > 1)
             offset, starts = starts.rewound(name, committed, to, rewind.id)
             if to is not None and state is not None and pipelines[name].stateful:
                 state.forget(pipelines[name].definitions.values())

@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -11,8 +11,10 @@ from services.process_api.dead_letters.decisions import Status
 from services.process_api.dead_letters.letter import Letter
 from services.process_api.dead_letters.requests import DecideRequest, ListRequest
 from services.process_api.dead_letters.service import DeadLetters
+from services.process_api.operations.requests import Asked
 from shared.bus.memory import MemoryBus
 from shared.bus.memory.log import MemoryRecord
+from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
 from shared.events.dead_letter import Content, Reject
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -55,11 +57,17 @@ def letter(rejected: Reject | None = None, *, offset: int = 0, timestamp: int = 
 class Desk:
     """Dead letters of one replica. Replicas share the bus."""
 
-    def __init__(self, bus: MemoryBus | None = None, clock: Clock = SYSTEM_CLOCK, seed: int = 1) -> None:
+    def __init__(
+        self,
+        bus: MemoryBus | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        seed: int = 1,
+        asked: Callable[[Bus], Awaitable[Asked]] | None = None,
+    ) -> None:
         self.bus = bus or MemoryBus()
         self.pipelines = {"orders": ["orders"], "*": []}
         self.registry = CollectorRegistry()
-        self.service = DeadLetters(TOPICS, self._takers, self.registry, clock, random.Random(seed))
+        self.service = DeadLetters(TOPICS, self._takers, self.registry, clock, random.Random(seed), asked)
 
     def _takers(self, source: str) -> dict[str, int]:
         return dict.fromkeys(self.pipelines.get(source, self.pipelines["*"]), 2)

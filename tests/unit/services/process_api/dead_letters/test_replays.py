@@ -7,6 +7,8 @@ import pytest
 
 from services.process_api.dead_letters.letter import Letter
 from services.process_api.dead_letters.replays import Edit, Replays, problem
+from services.process_api.dead_letters.rewound import Rewound
+from services.process_api.operations.requests import Asked, Rewind, encode, rewind_key
 from services.process_api.pipeline.part import Part, part_in
 from shared.bus.protocol import RECORD_LIMIT, Outgoing
 from shared.errors import Malformed
@@ -39,6 +41,20 @@ def test_a_replay_to_the_pipeline_is_the_event_as_it_came() -> None:
     assert (topic, record.key, record.value) == (TOPICS.ingest, b"C-1", found.value)
     assert list(record.headers[:2]) == [CONTENT_TYPE, (PROVENANCE, b"orders 1700000000000 orders:7")]
     assert replay_in(record.headers) == Replay("0-4", 2, "orders@3f2a9c01", origin=(0, 7))
+
+
+def test_an_event_that_a_rewind_runs_again_is_replayed_nowhere_but_elsewhere() -> None:
+    asked = Asked()
+    rewind = Rewind("1-x", "e", {0: 5}, "", reset_state=False, by="ann", at=1.0)
+    asked.take(rewind_key("orders"), encode(rewind))
+    rewound = Rewound(asked, TOPICS.ingest, "e")
+    replays = Replays(TOPICS, lambda _source: {"orders": 1, "renamed": 1}, rewound)
+    found = letter(reject(7, rewinds="0 e"))
+    with pytest.raises(Malformed, match="a rewind runs its event through the pipeline 'orders' again"):
+        replays.record(found, None)
+    for channel, edit, pipeline in ((FIXED, None, ""), (None, Edit(data=b"{}"), ""), (None, None, "renamed")):
+        assert replays.record(found, channel, edit, pipeline)
+    assert replays.record(letter(reject(4, rewinds="0 e")), None)
 
 
 def test_an_event_that_a_later_part_refused_goes_on_there() -> None:

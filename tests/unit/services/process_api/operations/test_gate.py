@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.process_api.operations.gate import Ahead, Gate, Paused
+from services.process_api.operations.gate import Ahead, Gate, NotLoaded, Paused
 from services.process_api.operations.starts import Starts
 from services.process_api.pipeline.part import Part
 from shared.events.dead_letter import Replay
@@ -48,7 +48,7 @@ def test_a_later_part_waits_for_the_rewind_that_its_event_comes_from() -> None:
     assert caught.value.offset == 7
     # The requests were read again meanwhile, and it is in none of them.
     assert Gate(Starts(), set, ahead=7).admitted((A,), 7, part) == (A,)
-    _, starts = Starts().cut("a", 7, "1-x", {0: 7, 1: 3}).rewound("a", 7, 7, "1-x")
+    _, starts = Starts().cut("a", 7, "1-x", {0: 7, 1: 3}, divided=True).rewound("a", 7, 7, "1-x")
     gate = Gate(starts, set)
     assert gate.generation("a") == 1
     assert gate.admitted((A,), 7, part) == (A,)
@@ -71,7 +71,7 @@ def test_a_replay_from_before_a_rewind_runs_only_where_the_rewind_does_not_repea
 
 
 def test_a_replay_in_a_later_part_runs_only_where_its_event_is_not_made_again() -> None:
-    _, starts = Starts().cut("a", 10, "1-x", {0: 3, 1: 4}).rewound("a", 10, 4, "1-x")
+    _, starts = Starts().cut("a", 10, "1-x", {0: 3, 1: 4}, divided=True).rewound("a", 10, 4, "1-x")
     gate, part = Gate(starts, set, partition=1), Part("a", 1, generation=0, partition=0, offset=3)
     assert gate.admitted((A,), 9, part, REPLAY) == ()
     assert gate.admitted((A,), 10, part, REPLAY) == (A,), "asked after the rewind"
@@ -79,3 +79,13 @@ def test_a_replay_in_a_later_part_runs_only_where_its_event_is_not_made_again() 
     # An event that was edited is not made again: it runs, unless it is the replay of a replay that runs.
     assert gate.admitted((A,), 9, part, REPLAY._replace(edited="0-0", origin=None)) == (A,)
     assert gate.admitted((A,), 9, part, REPLAY._replace(edited="0-0")) == ()
+
+
+def test_an_event_whose_part_is_not_loaded_names_it() -> None:
+    found = NotLoaded(Part("a", 1))
+    assert (found.pipeline, str(found)) == ("a", "this replica has not loaded part 2 of the pipeline 'a' yet")
+
+
+def test_a_dead_letter_says_how_often_its_pipeline_was_rewound() -> None:
+    gate = Gate(Starts("e", carried_out={"a": "3-x"}), set)
+    assert (gate.rewinds("a@1f"), gate.rewinds("b@2e"), gate.rewinds("")) == ("3 e", "0 e", "")

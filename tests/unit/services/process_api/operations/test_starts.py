@@ -84,7 +84,7 @@ class Deployment:
     def carry_out(self, partition: int) -> None:
         if self.is_pending(partition):
             request, to = self.newest
-            starts = self.starts[partition].cut("a", self.committed[partition], request, to)
+            starts = self.starts[partition].cut("a", self.committed[partition], request, to, divided=True)
             self.committed[partition], starts = starts.rewound("a", self.committed[partition], to[partition], request)
             self.starts[partition] = msgspec.json.decode(msgspec.json.encode(starts), type=Starts)
             self.counts[partition].clear()

@@ -14,6 +14,7 @@ from tests.unit.services.process_api.worker.test_rewinds import rewind
 
 STRICT = {"validate": {"type": "object", "required": ["total"]}}
 LENIENT = {"validate": {"type": "object"}}
+AGAIN = "a rewind runs its event through the pipeline 'orders' again: it would run twice; drop the letter"
 DEDUPE = {"dedupe": {"by": "n", "within": 3600}}
 
 
@@ -106,6 +107,23 @@ async def test_a_rewind_runs_an_event_and_its_replay_once() -> None:
         await until(lambda: setting.published() == [1, 1, 2, 2])
         await rewind(setting, "orders", 1, id="r2")
         await until(lambda: setting.published() == [1, 1, 2, 2, 2, 1])
+
+
+@pytest.mark.parametrize("parts", [[], [{"repartition": "customer"}]], ids=["whole", "divided"])
+async def test_a_letter_whose_event_a_rewind_has_run_again_is_not_replayed(parts: list[Any]) -> None:
+    setting = Setting(pipelines=[orders(*parts, STRICT)])
+    async with setting.running():
+        desk = Desk(setting.bus, asked=setting.controls.fresh)
+        await setting.ingest(1, 2, customer="one")
+        await until(lambda: len(setting.dead()) == 2)
+        await rewind(setting, "orders", 1, id="1-a")  # behind the first event
+        await until(lambda: len(setting.dead()) == 3)
+        setting.replace(orders(*parts, LENIENT))
+        answer = await desk.replay(all=True)
+        assert (answer["replayed"], answer["refused"]) == (2, 1)
+        assert answer["refusals"] == [{"id": "0-1", "reason": AGAIN}]
+        await until(lambda: sorted(setting.published()) == [1, 2])
+        assert (await desk.drop(all=True))["dropped"] == 1
 
 
 async def test_a_rewind_runs_an_edited_replay_beside_its_event() -> None:
