@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from services.system_api.sources.queue.message import Message
 from shared.bus.kafka.client.cluster import Cluster
-from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, error_for_code, translate
+from shared.bus.kafka.client.errors import LOST_CONNECTION, NONE, Retriable, error_for_code, translate
 from shared.bus.kafka.wire.offsets import offset_commit
 from shared.errors import TrelayError
 
@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 _INTERVAL = 1.0
 _RETRY_AFTER = 5.0
+_MOMENT = 10.0
+"""Seconds for which a coordinator may not be there yet: a new cluster creates the topic of its groups at first use."""
 
 
 class LagReport:
@@ -27,7 +29,8 @@ class LagReport:
         self._group = group
         self._pending: dict[str, dict[int, int]] = {}
         self._due = cluster.clock.monotonic()
-        self._failing = False
+        self._failing_since: float | None = None
+        self._logged = False
 
     def note(self, messages: Iterable[Message]) -> None:
         """Note that messages are published."""
@@ -50,15 +53,19 @@ class LagReport:
         try:
             await self._commit(self._group, self._pending)
         except TrelayError as exc:
-            self._due = self._cluster.clock.monotonic() + _RETRY_AFTER
-            if not self._failing:
+            now = self._cluster.clock.monotonic()
+            self._due = now + _RETRY_AFTER
+            if self._failing_since is None:
+                self._failing_since = now
+            lasts = not isinstance(exc, Retriable) or now - self._failing_since >= _MOMENT
+            if lasts and not self._logged:
                 fields = {"component": "source", "source": self._source, "group": self._group, "error": str(exc)}
                 logger.warning("could not note offsets in consumer group", extra=fields)
-            self._failing = True
+                self._logged = True
         else:
             self._due = self._cluster.clock.monotonic() + _INTERVAL
             self._pending = {}
-            self._failing = False
+            self._failing_since, self._logged = None, False
 
     async def _commit(self, group: str, offsets: dict[str, dict[int, int]]) -> None:
         doing = f"note offsets in group {group}"
