@@ -120,6 +120,8 @@ class LogSource:
                 if self._read is None:
                     self._read = await self._log.read(state.place, state.last, min(limit, _MAX_ROWS), self._left(until))
                 if self._read is None:
+                    # A server that is gone would never answer what is waited for here; this has a time limit.
+                    await self._log.look()
                     batch.waiting = ("the server decodes a large part of its log",)
                     return self._noted(batch, more=True)
                 await self._publish(self._read, batch)

@@ -1,12 +1,14 @@
 """Messages of a slot in portions, from the middle of a transaction as well."""
 
 import asyncio
+import contextlib
 
 import asyncpg
 import pytest
 
 from services.system_api.sources.source import Batch
 from services.system_api.sources.table.postgresql.replication import cursor
+from services.system_api.sources.table.postgresql.replication import source as source_module
 from shared.bus.protocol import IN_FLIGHT
 from shared.errors import Unavailable
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
@@ -80,6 +82,41 @@ async def test_large_rows_among_the_last_ones_of_the_log(
             await log.execute("INSERT INTO orders VALUES ($1, $2)", number, "x" * size)
     await settled(poller, limit)
     assert [len(event["data"]["v"]) for event in poller.events] == sizes
+
+
+_SLOW = """
+    CREATE SCHEMA slow;
+    CREATE FUNCTION slow.pg_logical_slot_peek_binary_changes(slot name, upto pg_lsn, most int, VARIADIC options text[])
+        RETURNS TABLE (lsn pg_lsn, xid xid, data bytea) LANGUAGE plpgsql AS $$BEGIN
+            PERFORM pg_sleep(300);
+            RETURN;
+        END$$;
+    ALTER DATABASE trelay SET search_path = slow, pg_catalog, public
+"""
+
+
+async def test_a_server_that_is_gone_while_it_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes no connection, as where its machine has lost its network."""
+    monkeypatch.setattr(source_module, "_PATIENCE", 0.2)
+    with postgres_server(settings={"wal_level": "logical"}) as server:
+        async with connected(server.dsn()) as log:
+            await log.execute(TABLE)
+            poller = poller_of(server.dsn(), poll_timeout=2)
+            await settled(poller)
+            await log.execute(f"INSERT INTO orders VALUES (1, 'a'); {_SLOW}")
+        async with poller.opened() as source:
+            batch = await source.poll(10)
+            assert batch.waiting == ("the server decodes a large part of its log",)
+            await asyncio.to_thread(server.pause)
+            with pytest.raises(Unavailable):
+                await source.poll(10)
+            await asyncio.to_thread(server.resume)
+            async with connected(server.dsn()) as log:
+                await log.execute("DROP SCHEMA slow CASCADE")
+            while not poller.events:
+                with contextlib.suppress(Unavailable):  # the slot is in use until the server notices
+                    poller.save(await source.poll(10))
+    assert poller.ids == [1]
 
 
 async def test_a_server_that_is_killed_while_it_is_read() -> None:
