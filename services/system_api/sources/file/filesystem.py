@@ -86,6 +86,14 @@ def is_folder_away(path: str, inode: Inode) -> bool:
         return True
 
 
+def is_unmounted(path: str, inode: Inode) -> bool:
+    """Whether the folder of a file, or what is left of the way to it, is on another file system than the file was."""
+    for folder in Path(path).parents:
+        with suppress(OSError):
+            return folder.stat().st_dev != inode[0]
+    return True
+
+
 def open_file(path: str, inode: Inode) -> int | None:
     """Return a descriptor of a file; None if its path names another file by now, or none that can be opened."""
     try:

@@ -175,6 +175,8 @@ class DropSource(RecountedFiles):
         async for file in yielding(file for each in changes for file in each.changed):
             await self._change(file, now)
         await self._take_ready(now)
+        if not self._jobs:
+            await self._view.check_mounted(self._catalogue.files.values())
         if thorough or left or self._first:
             self._finalizer.retry()
             await self._forget_gone(now)

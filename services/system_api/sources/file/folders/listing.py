@@ -84,6 +84,11 @@ class Listing:
         self._looked = False
 
     @property
+    def folder(self) -> str:
+        """The folder of the first glob."""
+        return self._globs[0].folder
+
+    @property
     def inodes(self) -> Collection[Inode]:
         """The inodes of all files."""
         return self._names.keys()
@@ -119,7 +124,7 @@ class Listing:
         return file.mtime, self._globs[0].matches(file.path), -rotations, file.path
 
     def _check_folder(self) -> None:
-        folder = self._globs[0].folder
+        folder = self.folder
         try:
             os.scandir(folder).close()
         except (FileNotFoundError, NotADirectoryError) as exc:

@@ -8,9 +8,11 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from typing import TypeVar
 
-from services.system_api.sources.file.filesystem import Inode
+from services.system_api.sources.file.filesystem import Inode, is_unmounted
 from services.system_api.sources.file.folders.listing import SMALL, Changes, Listing
 from services.system_api.sources.file.reading.disk import Disk
+from services.system_api.sources.file.reading.progress import Progress
+from shared.errors import Unavailable
 from shared.runtime.clock import Clock
 
 _SLICE = 500
@@ -67,6 +69,24 @@ class FolderView:
     def unreadable(self) -> Collection[str]:
         """Of each folder that could not be read, a text for people."""
         return self._listing.unreadable.values()
+
+    async def check_mounted(self, known: Iterable[Progress]) -> None:
+        """Check that files which were read are not gone together with their disk; after a look.
+
+        An empty mount point looks like a folder whose files were deleted. They come back with their disk.
+
+        Raises:
+            Unavailable: there is no file, and all of them were on another file system.
+        """
+        if self.inodes:
+            return
+        expected = [each for each in known if not each.ended]
+        away = await self._disk.run(lambda: all(is_unmounted(each.path, each.inode) for each in expected))
+        if expected and away:
+            raise Unavailable(
+                f"folder {self._listing.folder}: it is empty, and {len(expected)} files that were read in it were on"
+                " another file system; expected that to be mounted"
+            )
 
     async def look(self) -> list[Changes]:
         """Look if that is due, and return all changes since the last call, in their order.

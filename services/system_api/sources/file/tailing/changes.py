@@ -64,14 +64,16 @@ class ChangeTracker:
             changes = await self._view.look()
         except Unavailable as exc:
             changes, unavailable = [], exc
+        unmounted = await self._unmounted()
         self.copies.begin_look()
         left = {inode for each in changes for inode in each.gone}
         decided = False
-        if self._first and unavailable is None:
+        if self._first and unavailable is None and unmounted is None:
             decided = await self._begin(changes, now)
         for each in changes:
             await self._apply(each, now)
-        if thorough or left:
+        unavailable = unavailable or unmounted
+        if unmounted is None and (thorough or left):
             await self._follow(left, now)
             await self.completion.look(now)
         self._first = self._first and unavailable is not None
@@ -80,6 +82,13 @@ class ChangeTracker:
         if not (self.jobs or self._view.inodes or self._glob.has_wildcards or self._followed() or decided):
             raise Unavailable(f"{self._glob.path}: no such file")
         return True
+
+    async def _unmounted(self) -> Unavailable | None:
+        try:
+            await self._view.check_mounted(self._catalogue.files.values())
+        except Unavailable as exc:
+            return exc
+        return None
 
     def may_be_copy(self, job: Job) -> bool:
         """Whether a file is where rotation puts files, and those alone."""
