@@ -2,10 +2,10 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 from services.experience_api.hub.audience import Interest, Subscriber, interest_in
@@ -29,9 +29,8 @@ from services.experience_api.wire.cursor import CursorCodec, Vector
 from services.experience_api.wire.deflate import CompressionOptions, Deflater
 from services.experience_api.wire.records import FrameEncoder
 from shared.bus.memory import MemoryBus
-from shared.bus.memory.log import MemoryRecord
 from shared.bus.partitioning import partition_of
-from shared.bus.protocol import Outgoing, Reader, TopicOptions
+from shared.bus.protocol import Outgoing, Reader, Record, TopicOptions
 from shared.errors import Unavailable
 from tests.unit.services.experience_api.clocks import StillClock
 from tests.unit.services.experience_api.hub.connections import connection
@@ -122,7 +121,7 @@ class Replica:
         rng, bus, clock = world.rng, world.bus, world.clock
         self.history = History(world.codec, start, HistoryOptions(limit_bytes=rng.choice([1024, 4096, 100_000])))
         chunk = rng.choice([1024, 4096, 65_536])
-        log_reader = LogReader(bus, TOPIC, LogReaderOptions(readers=rng.choice([1, 3]), chunk_bytes=chunk))
+        log_reader = LogReader(bus, world.topic, LogReaderOptions(readers=rng.choice([1, 3]), chunk_bytes=chunk))
         self.control_events, deflater = (
             ControlEvents(clock, 25.0, 1_048_576),
             Deflater(CompressionOptions(enabled=True)),
@@ -170,7 +169,8 @@ class World:
     """What all replicas share."""
 
     rng: random.Random
-    bus: AbsentBus = field(default_factory=AbsentBus)
+    bus: Any = field(default_factory=AbsentBus)
+    topic: str = TOPIC
     clock: StillClock = field(default_factory=StillClock)
     log: list[Published] = field(default_factory=list)
     replicas: list[Replica] = field(default_factory=list)
@@ -179,7 +179,7 @@ class World:
     """The first offset of each partition that is kept."""
 
     def __post_init__(self) -> None:
-        self.latest = MemoryLatest(rows_of_a_page=self.rng.choice([1, 2, 500]))
+        self.latest: Any = MemoryLatest(rows_of_a_page=self.rng.choice([1, 2, 500]))
         self._stack = AsyncExitStack()
 
     @classmethod
@@ -187,12 +187,22 @@ class World:
     async def opened(cls, seed: int) -> AsyncIterator["World"]:
         world = cls(random.Random(seed))
         await world.bus.ensure_topics([TopicOptions(name=TOPIC, partitions=PARTITIONS)])
-        world.codec = CursorCodec(await world.bus.epoch(TOPIC), PARTITIONS)
-        async with world._stack:
-            await world.copy(0)
-            for _ in range(2):
-                world.replicas.append(await world.start((0,) * PARTITIONS))
+        async with world.running():
             yield world
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run two replicas on the topic."""
+        self.codec = CursorCodec(await self.bus.epoch(self.topic), PARTITIONS)
+        async with self._stack:
+            await self.copy(0)
+            for _ in range(2):
+                self.replicas.append(await self.start((0,) * PARTITIONS))
+            yield
+
+    async def turn(self) -> None:
+        """Let everything do what it can now."""
+        await asyncio.sleep(0)
 
     async def start(self, vector: Vector) -> Replica:
         replica = Replica(self, vector)
@@ -208,16 +218,21 @@ class World:
             found[each.partition] = each.offset + 1
         return tuple(found)
 
-    def records(self, partition: int, offset: int, limit: int) -> list[MemoryRecord]:
+    def records(self, partition: int, offset: int, limit: int) -> Sequence[Record]:
         """Return the records of a partition from an offset on."""
-        kept = [each for each in self.bus.records(TOPIC, partition) if each.offset >= offset]
+        kept = [each for each in self.kept(partition) if each.offset >= offset]
         return kept[:limit]
+
+    def kept(self, partition: int) -> Sequence[Record]:
+        """Return the records that a partition has."""
+        found: Sequence[Record] = self.bus.records(self.topic, partition)
+        return found
 
     def drop(self, partition: int, count: int) -> None:
         """Keep so many records less, of those that the table has."""
         assert self.latest.stored is not None
         before = min(self.earliest[partition] + count, self.latest.stored.view.positions[partition])
-        self.bus.delete_records(TOPIC, partition, before)
+        self.bus.delete_records(self.topic, partition, before)
         self.earliest[partition] = before
 
     async def publish(self, channel: str, subject: str, n: int, *, gone: bool, fill: int) -> None:
@@ -225,16 +240,21 @@ class World:
         value = b'{"id":"%b","source":"/s","type":"t%b","subject":"%b","channel":"%b","data":{"n":%d,"fill":"%b"}}' % (
             identity.encode(), b".deleted" if gone else b"", subject.encode(), channel.encode(), n, b"x" * fill,
         )  # fmt: skip
-        async with self.bus.appender() as appender:
-            await appender.append(TOPIC, [Outgoing(channel.encode(), value)])
         partition = partition_of(channel.encode(), PARTITIONS)
-        self.log.append(Published(identity, partition, self.ends[partition], channel, subject, n, gone))
+        offset = await self.append(partition, Outgoing(channel.encode(), value))
+        self.log.append(Published(identity, partition, offset, channel, subject, n, gone))
+
+    async def append(self, partition: int, record: Outgoing) -> int:
+        """Append a record to the topic; return its offset in its partition."""
+        async with self.bus.appender() as appender:
+            await appender.append(self.topic, [record])
+        return self.ends[partition]
 
     async def copy(self, limit: int) -> None:
         """Copy on, so many records of each partition."""
         away, self.latest.unavailable = self.latest.unavailable, 0
         bus_away, self.bus.away = self.bus.away, 0
-        view = await self.latest.begin(self.codec.epoch, await self.bus.bounds(TOPIC), KEPT, shorter=False)
+        view = await self.latest.begin(self.codec.epoch, await self.bus.bounds(self.topic), KEPT, shorter=False)
         batch = Batch(dict(enumerate(view.positions)))
         for partition in range(PARTITIONS):
             for record in self.records(partition, view.positions[partition], limit):

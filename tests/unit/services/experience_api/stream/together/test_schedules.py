@@ -4,6 +4,8 @@ Each seed is one schedule of what happens. A failure names its seed; `run(seed)`
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -18,8 +20,8 @@ STEPS = 120
 class Schedule:
     """What happens, by one seed."""
 
-    def __init__(self, world: World) -> None:
-        self.world, self.rng = world, world.rng
+    def __init__(self, world: World, steps: int = STEPS) -> None:
+        self.world, self.rng, self.steps = world, world.rng, steps
         self.clients = [
             Client(world, self._interest(), snapshot=self.rng.random() < 0.6, window=self.rng.choice([0, 0, 15]))
             for _ in range(3)
@@ -37,11 +39,11 @@ class Schedule:
             (self._restart, 1), (self._check_live, 3), (self._drop, 1),
         ]  # fmt: skip
         kinds, weights = zip(*actions, strict=True)
-        for _ in range(STEPS):
+        for _ in range(self.steps):
             [action] = self.rng.choices(kinds, weights)
             await action()
             for _ in range(self.rng.choice([0, 0, 1, 3, 10])):
-                await asyncio.sleep(0)
+                await self.world.turn()
         await self._settle()
 
     def _client(self) -> Client:
@@ -68,7 +70,7 @@ class Schedule:
     async def _done(self, task: asyncio.Task[None]) -> None:
         while not task.done():
             self.world.clock.pass_time(0.7)
-            await asyncio.sleep(0)
+            await self.world.turn()
         task.result()
 
     async def _lose(self) -> None:
@@ -142,7 +144,7 @@ class Schedule:
                 assert client.transport is not None
                 client.transport.peer_reads(10**9)
             self.world.clock.pass_time(0.6)
-            await asyncio.sleep(0)
+            await self.world.turn()
             if all(map(self._is_settled, self.clients)):
                 break
         else:
@@ -162,11 +164,18 @@ class Schedule:
 
 async def run(seed: int) -> None:
     async with World.opened(seed) as world:
-        try:
+        with noting(seed):
             await Schedule(world).run()
-        except Exception as exc:
-            exc.add_note(f"seed {seed}")
-            raise
+
+
+@contextmanager
+def noting(seed: int) -> Iterator[None]:
+    """Name the seed in a failure."""
+    try:
+        yield
+    except Exception as exc:
+        exc.add_note(f"seed {seed}")
+        raise
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 10))
