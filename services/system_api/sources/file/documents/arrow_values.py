@@ -113,8 +113,9 @@ def _nested(column: pa.Array) -> pa.Array:
         return pa.StructArray.from_arrays(fields, names=names, mask=mask)
     if pa.types.is_map(type_):
         return pa.MapArray.from_arrays(column.offsets, _column(column.keys), _column(column.items), mask=mask)
-    values = _column(column.values)
     if pa.types.is_fixed_size_list(type_):
-        return pa.FixedSizeListArray.from_arrays(values, type_.list_size, mask=mask)
-    kind = pa.LargeListArray if pa.types.is_large_list(type_) else pa.ListArray
-    return kind.from_arrays(column.offsets, values, mask=mask)
+        return pa.FixedSizeListArray.from_arrays(_column(column.values), type_.list_size, mask=mask)
+    # The offsets of a list view come with sizes, and in any order; those of a slice do not go with a mask.
+    sizes = pc.fill_null(pc.list_value_length(column), 0).cast(pa.int64())
+    offsets = pa.concat_arrays([pa.array([0], pa.int64()), pc.cumulative_sum(sizes)])
+    return pa.LargeListArray.from_arrays(offsets, _column(column.flatten()), mask=mask)

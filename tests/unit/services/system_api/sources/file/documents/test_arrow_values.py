@@ -41,6 +41,17 @@ def test_values(values: list[Any], type_: pa.DataType, found: list[Any] | None) 
     assert msgspec.json.encode(made) == msgspec.json.encode(found)
 
 
+@pytest.mark.parametrize("values", [[[1], None, [2, 3], [], [4]], [[1], [2]], [None], []])
+@pytest.mark.parametrize("kind", [pa.list_view, pa.large_list_view, pa.list_, pa.large_list])
+def test_lists_of_every_layout_have_all_values(kind: Any, values: list[Any]) -> None:
+    """The last one of a view was lost."""
+    column = pa.array(values, kind(pa.int64()))
+    assert values_of(column) == values
+    assert values_of(column.slice(1, 3)) == values[1:4]
+    nested = pa.array([{"a": each} for each in values], pa.struct([("a", kind(pa.timestamp("s")))]))
+    assert [each["a"] and len(each["a"]) for each in values_of(nested)] == [each and len(each) for each in values]
+
+
 def test_a_value_that_cannot_be_read_is_marked() -> None:
     texts = pa.Array.from_buffers(pa.string(), 2, pa.array([b"a", b"\xff"]).buffers())
     first, second = values_of(texts)
