@@ -76,7 +76,7 @@ class Content:
 
 
 def _names(archive: zipfile.ZipFile, members: str) -> list[str]:
-    names = [info.filename for info in archive.infolist() if not info.is_dir()]
+    names = [info.filename for info in archive.infolist() if not info.is_dir() and not _is_of_macos(info.filename)]
     chosen = [name for name in names if fnmatch.fnmatchcase(name, members)]
     if not chosen:
         raise UnreadableDocument(
@@ -85,6 +85,11 @@ def _names(archive: zipfile.ZipFile, members: str) -> list[str]:
     if len(set(chosen)) < len(chosen):
         raise UnreadableDocument("found a name twice in the archive; expected distinct names")
     return chosen
+
+
+def _is_of_macos(name: str) -> bool:
+    """Whether the Finder of macOS added a file to the archive: what it knows of another file, or of a folder."""
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2] == ".DS_Store"
 
 
 def _opened_member(archive: zipfile.ZipFile, name: str) -> Any:

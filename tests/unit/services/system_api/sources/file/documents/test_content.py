@@ -33,6 +33,15 @@ def zipped(content: bytes, name: str = "a.csv") -> bytes:
     return file.getvalue()
 
 
+def test_what_macos_adds_to_an_archive_is_left_out() -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name in ("a.csv", "__MACOSX/._a.csv", "in/.DS_Store", ".DS_Store", "in/b.csv", "__MACOSX/in/._b.csv"):
+            archive.writestr(name, TEXT)
+    for members in ("*", "*.csv"):
+        assert Content(io.BytesIO(file.getvalue()), Compression.ZIP, members=members).parts == ["a.csv", "in/b.csv"]
+
+
 COMPRESSORS: dict[Compression, Callable[[bytes], bytes]] = {
     Compression.NONE: bytes,
     Compression.GZIP: gzip.compress,
