@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from aiomqtt import Client, MqttError, ProtocolVersion
-from aiomqtt.exceptions import MqttConnectError
+from aiomqtt.exceptions import MqttCodeError, MqttConnectError
 from paho.mqtt import properties as paho_properties
 from paho.mqtt.client import MQTT_LOG_ERR
 from paho.mqtt.exception import MalformedPacket
@@ -30,6 +30,13 @@ from shared.errors import Unauthorized, Unavailable, timed_out, underlying_reaso
 from shared.runtime.tls_errors import certificate_problem
 
 _UNAUTHORIZED = {0x86, 0x87, 0x8A}
+_ENDED = {
+    0x80: "the broker closed the connection, as it does when another client connects with the same client id",
+    0x8B: "the broker shuts down",
+    0x8D: "the broker has heard nothing from this client for too long",
+    0x8E: "the broker closed the connection: another client has connected with the same client id",
+}
+"""Why a connection ended, by reason code: paho-mqtt has 0x80 where there is none. Source: MQTT 5.0, 3.14.2.1."""
 """Bad user name or password, not authorized, banned."""
 _QOS = 1
 _LENGTH = 2
@@ -72,7 +79,8 @@ def mqtt_errors(options: MqttSourceOptions) -> Iterator[None]:
     except (MqttError, OSError, ValueError) as exc:
         if timed_out(exc) or str(exc) == "Operation timed out":
             raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
-        problem = certificate_problem(exc, anonymous=options.anonymous) or underlying_reason(exc)
+        ended = _ENDED.get(getattr(exc.rc, "value", 0)) if isinstance(exc, MqttCodeError) else None
+        problem = certificate_problem(exc, anonymous=options.anonymous) or ended or underlying_reason(exc)
         raise Unavailable(f"{place}: {problem or str(exc) or type(exc).__name__}") from exc
 
 

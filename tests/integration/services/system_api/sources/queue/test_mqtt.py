@@ -153,6 +153,23 @@ async def test_what_the_broker_may_not_send_yet_is_said_to_wait(
         assert not (await source.poll(100)).waiting
 
 
+async def test_another_client_of_the_same_id_is_named(
+    mosquitto: MosquittoServer, reading: Callable[..., Reading]
+) -> None:
+    read = reading()
+    another = aiomqtt.Client("127.0.0.1", mosquitto.port, protocol=V5, identifier=read.options.client_id)
+    async with read.opened() as source:
+
+        async def until_it_fails() -> None:
+            while True:
+                await read.step(source)
+
+        await read.step(source)
+        async with another:
+            with pytest.raises(Unavailable, match=r"another client .*connect.* with the same client id"):
+                await asyncio.wait_for(until_it_fails(), 30)
+
+
 async def test_a_session_that_the_broker_has_lost_is_reported_also_where_the_connection_fails(
     reading: Callable[..., Reading], monkeypatch: pytest.MonkeyPatch
 ) -> None:
