@@ -122,17 +122,25 @@ async def _connect(options: RabbitmqSourceOptions, name: str) -> aio_pika.abc.Ab
     context = await asyncio.to_thread(options.tls_context)
     with rabbitmq_errors(options):
         async with asyncio.timeout(options.connect_timeout):
-            return await aio_pika.connect(
+            url = aio_pika.connection.make_url(
                 host=options.host,
                 port=options.port,
                 login=options.user or "guest",
                 password=options.secret or "guest",
                 virtualhost=options.virtual_host,
                 ssl=context is not None,
-                ssl_context=context,
                 heartbeat=options.heartbeat,
-                client_properties={"connection_name": f"trelay source {name}"},
             )
+            connection = aio_pika.Connection(
+                url, ssl_context=context, client_properties={"connection_name": f"trelay source {name}"}
+            )
+            try:
+                await connection.connect()
+            except BaseException:
+                # One that is not closed closes itself when it is destroyed, in whatever thread that happens.
+                await connection.close()
+                raise
+            return connection
 
 
 def watch(channel: AbstractChannel, closed: Callable[[], None], cancelled: Callable[[], None]) -> None:
