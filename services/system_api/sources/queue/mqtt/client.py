@@ -1,4 +1,4 @@
-"""The connection to an MQTT broker; the one module that knows aiomqtt and paho-mqtt.
+"""The connection to an MQTT broker; the one module that knows paho-mqtt.
 
 Aiomqtt acknowledges a message when it arrives, and reads as fast as the broker sends. So the messages are taken from
 paho-mqtt below it, which can leave the acknowledgement to its caller. While there is no room for more, the socket is
@@ -9,13 +9,12 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 from aiomqtt import Client, MqttError, ProtocolVersion
-from aiomqtt.exceptions import MqttCodeError, MqttConnectError
 from paho.mqtt import properties as paho_properties
 from paho.mqtt.client import MQTT_LOG_ERR
 from paho.mqtt.exception import MalformedPacket
@@ -24,20 +23,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from services.system_api.sources.queue.closing import surely_closed
+from services.system_api.sources.queue.mqtt.errors import mqtt_errors
 from services.system_api.sources.queue.mqtt.messages import Delivery
 from services.system_api.sources.queue.mqtt.options import MqttSourceOptions
-from shared.errors import Unauthorized, Unavailable, timed_out, underlying_reason
-from shared.runtime.tls_errors import certificate_problem
 
-_UNAUTHORIZED = {0x86, 0x87, 0x8A}
-_ENDED = {
-    0x80: "the broker closed the connection, as it does when another client connects with the same client id",
-    0x8B: "the broker shuts down",
-    0x8D: "the broker has heard nothing from this client for too long",
-    0x8E: "the broker closed the connection: another client has connected with the same client id",
-}
-"""Why a connection ended, by reason code: paho-mqtt has 0x80 where there is none. Source: MQTT 5.0, 3.14.2.1."""
-"""Bad user name or password, not authorized, banned."""
 _QOS = 1
 _LENGTH = 2
 """Bytes of the length before a text."""
@@ -62,26 +51,6 @@ paho_properties.readUTF = _text
 
 # Trelay reports each outage itself, once.
 logging.getLogger("mqtt").setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def mqtt_errors(options: MqttSourceOptions) -> Iterator[None]:
-    """Translate the errors of aiomqtt."""
-    place = f"MQTT broker at {options.host}:{options.port}"
-    try:
-        yield
-    except MqttConnectError as exc:
-        if getattr(exc.rc, "value", exc.rc) in _UNAUTHORIZED:
-            raise Unauthorized(f"{place} refuses user {options.user or ''!r}: {exc}; set `url` and `password`") from exc
-        raise Unavailable(f"{place}: {exc}") from exc
-    except TimeoutError as exc:
-        raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
-    except (MqttError, OSError, ValueError) as exc:
-        if timed_out(exc) or str(exc) == "Operation timed out":
-            raise Unavailable(f"{place} did not answer within {options.connect_timeout:g} s") from exc
-        ended = _ENDED.get(getattr(exc.rc, "value", 0)) if isinstance(exc, MqttCodeError) else None
-        problem = certificate_problem(exc, anonymous=options.anonymous) or ended or underlying_reason(exc)
-        raise Unavailable(f"{place}: {problem or str(exc) or type(exc).__name__}") from exc
 
 
 class MqttClient:
