@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from services.system_api.sources.portions import Portions
 from services.system_api.sources.source import Batch, Checkpoint
 from services.system_api.sources.table.ledger import Row
 from services.system_api.sources.table.options import TableSourceOptions
@@ -86,6 +87,7 @@ class LogSource:
         """What was read and is not returned yet."""
         self._start: Start | None = None
         self._portion: Portion | None = None
+        self._portions = Portions(_MAX_ROWS)
         self._recent: deque[int] = deque(maxlen=_RECENT)
         self._committed = state.place or Place(0, 0)
         self._save_at = clock.monotonic()
@@ -255,8 +257,9 @@ class LogSource:
         published, shape = self._log.published, session.shape
         if shape.columns is None and published.columns is not None:
             shape = replace(shape, columns=published.columns)
-        limits = ReadLimits(min(limit, _MAX_ROWS), _MAX_BYTES, self._options.row_limit)
-        return await read_portion(session.connection, shape, After(after, published.condition), limits)
+        with self._portions.reading(limit) as asked, self._keeper.errors():
+            limits = ReadLimits(asked, _MAX_BYTES, self._options.row_limit)
+            return await read_portion(session.connection, shape, After(after, published.condition), limits)
 
     def _publish_portion(self, portion: Portion, start: Start, progress: SnapshotProgress, batch: Batch) -> None:
         current = portion.current(start)

@@ -4,7 +4,9 @@ import random
 from typing import Any
 
 import asyncpg
+import pytest
 
+from shared.errors import Unavailable
 from tests.integration.services.system_api.sources.table.postgresql.replication.log_poller import (
     TABLE,
     changes,
@@ -106,3 +108,30 @@ async def test_changes_during_a_snapshot_are_never_followed_by_an_older_state(
     assert by_key["4"][-1] == "deleted"
     assert by_key["15"] in (["3", "3"], ["1", "3"], ["3"])
     assert all(by_key[f"{number}"] == ["1"] for number in (5, 6, 14, 16, 20))
+
+
+_SLOW = """
+    CREATE TYPE slow AS ENUM ('x');
+    CREATE FUNCTION slow_json(slow) RETURNS json LANGUAGE plpgsql AS $$BEGIN PERFORM pg_sleep(0.05); RETURN 1; END$$;
+    CREATE CAST (slow AS json) WITH FUNCTION slow_json(slow)
+"""
+
+
+async def test_rows_of_a_snapshot_that_take_long_are_read_in_smaller_portions(
+    logical_database: str, log: asyncpg.Connection
+) -> None:
+    """A statement that takes too long would do so again at each attempt, and the source would be down for good."""
+    await log.execute(f"{_SLOW}; CREATE TABLE orders (id int PRIMARY KEY, v slow)")
+    await log.execute("INSERT INTO orders SELECT g, 'x' FROM generate_series(1, 60) g")
+    poller = poller_of(logical_database, poll_timeout=1.25)
+    failures = 0
+    async with poller.opened() as source:
+        while len(poller.events) < 60:
+            try:
+                poller.save(await source.poll(1000))
+            except Unavailable:
+                failures += 1
+                if failures > 50:
+                    pytest.fail("it asks for as many again and again")
+    assert failures > 0
+    assert sorted(poller.ids) == list(range(1, 61))
