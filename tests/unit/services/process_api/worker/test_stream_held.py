@@ -143,6 +143,26 @@ async def test_an_event_waits_until_the_part_that_it_goes_on_in_is_loaded_on_thi
     assert setting.attempts() == [1]
 
 
+async def test_a_pipeline_that_takes_no_source_any_more_still_takes_what_waits_between_its_parts() -> None:
+    divided = pipeline(
+        {"repartition": "$string(group)"}, {"dedupe": {"by": "n", "within": 3600}}, name="a", channel="a"
+    )
+    setting = Setting(pipelines=[divided])
+    async with setting.running():
+        await setting.ingest(1, group=7)
+        await until(lambda: published(setting, "a") == [1])
+        after = Selection([(["none"], divided), (["*"], pipeline(name="b", channel="b"))], time.time)
+        after.replace(setting.selection)
+        setting.selection = after
+        headers = (*headers_of(b"orders 1700000000000 orders:2"), Part("a", 1).header())
+        for number in (1, 2):
+            value = event({"n": number, "group": 7}, id=f"orders:{number}", subject="7")
+            await setting.write(Outgoing(b"7", value, headers))
+        await setting.ingest(3, group=7)
+        await until(lambda: (published(setting, "a"), published(setting, "b")) == ([1, 2], [3]))
+    assert not setting.dead()
+
+
 async def test_a_heartbeat_comes_up_to_the_time_of_the_event_that_waits() -> None:
     quiet = pipeline({"schedule": {"quiet": 5}}, name="a", channel="a")
     [(step, _)] = quiet._segments[0].timed
