@@ -47,7 +47,8 @@ HTTP_SOURCES = """\
       id: id
       auth: {kind: api_key, name: key, value: secret, place: query}
       pagination: {kind: cursor, cursor: meta.next, parameter: cursor}
-      changes: {kind: cursor, cursor: "items[-1].id", parameter: after, start: "0", window: 100}
+      changes: {kind: cursor, cursor: "items[-1].id", parameter: after, start: "0", window: 100,
+        on_expired: restart}
     linked:
       kind: http
       url: https://api.example/linked
