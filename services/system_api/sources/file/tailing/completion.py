@@ -33,10 +33,8 @@ _UNKNOWN_WRITER = 60.0
 """Seconds without a change after which a file is complete, where it is unknown whether it is open elsewhere."""
 _OLD = 86_400.0
 """Seconds after which a file that did not leave is old."""
-_AGAIN = 60.0
-"""Seconds after which an old file is looked at again that was not read to its end."""
 _AT_ONCE = 500
-"""Files that one look examines."""
+"""Files that one look examines: a hundred thousand would hold up the event loop."""
 
 
 class Completion:
@@ -113,15 +111,15 @@ class Completion:
 
     def _note_old(self, now: float) -> None:
         wall = self._clock.time()
-        while self._ageing and self._ageing[0][0] <= wall:
+        for _ in range(_AT_ONCE):
+            if not self._ageing or self._ageing[0][0] > wall:
+                return
             _, file_id = heapq.heappop(self._ageing)
             self._aged.discard(file_id)
-            if file_id not in self._catalogue.files:
-                continue
             at_end = self._open_files.stat_at_end(file_id)
-            if at_end is None:
-                self._age(file_id, wall + _AGAIN)
-            elif (old_at := at_end[1] / 1e9 + _OLD) > wall:
+            if file_id not in self._catalogue.files or at_end is None:
+                continue  # it is noted when its end is read
+            if (old_at := at_end[1] / 1e9 + _OLD) > wall:
                 self._age(file_id, old_at)
             else:
                 # What is unknown of its writers needs no more time: it has been quiet for a day.

@@ -1,5 +1,6 @@
 """Files that are deleted while the source is closed: no loss where all was read, and nothing more was expected."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -181,6 +182,23 @@ async def test_many_files_are_examined_in_turn(tmp_path: Path, monkeypatch: pyte
             await rest(poller, clock)
         assert sum("complete" in known for known in poller.files.values()) == 10
     assert poller.data == lines(*range(11))
+
+
+async def test_of_many_old_files_one_look_examines_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion_module, "_AT_ONCE", 3)
+    clock = Calendar()
+    clock.at = 100 * DAY
+    poller = FilePoller(tmp_path / "a-*.ndjson", clock)
+    for number in range(10):
+        write(tmp_path / f"a-{number}.ndjson", number)
+        os.utime(tmp_path / f"a-{number}.ndjson", (clock.at - 2 * DAY,) * 2)
+    counts = []
+    async with poller.opened():
+        for _ in range(8):
+            await rest(poller, clock)
+            counts.append(sum("complete" in known for known in poller.files.values()))
+    assert counts[-1] == 10
+    assert all(later - earlier <= 6 for earlier, later in itertools.pairwise([0, *counts])), "two looks each"
 
 
 def test_a_deleted_file_waits_longer_where_its_writers_are_not_known() -> None:
