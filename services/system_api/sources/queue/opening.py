@@ -40,13 +40,13 @@ class QueueSourceKind(QueueSourceOptions):
             SettingsError: the client library is not installed.
         """
         make = self._installed(name)
-        outcomes = Outcomes()
+        outcomes, options = Outcomes(), self.of_one_run()
 
         @asynccontextmanager
         async def open_source(checkpoint: Checkpoint) -> AsyncIterator[Source]:
             with settings_errors(name):
                 attempts = Attempts(self.max_deliveries, outcomes, checkpoint)
-                broker = make(name, self, {part: value for part, value in checkpoint.items() if part != PART})
+                broker = make(name, options, {part: value for part, value in checkpoint.items() if part != PART})
             events = MessageEvents(EventBuilder(name, self.type, self.channel, clock, rng), self, broker.name)
             async with QueueSource.opened(name, broker, events, self, attempts) as source:
                 yield source

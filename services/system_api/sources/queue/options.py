@@ -1,9 +1,9 @@
 """The settings that all kinds of queues and topics have."""
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from services.system_api.sources.source import SourceOptions
 from shared.expression.settings import ValueExpressionText
@@ -76,6 +76,22 @@ class QueueSourceOptions(SourceOptions):
 
     connect_timeout: float = Field(default=10.0, gt=0)
     """Seconds that one attempt to connect may take."""
+
+    _missing: set[str] = PrivateAttr(default_factory=set)
+
+    def of_one_run(self) -> Self:
+        """Return a copy that notes by itself what was missing."""
+        own = self.model_copy()
+        own._missing = set()  # noqa: SLF001 -- of this class
+        return own
+
+    def note_missing(self, name: str) -> None:
+        """Note that a queue or topic does not exist: all that it will hold comes after the start of this source."""
+        self._missing.add(name)
+
+    def begins_at_end(self, name: str) -> bool:
+        """Whether a queue or topic without a checkpoint is read from its end on: `start: latest`."""
+        return getattr(self, "start", None) == "latest" and name not in self._missing
 
     @model_validator(mode="before")
     @classmethod

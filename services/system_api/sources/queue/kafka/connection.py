@@ -49,7 +49,7 @@ class KafkaConnection:
     async def open(self) -> None:
         """Open the topics. Raises what `Broker.connected` does."""
         begun = any(mark.epoch for mark in self._positions.marks.values())
-        await self._open_topics(latest=self._options.start == "latest" and not (begun and self._options.pattern))
+        await self._open_topics(first=not (begun and self._options.pattern))
 
     async def close(self) -> None:
         """Stop reading."""
@@ -99,13 +99,14 @@ class KafkaConnection:
         for topic in self._topics.values():
             topic.note_markers()
 
-    async def _open_topics(self, *, latest: bool) -> None:
+    async def _open_topics(self, *, first: bool) -> None:
+        """Open what is not open; `first`: they may have been there before this source."""
         names = await self._names()
         self._discovered = self._cluster.clock.monotonic()
         for name in names:
             if name not in self._topics:
                 topic = self._reader(name, len(names))
-                await topic.open(latest=latest)
+                await topic.open(latest=first and self._options.begins_at_end(name))
                 self._topics[name] = topic
         for name in self._topics.keys() - set(names):
             await self._forget(name)
@@ -132,7 +133,7 @@ class KafkaConnection:
         """Open what has appeared since: partitions, topics that match the pattern, and topics that were replaced."""
         due = self._cluster.clock.monotonic() - self._discovered >= _DISCOVERY
         if self._options.pattern is not None and due:
-            await self._open_topics(latest=False)
+            await self._open_topics(first=False)
         for name, topic in list(self._topics.items()):
             if await topic.stale():
                 await self._reopen(name)

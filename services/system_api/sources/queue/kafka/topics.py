@@ -71,6 +71,8 @@ class KafkaTopics:
         names = list(self._options.topics or ())
         found = await cluster.refresh(names)
         missing = [name for name in names if name not in found]
+        for name in missing:
+            self._options.note_missing(name)
         if missing:
             raise Unavailable(
                 f"Kafka at {cluster.options.servers}: topic {missing[0]!r} does not exist, or the account may not"

@@ -92,6 +92,7 @@ def nats_errors(options: NatsSourceOptions, client: Client | None = None) -> Ite
     except AuthorizationError as exc:
         raise Unauthorized(f"{place} refuses the credentials; {_CREDENTIALS}") from exc
     except NotFoundError as exc:
+        options.note_missing(options.stream)
         raise Unavailable(f"{place}: {options.in_words} does not exist; its owner must create it") from exc
     except (NoRespondersError, ServiceUnavailableError) as exc:
         if client is not None and not client._server_info.get("jetstream"):  # noqa: SLF001 -- it has no other name

@@ -79,7 +79,7 @@ def follow_stream(stream: StreamInfo, mark: Mark[int], options: NatsSourceOption
     created, state = stream.created.isoformat() if stream.created else "", stream.state
     place = options.in_words
     if not mark.epoch:
-        mark.begin(created, state.last_seq if options.start == "latest" and state.last_seq else None)
+        mark.begin(created, state.last_seq if options.begins_at_end(options.stream) and state.last_seq else None)
         return []
     if mark.epoch != created:
         before = mark.highest

@@ -37,6 +37,8 @@ __all__ = [
     "watch",
 ]
 
+_NO_QUEUE = "no queue"
+
 # Trelay reports each outage itself, once, and closing a broken connection is a part of it.
 for _noisy in ("aiormq", "aio_pika"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
@@ -64,6 +66,8 @@ def rabbitmq_errors(options: RabbitmqSourceOptions) -> Iterator[None]:
     except ChannelLockedResource as exc:
         raise Unavailable(f"{place}: {options.in_words} belongs to another connection: {_reason(exc)}") from exc
     except ChannelNotFoundEntity as exc:
+        if _NO_QUEUE in _reason(exc):  # or else its node is down
+            options.note_missing(options.target)
         raise Unavailable(
             f"{place}: {options.in_words} does not exist in virtual host {options.virtual_host!r}; its owner must"
             " declare it"

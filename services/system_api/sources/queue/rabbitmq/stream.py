@@ -101,7 +101,7 @@ class StreamConnection:
             Unavailable: the broker does not answer, or does not deliver what was published before.
         """
         # To begin at the end of a stream, a broker that is slow must not be taken for a stream that is empty.
-        at_end = not self._mark.epoch and self._options.start == "latest"
+        at_end = not self._mark.epoch and self._options.begins_at_end(self._options.target)
         first = await self._first_message(self._options.connect_timeout if at_end else _ARRIVAL)
         await self._find_place(first)
         if first is not None:
@@ -128,7 +128,7 @@ class StreamConnection:
         """Begin where the settings say, if the stream was never opened before."""
         mark = self._mark
         if not mark.epoch:
-            latest = not empty and self._options.start == "latest"
+            latest = not empty and self._options.begins_at_end(self._options.target)
             mark.begin(_BEGUN, await self._last_offset() if latest else None)
         self._next = None if mark.mark is None else mark.mark + 1
 

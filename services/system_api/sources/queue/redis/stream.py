@@ -89,6 +89,7 @@ class RedisStream:
             except ResponseError as exc:
                 if _NO_SUCH_KEY not in str(exc):
                     raise
+                options.note_missing(options.stream)
                 raise Unavailable(
                     f"Redis at {options.host}:{options.port}: {options.in_words} does not exist; its owner must create"
                     " it"
@@ -121,7 +122,7 @@ class RedisStream:
         elif group is not None:
             await self._begin_in_group(client, state, parse_id(group["last-delivered-id"]))
         else:
-            latest = self._options.start == "latest"
+            latest = self._options.begins_at_end(self._options.stream)
             begin(mark, state.last if latest and state.last != (0, 0) else None, state)
 
     async def _digest(self, client: Redis, entry: EntryId | None) -> str | None:

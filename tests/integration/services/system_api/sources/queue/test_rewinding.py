@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from nats.js.api import RetentionPolicy
 
-from shared.errors import Malformed
+from shared.errors import Malformed, Unavailable
 from tests.contracts.source.test_kafka import KafkaUpstream
 from tests.contracts.source.test_nats import NatsUpstream
 from tests.contracts.source.test_rabbitmq import RabbitmqUpstream
@@ -91,3 +91,23 @@ async def test_a_queue_has_a_beginning_alone(request: pytest.FixtureRequest, uni
     async with NatsUpstream.opened(request.getfixturevalue("nats"), unique_name, RetentionPolicy.WORK_QUEUE) as nats:
         with pytest.raises(Malformed, match="keeps no message that is acknowledged"):
             await rewound(Reading(nats.options()), "end")
+
+
+@pytest.mark.parametrize("kind", LOGS)
+async def test_a_log_that_did_not_exist_at_the_start_is_read_from_its_beginning(
+    kind: str, request: pytest.FixtureRequest, unique_name: str
+) -> None:
+    """With `start: latest`: all that it holds has come since."""
+    server = request.getfixturevalue(kind)
+    async with opened(kind, server, f"{unique_name}-known") as known:
+        options = known.options()
+        given = options.model_dump(exclude_unset=True) | {"start": "latest"}
+        given |= {"topics": [f"{unique_name}-known", unique_name]} if kind == "kafka" else {"stream": unique_name}
+        read = Reading(type(options).model_validate(given))
+        await known.write(range(3))
+        with pytest.raises(Unavailable, match="does not exist"):
+            await read.once()
+        async with opened(kind, server, unique_name) as upstream:
+            await upstream.write(range(3, 6))
+            await read.until(3)
+        assert sorted(each["n"] for each in read.numbers) == [3, 4, 5]

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.system_api.sources.queue.options import QueueSourceOptions
+from services.system_api.sources.queue.redis.options import RedisSourceOptions
 
 
 def options(**given: Any) -> QueueSourceOptions:
@@ -29,3 +30,17 @@ def test_a_subject_that_cannot_work_is_refused(subject: object) -> None:
 @pytest.mark.parametrize("subject", [{"key": True}, {"header": "x"}, "customer.id", "$string(id) & '-'"])
 def test_subjects(subject: object) -> None:
     assert options(subject=subject).subject
+
+
+def test_what_was_missing_at_the_start_does_not_begin_at_its_end() -> None:
+    given = {"kind": "redis", "url": "redis://h", "stream": "s", "type": "t"}
+    options = RedisSourceOptions.model_validate(given | {"start": "latest"})
+    own, another = options.of_one_run(), options.of_one_run()
+    assert own.begins_at_end("s")
+    own.note_missing("s")
+    assert not own.begins_at_end("s")
+    assert own.begins_at_end("other")
+    assert options.begins_at_end("s"), "each run of a source knows what it has seen"
+    assert another.begins_at_end("s")
+    assert options == RedisSourceOptions.model_validate(given | {"start": "latest"})
+    assert not RedisSourceOptions.model_validate(given).begins_at_end("s")
