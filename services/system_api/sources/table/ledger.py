@@ -81,6 +81,14 @@ class Ledger(Generic[Order]):
         """Rows above the position that have been emitted: order values by identity."""
         return self._entries.known
 
+    def has_emitted(self, order: Order, identity: str) -> bool:
+        """Return whether a state of a row above the position has been emitted.
+
+        Where an identity is a hash of some columns, a row has it again with another order value when it gets back the
+        contents that it had before.
+        """
+        return self._entries.known.get(identity) == order
+
     def checkpoint_at(self, order: Order) -> dict[str, bytes]:
         """Return the checkpoint from which all rows of this order value, and those above it, are read."""
         return {"": _encode(_Saved(_VERSION, self._mode, Position(order, None), 0))}
@@ -99,8 +107,8 @@ class Ledger(Generic[Order]):
         """
         known = self._entries.known
         covered = self._advance(rows, horizon, complete=complete)
-        fresh = [row for row in rows if row.identity not in known] if known else list(rows)
-        early = [(row.order, row.identity) for row in rows[covered:] if row.identity not in known]
+        fresh = [row for row in rows if known.get(row.identity) != row.order] if known else list(rows)
+        early = [(row.order, row.identity) for row in rows[covered:] if known.get(row.identity) != row.order]
         saved: dict[str, bytes | None] = {}
         if self.position is not None and known:
             saved = self._entries.forget_below(self.position.order)

@@ -67,7 +67,7 @@ class GenericReader:
             nonlocal size, count
             count += 1
             row = self._row(values)
-            if row.identity not in ledger.emitted:
+            if not ledger.has_emitted(row.order, row.identity):
                 rows.append(row)
                 size += len(row.data)
             return len(rows) <= limit and size < max_bytes

@@ -133,3 +133,28 @@ async def test_julian_days_of_sqlite(each: Upstream) -> None:
     await check_states(each, poller, "julianday('now')")
     told = datetime.fromisoformat(poller.events[0]["time"])
     assert abs(told.timestamp() - time.time()) < 60
+
+
+_NOW = {"postgresql": "now()", "mariadb": "now(6)", "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+
+
+async def test_contents_that_a_row_had_before(each: Upstream) -> None:
+    """Without the time among them, they are the same as those of a state that is still remembered."""
+    type_ = "timestamptz" if each.url.startswith("postgresql") else "timestamp(6)"
+    now = _NOW[each.url.partition(":")[0]]
+    await each.execute(f"CREATE TABLE orders (id {each.key}, v varchar(9), changed {type_})")
+    await each.execute(f"INSERT INTO orders (v, changed) VALUES ('a', {now})")
+    columns = ["id", "v"]
+    poller = TablePoller(each.url, updated_at_column="changed", time_zone="UTC", overlap=3600, columns=columns)
+    async with poller.opened() as source:
+        await poller.drain(source)
+        for value in "bac":
+            await each.execute(f"UPDATE orders SET v = '{value}', changed = {now}")
+            await poller.drain(source)
+    async with poller.opened() as source:
+        await poller.drain(source)
+        await each.execute(f"UPDATE orders SET v = 'a', changed = {now}")
+        await poller.drain(source)
+        await poller.drain(source)
+    assert [event["data"]["v"] for event in poller.events] == ["a", "b", "a", "c", "a"]
+    assert len({event["id"] for event in poller.events}) == 5

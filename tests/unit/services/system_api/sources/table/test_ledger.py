@@ -111,3 +111,14 @@ def test_a_changed_mode_is_an_error_with_a_remedy() -> None:
     _, saved = Ledger("key", int, {}).take([row(1)], 10, complete=True)
     with pytest.raises(SettingsError, match="another name"):
         Ledger("changed", int, {part: value for part, value in saved.items() if value is not None})
+
+
+def test_a_state_that_a_row_has_again_later() -> None:
+    """The version is a hash of the contents."""
+    ledger: Ledger[int] = Ledger("m", int, {})
+    first, between, again = (Row(order, "k", version, "s", b"{}") for order, version in [(5, "a"), (6, "b"), (7, "a")])
+    for row in (first, between, again):
+        assert not ledger.has_emitted(row.order, row.identity)
+        assert ledger.take([row], 1, complete=True)[0] == [row]
+        assert ledger.has_emitted(row.order, row.identity)
+        assert ledger.take([row], 1, complete=True)[0] == []
