@@ -21,6 +21,7 @@ class EarlyResponse:
         self._headers = headers
         self._begun: web.StreamResponse | None = None
         self._writing = asyncio.Lock()
+        self._is_whole = False
 
     async def probe(self) -> None:
         """Begin the response if that is still to be done, and write white space.
@@ -29,6 +30,8 @@ class EarlyResponse:
             ConnectionError: the peer has disconnected.
         """
         async with self._writing:
+            if self._is_whole:
+                return
             if self._begun is None:
                 self._begun = web.StreamResponse(headers={**self._headers, "Content-Type": _TYPE})
                 # As an event stream does: the limits of connections count idle ones from the headers of a response on.
@@ -37,12 +40,13 @@ class EarlyResponse:
             await self._begun.write(_WHITE_SPACE)
 
     async def whole(self, body: bytes) -> web.StreamResponse:
-        """Return the whole response. To be called once, when nobody probes any more.
+        """Return the whole response, after which a probe writes nothing.
 
         Raises:
             ConnectionError: the peer has disconnected, after the response had begun.
         """
         async with self._writing:
+            self._is_whole = True
             if self._begun is None:
                 return web.Response(body=body, content_type=_TYPE, headers=self._headers)
             await self._begun.prepare(self._request)

@@ -19,7 +19,9 @@ async def responding(probes: int, version: HttpVersion) -> AsyncIterator[aiohttp
         response = EarlyResponse(request, HEADERS)
         for _ in range(probes):
             await response.probe()
-        return await response.whole(BODY)
+        whole = await response.whole(BODY)
+        await response.probe()  # one that was waiting
+        return whole
 
     app = web.Application()
     app.router.add_get("/", handler)
