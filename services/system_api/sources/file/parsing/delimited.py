@@ -14,6 +14,8 @@ from services.system_api.sources.file.parsing.rows import FindDelimiter, RowCutt
 from services.system_api.sources.file.parsing.splitter import Cut, cut_lines, never_suspicious
 from shared.errors import Malformed
 
+_BOM = "\ufeff"
+
 
 class Csv:
     """Reads the rows of one file. A header names the columns, unless the settings do."""
@@ -70,6 +72,8 @@ class Csv:
         self._decimal = decimal
         self._pad = pad
         self._rows: RowBuilder | None = None
+        self._header: frozenset[str] = frozenset()
+        """The names in the header, if it has several."""
         if not header:
             assert columns is not None, "the options require it"
             self._use(columns)
@@ -92,6 +96,7 @@ class Csv:
         if self._named is not None and len(self._named) != len(fields):
             raise Malformed(f"found {len(fields)} columns; expected {len(self._named)}, as the settings name them")
         self._use(fields if self._named is None else self._named)
+        self._header = frozenset(fields) if len(fields) > 1 else frozenset()
         self.wants_header = False
 
     suspicious = staticmethod(never_suspicious)
@@ -103,7 +108,11 @@ class Csv:
 
     def read(self, piece: bytes) -> Row:
         """Read one row; see `Format`."""
-        fields: list[str | None] = [*self._split(piece.decode())]
+        found = self._split(piece.decode())
+        if (found[0] in self._header or found[0][:1] == _BOM) and self._is_header(found):
+            shown = ", ".join(found)[:200]
+            raise Malformed(f"found a header within the file ({shown}); expected rows of the first header")
+        fields: list[str | None] = [*found]
         rows = self._rows
         assert rows is not None, "the header comes first"
         if (missing := len(rows.columns) - len(fields)) != 0:
@@ -111,6 +120,10 @@ class Csv:
                 raise Malformed(f"found {len(fields)} fields; expected {len(rows.columns)}")
             fields += [None] * missing
         return rows.row(fields)
+
+    def _is_header(self, fields: Sequence[str]) -> bool:
+        """Whether a row has all names of the header, as where files were joined: it is no row, and makes no event."""
+        return bool(self._header) and self._header.issubset((fields[0].removeprefix(_BOM), *fields[1:]))
 
     def _use(self, columns: Sequence[str]) -> None:
         self._rows = RowBuilder(

@@ -52,6 +52,20 @@ def test_a_malformed_row_is_an_error(row: bytes, error: str) -> None:
         rows().read(row)
 
 
+@pytest.mark.parametrize("row", ["id,name,qty", "\ufeffid,name,qty", '"name","id","qty"', "id,name,qty,price"])
+def test_a_header_within_the_file_is_no_row(row: str) -> None:
+    """Files that were joined: it became an event, and rows of other columns are mistaken for those of the first."""
+    with pytest.raises(Malformed, match="found a header within the file"):
+        rows().read(row.encode())
+
+
+def test_a_row_with_some_names_of_the_header_is_a_row() -> None:
+    assert rows().read(b"id,pen,qty")[0] == "id"
+    assert rows().read("\ufeff1,pen,2".encode())[0] == "\ufeff1"
+    assert rows(b"id").read(b"id")[0] == "id", "any word may be one of a list"
+    assert rows(None, columns=["id", "name"]).read(b"id,name")[0] == "id"
+
+
 def test_columns_have_types() -> None:
     types = {
         "i": ColumnType.INTEGER,
