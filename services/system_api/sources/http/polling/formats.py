@@ -1,9 +1,9 @@
 """Turns the body of a response into JSON: JSON itself, lines of it, CSV, or XML. No I/O; use it outside the event loop.
 
 Lines of JSON become a list. A row of CSV becomes an object of its columns, all of them texts; a row with more or
-fewer fields than the header becomes a list, which has no `id` and is reported. An XML document becomes an object of
-its root element: an element with neither attributes nor children is its text, any other is an object of its
-attributes (`@name`), its children, and its text (`#text`). Children of one name become a list.
+fewer fields than the header, or a header again, becomes a list, which has no `id` and is reported. An XML document
+becomes an object of its root element: an element with neither attributes nor children is its text, any other is an
+object of its attributes (`@name`), its children, and its text (`#text`). Children of one name become a list.
 """
 
 import csv
@@ -149,7 +149,10 @@ def _rows(text: str, delimiter: str) -> list[Any]:
     header, *records = rows
     if len(set(header)) < len(header):
         raise Malformed(f"the header of the CSV names a column twice: {', '.join(header)[:200]}")
-    return [dict(zip(header, row, strict=True)) if len(row) == len(header) else row for row in records]
+    names = set(header) if len(header) > 1 else None
+    return [
+        dict(zip(header, row, strict=True)) if len(row) == len(header) and set(row) != names else row for row in records
+    ]
 
 
 def _document(body: bytes | str, place: str) -> dict[str, Any]:

@@ -151,3 +151,14 @@ def test_the_content_type_names_the_format(content_type: str, form: Format) -> N
 def test_any_body_becomes_json_or_is_malformed(body: bytes, form: Format) -> None:
     with contextlib.suppress(Malformed):
         parsed(body, form=form)
+
+
+def test_a_header_within_csv_is_no_record() -> None:
+    parser = BodyParser("csv", ",", "place")
+    assert json.loads(parser.json(b"id,n\n1,a\nid,n\nn,id\nid,b\n", "text/csv")) == [
+        {"id": "1", "n": "a"},
+        ["id", "n"],
+        ["n", "id"],
+        {"id": "id", "n": "b"},
+    ]
+    assert json.loads(parser.json(b"id\nid\n", "text/csv")) == [{"id": "id"}], "any word may be one of a list"
