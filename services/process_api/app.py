@@ -132,7 +132,7 @@ class _Service:
         self._controls = Controls(self._topics.pipelines, parts.clock)
         self._statuses = Statuses(self._topics.process_status, parts.node, self._status, parts.clock)
         self._letters = DeadLetters(
-            self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng, self._controls.fresh
+            self._topics, self._pipelines_of, parts.health.registry, parts.clock, parts.rng, self._controls.followed
         )
         self._exclusive = ExclusiveRequests(parts.clock, parts.rng)
         self._settling = Settling((self._letters.settle, self._exclusive.settle), parts.clock)

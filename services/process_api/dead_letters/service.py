@@ -49,9 +49,9 @@ class DeadLetters:
         registry: CollectorRegistry,
         clock: Clock,
         rng: random.Random,
-        asked: Callable[[Bus], Awaitable[Asked]] | None = None,
+        asked: Callable[[], Awaitable[Asked]] | None = None,
     ) -> None:
-        """`asked` reads what operators have asked of pipelines; without it, rewinds are not known."""
+        """`asked` returns what operators have asked of pipelines; without it, rewinds are not known."""
         self._asked = asked
         self._topic = topics.dead_letter
         self._replays = Replays(topics, pipelines_of)
@@ -132,16 +132,16 @@ class DeadLetters:
             edited=request.edit is not None,
             reason=request.reason,
         )
-        operation = Operation(request, decision, await self._replaying(bus), cursor.place)
+        operation = Operation(request, decision, await self._replaying(bus, request), cursor.place)
         done = await self._run(bus, operation, _within(bounds, cursor.ends))
         return Answer(_body(operation, cursor, done=done), cursor.operation)
 
-    async def _replaying(self, bus: Bus) -> Replays:
-        """Return what makes the records of replays, with the rewinds as they are now."""
-        if self._asked is None:
+    async def _replaying(self, bus: Bus, request: DecideRequest) -> Replays:
+        """Return what makes the records of replays, with the rewinds where they matter."""
+        if self._asked is None or request.status is not Status.REPLAYED or request.channel is not None:
             return self._replays
         topic = self._replays.topics.ingest
-        return replace(self._replays, rewound=Rewound(await self._asked(bus), topic, await bus.epoch(topic)))
+        return replace(self._replays, rewound=Rewound(await self._asked(), topic, await bus.epoch(topic)))
 
     async def settle(self, bus: Bus) -> None:
         """End what a replica had in flight that was killed while it decided.

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 _WAIT = 10.0
 _RETRY_INTERVAL = 1.0
+_KNOWN_TIMEOUT = 5.0
+"""Seconds that a request waits after a start until it is known what was asked before."""
 _SEEN_TIMEOUT = 2.0
 _RELOAD_INTERVAL = 2.0
 """Seconds between two looks whether a reload has added a pipeline whose rewind was asked before."""
@@ -99,6 +101,19 @@ class Controls:
         for key, value in (await bus.latest(self.topic, NAME)).items():
             _take_into(found, key, value)
         return found
+
+    async def followed(self, timeout: float = _KNOWN_TIMEOUT) -> Asked:
+        """Return what is asked, as far as this replica follows it: what was asked just now may be missing.
+
+        Raises:
+            Unavailable: it has not been read to its end yet, as after a start, or while an open transaction hides it.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self.known()
+        except TimeoutError as exc:
+            raise Unavailable(f"{self.topic}: what operators have asked is not known yet") from exc
+        return self.asked
 
     async def rewind_asked(self, pipelines: Callable[[], Iterable[str]], partition: int, starts: Starts) -> None:
         """Wait until a partition with these starts has a rewind to carry out; `pipelines` returns those that run now.

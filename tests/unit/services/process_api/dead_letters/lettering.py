@@ -14,7 +14,6 @@ from services.process_api.dead_letters.service import DeadLetters
 from services.process_api.operations.requests import Asked
 from shared.bus.memory import MemoryBus
 from shared.bus.memory.log import MemoryRecord
-from shared.bus.protocol import Bus
 from shared.bus.topics import TopicsOptions
 from shared.events.dead_letter import Content, Reject
 from shared.runtime.clock import SYSTEM_CLOCK, Clock
@@ -62,7 +61,7 @@ class Desk:
         bus: MemoryBus | None = None,
         clock: Clock = SYSTEM_CLOCK,
         seed: int = 1,
-        asked: Callable[[Bus], Awaitable[Asked]] | None = None,
+        asked: Callable[[], Awaitable[Asked]] | None = None,
     ) -> None:
         self.bus = bus or MemoryBus()
         self.pipelines = {"orders": ["orders"], "*": []}

@@ -13,6 +13,7 @@ from services.process_api.operations.starts import Starts
 from shared.bus.memory import MemoryBus
 from shared.bus.protocol import Outgoing
 from shared.bus.topics import TopicsOptions
+from shared.errors import Unavailable
 from shared.runtime.clock import SYSTEM_CLOCK
 from shared.runtime.tasks import Tasks
 
@@ -42,6 +43,15 @@ async def test_what_is_asked_of_one_replica_reaches_the_others_and_those_that_st
         assert (await another.fresh(bus)).controls == {"orders": PAUSED}
         await another.control(bus, "orders", Control(by="bob"))
         assert another.paused == set()
+
+
+async def test_what_is_asked_is_not_known_before_the_topic_was_read() -> None:
+    bus = MemoryBus()
+    with pytest.raises(Unavailable, match="is not known yet"):
+        await Controls(TOPICS.pipelines, SYSTEM_CLOCK).followed(timeout=0)
+    async with following(bus) as controls:
+        await controls.control(bus, "orders", PAUSED)
+        assert (await controls.followed()).controls == {"orders": PAUSED}
 
 
 async def test_a_rewind_interrupts_the_partitions_that_have_not_carried_it_out() -> None:

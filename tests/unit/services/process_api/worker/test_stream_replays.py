@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from services.process_api.operations.requests import Asked
 from services.process_api.pipeline.pipeline import Pipeline
 from shared.events.dead_letter import Content
-from tests.unit.services.process_api.dead_letters.lettering import Desk
+from tests.unit.services.process_api.dead_letters.lettering import Desk, reject
 from tests.unit.services.process_api.making import pipeline
 from tests.unit.services.process_api.worker.streaming import TOPICS, Setting, until
 from tests.unit.services.process_api.worker.test_rewinds import rewind
@@ -113,7 +114,7 @@ async def test_a_rewind_runs_an_event_and_its_replay_once() -> None:
 async def test_a_letter_whose_event_a_rewind_has_run_again_is_not_replayed(parts: list[Any]) -> None:
     setting = Setting(pipelines=[orders(*parts, STRICT)])
     async with setting.running():
-        desk = Desk(setting.bus, asked=setting.controls.fresh)
+        desk = Desk(setting.bus, asked=setting.controls.followed)
         await setting.ingest(1, 2, customer="one")
         await until(lambda: len(setting.dead()) == 2)
         await rewind(setting, "orders", 1, id="1-a")  # behind the first event
@@ -124,6 +125,27 @@ async def test_a_letter_whose_event_a_rewind_has_run_again_is_not_replayed(parts
         assert answer["refusals"] == [{"id": "0-1", "reason": AGAIN}]
         await until(lambda: sorted(setting.published()) == [1, 2])
         assert (await desk.drop(all=True))["dropped"] == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "waits"),
+    [({}, True), ({"data": {}, "ids": ["0-0"]}, True), ({"to": {"channel": "x"}}, False)],
+    ids=["pipeline", "edited", "channel"],
+)
+async def test_a_replay_to_a_pipeline_waits_until_rewinds_are_known(body: dict[str, Any], *, waits: bool) -> None:
+    asked = 0
+
+    async def known() -> Asked:
+        nonlocal asked
+        asked += 1
+        return Asked()
+
+    desk = Desk(asked=known)
+    await desk.write(reject())
+    await desk.replay(**({"all": True} | body if "ids" not in body else body))
+    assert (asked > 0) == waits
+    await desk.drop(all=True)
+    assert asked <= 1
 
 
 async def test_a_rewind_runs_an_edited_replay_beside_its_event() -> None:
