@@ -18,6 +18,9 @@ _LARGEST = 2000
 _LONGEST = 512 * 1024
 """Maximum number of characters of all identities in a part: well below the bus's record limit, even escaped as JSON."""
 
+_AGAIN = "~"
+"""Between the version of a state that a row had before with the same order value, and how often it has it now."""
+
 Order = TypeVar("Order", int, str)
 """The value that rows are ordered by: a key, microseconds, or a time as text; of one type within a table."""
 
@@ -37,6 +40,8 @@ class Entries(Generic[Order]):
         self.known: dict[str, Order] = {}
         self.next_part = 0
         self._parts: list[_Part[Order]] = []
+        self._last: dict[tuple[Order, str], str] = {}
+        """The version of the last state of each row, by order value and key."""
 
     @classmethod
     def loaded(cls, checkpoint: Checkpoint, next_part: int) -> "Entries[Order]":
@@ -51,13 +56,13 @@ class Entries(Generic[Order]):
             found = msgspec.json.decode(checkpoint[name], type=list[tuple[int | str, str]])
             part: _Part[Order] = _Part(name, found)  # type: ignore[arg-type] # of the type of the position
             entries._parts.append(part)
-            entries.known.update((identity, order) for order, identity in part.entries)
+            entries._note(part.entries)
         entries.next_part = next_part
         return entries
 
     def add(self, fresh: Sequence[tuple[Order, str]]) -> dict[str, bytes | None]:
         """Add rows; return the parts to save."""
-        self.known.update((identity, order) for order, identity in fresh)
+        self._note(fresh)
         touched: set[str] = set()
         for entries in _cut(fresh):
             part = _Part(f"{_PREFIX}{self.next_part}", entries)
@@ -70,11 +75,32 @@ class Entries(Generic[Order]):
             touched.add(part.name)
         return self._saved(touched)
 
+    def has(self, order: Order, version: str, key: str) -> bool:
+        """Return whether this is the last state of a row that was added, of those with this order value."""
+        if " " in version:  # the text of a time, which is another one for each state
+            return self.known.get(f"{version} {key}") == order
+        return self._last.get((order, key)) == version
+
+    def distinct(self, order: Order, version: str, key: str) -> str:
+        """Return a version that no state of a row with this order value has yet: the same where it is a new one."""
+        found, number = version, 1
+        while self.known.get(f"{found} {key}") == order:
+            number += 1
+            found = f"{version}{_AGAIN}{number}"
+        return found
+
+    def _note(self, entries: Iterable[tuple[Order, str]]) -> None:
+        for order, identity in entries:
+            self.known[identity] = order
+            version, _, key = identity.partition(" ")
+            self._last[order, key] = version.partition(_AGAIN)[0]
+
     def forget_below(self, order: Order) -> dict[str, bytes | None]:
         """Remove rows below an order value; return the parts to remove."""
         gone = {part.name for part in self._parts if all(of_row < order for of_row, _ in part.entries)}
         if any(of_row < order for of_row in self.known.values()):
             self.known = {identity: of_row for identity, of_row in self.known.items() if of_row >= order}
+            self._last = {place: version for place, version in self._last.items() if place[0] >= order}
             for part in self._parts:
                 part.entries = [entry for entry in part.entries if entry[0] >= order]
         self._parts = [part for part in self._parts if part.name not in gone]

@@ -81,13 +81,13 @@ class Ledger(Generic[Order]):
         """Rows above the position that have been emitted: order values by identity."""
         return self._entries.known
 
-    def has_emitted(self, order: Order, identity: str) -> bool:
-        """Return whether a state of a row above the position has been emitted.
+    def has_emitted(self, order: Order, version: str, key: str) -> bool:
+        """Return whether a state of a row above the position is the last one that has been emitted.
 
-        Where an identity is a hash of some columns, a row has it again with another order value when it gets back the
-        contents that it had before.
+        Where the version is a hash of some columns, a row has it again when it gets back the contents that it had
+        before: with another order value or, where many moments have one such as a day, with the same.
         """
-        return self._entries.known.get(identity) == order
+        return self._entries.has(order, version, key)
 
     def checkpoint_at(self, order: Order) -> dict[str, bytes]:
         """Return the checkpoint from which all rows of this order value, and those above it, are read."""
@@ -107,8 +107,12 @@ class Ledger(Generic[Order]):
         """
         known = self._entries.known
         covered = self._advance(rows, horizon, complete=complete)
-        fresh = [row for row in rows if known.get(row.identity) != row.order] if known else list(rows)
-        early = [(row.order, row.identity) for row in rows[covered:] if known.get(row.identity) != row.order]
+        if known:
+            final = [row for row in map(self._fresh, rows[:covered]) if row is not None]
+            above = [row for row in map(self._fresh, rows[covered:]) if row is not None]
+        else:
+            final, above = list(rows[:covered]), list(rows[covered:])
+        fresh, early = final + above, [(row.order, row.identity) for row in above]
         saved: dict[str, bytes | None] = {}
         if self.position is not None and known:
             saved = self._entries.forget_below(self.position.order)
@@ -117,6 +121,14 @@ class Ledger(Generic[Order]):
         if fresh or saved:
             saved |= self.saved()
         return fresh, saved
+
+    def _fresh(self, row: Row[Order]) -> Row[Order] | None:
+        """Return a row if its state was not emitted, with a version of its own; None if it was."""
+        order, key, version, *_ = row
+        if self._entries.has(order, version, key):
+            return None
+        distinct = self._entries.distinct(order, version, key)
+        return row if distinct == version else row._replace(version=distinct)
 
     def _advance(self, rows: Sequence[Row[Order]], horizon: Order | None, *, complete: bool) -> int:
         """Move the position over the rows that are final and read; return how many of `rows` it covers now."""

@@ -67,7 +67,7 @@ class GenericReader:
             nonlocal size, count
             count += 1
             row = self._row(values)
-            if not ledger.has_emitted(row.order, row.identity):
+            if not ledger.has_emitted(row.order, row.version, row.key):
                 rows.append(row)
                 size += len(row.data)
             return len(rows) <= limit and size < max_bytes

@@ -85,7 +85,7 @@ class MysqlReader:
         async with self._table.connection.snapshot():
             statement, arguments = statements.positions(shape, asked, ledger.position, below)
             found = [Place.of(values) for values in await self._table.connection.fetch(statement, arguments)]
-            fresh = [place for place in found if not ledger.has_emitted(place.order, f"{place.digest} {place.key}")]
+            fresh = [place for place in found if not ledger.has_emitted(place.order, place.digest, place.key)]
             rows = await reading.read(fresh[:limit], max_bytes)
         if rows:
             self._highest = rows[-1].order if self._highest is None else max(self._highest, rows[-1].order)

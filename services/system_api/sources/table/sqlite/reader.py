@@ -144,7 +144,7 @@ class SqliteReader(Generic[Order]):
             for values in connection.execute(statement, arguments):
                 count += 1
                 row = self._rows.row(values)
-                if ledger.has_emitted(row.order, row.identity):
+                if ledger.has_emitted(row.order, row.version, row.key):
                     continue
                 rows.append(row)
                 size += len(row.data)
@@ -167,7 +167,7 @@ class SqliteReader(Generic[Order]):
         size = 0
         for place in found:
             row = self._rows.single(connection, place)
-            if row is None or ledger.has_emitted(row.order, row.identity):
+            if row is None or ledger.has_emitted(row.order, row.version, row.key):
                 continue
             rows.append(row)
             size += len(row.data)

@@ -138,10 +138,13 @@ async def test_julian_days_of_sqlite(each: Upstream) -> None:
 _NOW = {"postgresql": "now()", "mariadb": "now(6)", "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')"}
 
 
-async def test_contents_that_a_row_had_before(each: Upstream) -> None:
-    """Without the time among them, they are the same as those of a state that is still remembered."""
-    type_ = "timestamptz" if each.url.startswith("postgresql") else "timestamp(6)"
-    now = _NOW[each.url.partition(":")[0]]
+@pytest.mark.parametrize("by", ["time", "day"])
+async def test_contents_that_a_row_had_before(each: Upstream, by: str) -> None:
+    """Without the time among them, or on the same day, they are those of a state that is still remembered."""
+    type_, now = "date", "CURRENT_DATE"
+    if by == "time":
+        type_ = "timestamptz" if each.url.startswith("postgresql") else "timestamp(6)"
+        now = _NOW[each.url.partition(":")[0]]
     await each.execute(f"CREATE TABLE orders (id {each.key}, v varchar(9), changed {type_})")
     await each.execute(f"INSERT INTO orders (v, changed) VALUES ('a', {now})")
     columns = ["id", "v"]

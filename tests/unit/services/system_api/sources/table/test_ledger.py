@@ -113,12 +113,34 @@ def test_a_changed_mode_is_an_error_with_a_remedy() -> None:
         Ledger("changed", int, {part: value for part, value in saved.items() if value is not None})
 
 
-def test_a_state_that_a_row_has_again_later() -> None:
-    """The version is a hash of the contents."""
+@pytest.mark.parametrize("orders", [(5, 6, 7, 8), (5, 5, 5, 5), (5, 5, 6, 6)])
+def test_a_state_that_a_row_has_again(orders: tuple[int, ...]) -> None:
+    """The version is a hash of the contents, and one order value may be that of a whole day."""
     ledger: Ledger[int] = Ledger("m", int, {})
-    first, between, again = (Row(order, "k", version, "s", b"{}") for order, version in [(5, "a"), (6, "b"), (7, "a")])
-    for row in (first, between, again):
-        assert not ledger.has_emitted(row.order, row.identity)
-        assert ledger.take([row], 1, complete=True)[0] == [row]
-        assert ledger.has_emitted(row.order, row.identity)
+    saved: dict[str, bytes | None] = {}
+    identities = []
+    for order, version in zip(orders, "abab", strict=True):
+        row = Row(order, "k 1", version, "s", b"{}")
+        assert not ledger.has_emitted(order, version, "k 1")
+        ((fresh,), parts) = ledger.take([row], 1, complete=True)
+        identities.append((fresh.order, fresh.identity))
+        assert (fresh.key, fresh.version[0]) == ("k 1", version)
+        saved |= parts
+        ledger = Ledger("m", int, {part: value for part, value in saved.items() if value is not None})
+        assert ledger.has_emitted(order, version, "k 1")
         assert ledger.take([row], 1, complete=True)[0] == []
+    assert len(set(identities)) == 4
+    last = Row(orders[-1], "k 1", "b", "s", b"{}")
+    assert ledger.take([last], orders[-1] + 1, complete=True)[0] == []
+    assert ledger.emitted == {}
+    assert not ledger.has_emitted(orders[-1], "b", "k 1")
+
+
+def test_a_version_that_is_the_text_of_a_time() -> None:
+    """As that of a row of a view in PostgreSQL."""
+    ledger: Ledger[int] = Ledger("m", int, {})
+    row = Row(5, "k 1", "2026-01-31 12:34:56", "s", b"{}")
+    fresh, saved = ledger.take([row], 1, complete=True)
+    assert fresh == [row]
+    ledger = Ledger("m", int, {part: value for part, value in saved.items() if value is not None})
+    assert ledger.take([row], 1, complete=True)[0] == []
