@@ -43,7 +43,7 @@ from shared.http.operators import Operators
 from shared.http.server import application
 from shared.runtime.extras import extra
 from shared.runtime.reloading import Apply, Reread, Section
-from shared.runtime.tasks import Tasks
+from shared.runtime.tasks import Tasks, started
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +118,7 @@ class _Service:
         self._context = StepContext(clock=parts.clock, rng=parts.rng, tracing=parts.tracing)
         self._selection = build(settings.process.pipelines, self._context)
         self._replaced: set[Selection] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._parts = parts
         self._metrics = ProcessMetrics(parts.health.registry, self._selection.pipelines, parts.clock)
         self._activities = Activities(parts.clock)
@@ -211,6 +212,8 @@ class _Service:
         async with AsyncExitStack() as stack:
             for selection in (self._selection, *self._replaced):
                 stack.push_async_callback(selection.close)
+            if self._closing:
+                await asyncio.wait(self._closing)
 
     async def _close_later(self, replaced: Selection) -> None:
         """Close pipelines once no batch uses them any more.
@@ -220,8 +223,12 @@ class _Service:
         unused = asyncio.Event()
         replaced.when_unused(unused.set)
         await unused.wait()
-        await replaced.close()
         self._replaced.discard(replaced)
+        # Not cut off when the service stops meanwhile: what a step has begun to close is not closed a second time.
+        closing = started("close pipelines", replaced.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.shield(closing)
 
     async def run_pipelines(self, bus: Bus) -> None:
         """Process the partitions that the group assigns to this replica.

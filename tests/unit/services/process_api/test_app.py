@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from services.process_api.app import BUS, build_process_api
+from services.process_api.pipeline.steps.python_pool.pool import Pool
 from services.process_api.settings import ProcessSettings
 from shared.alerts import RecordingAlerts
 from shared.bus.memory import MemoryBus
@@ -113,6 +114,30 @@ async def test_replaced_pipelines_are_open_for_as_long_as_a_batch_uses_them(tmp_
         )
     published = [record for number in range(TOPICS.partitions) for record in bus.records(TOPICS.publish, number)]
     assert [json.loads(record.value or b"")["data"] for record in published] == [{"n": 1}, {"n": 2, "version": 2}]
+
+
+async def test_what_replaced_pipelines_hold_open_is_closed_when_the_service_stops_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began, ended, close = 0, 0, Pool.close
+
+    async def slowly(pool: Pool) -> None:
+        nonlocal began, ended
+        began += 1
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await close(pool)
+        ended += 1
+
+    monkeypatch.setattr(Pool, "close", slowly)
+    slow = {"function": f"{FUNCTIONS}:until_told", "settings": {"entered": "", "proceed": ""}, "run": "process"}
+    file = settings({"python": slow})
+    async with running(file, MemoryBus()) as service:
+        reload = SettingsFile(file, lambda _files: settings({"set": {"data.version": 2}}), service.sections).reload
+        assert await reload() == ["process.pipelines"]
+        while not began:
+            await asyncio.sleep(0)
+    assert (began, ended) == (1, 1)
 
 
 async def test_an_added_pipeline_reads_zero_until_it_runs() -> None:
