@@ -39,13 +39,18 @@ class Inquiries:
         self._parts = parts
 
     def opener(self, name: str) -> SourceOpener:
-        """Return what opens a source beside the one that runs."""
+        """Return what opens a source to run it."""
         options = self._sources[name]
         if isinstance(options, WebhookSourceKind):
             return options.opener(name, self._parts.clock, self._parts.rng, self._inbox)
+        return build_source(name, options, self._parts.clock, self._parts.rng)
+
+    def inquirer(self, name: str) -> SourceOpener:
+        """Return what opens a source to ask it, beside the one that runs."""
+        options = self._sources[name]
         if isinstance(options, Inquirable):
             return options.inquirer(name, self._parts.clock, self._parts.rng)
-        return build_source(name, options, self._parts.clock, self._parts.rng)
+        return self.opener(name)
 
     async def position(self, name: str) -> Mapping[str, str]:
         """Return the whole saved position of a source."""
@@ -54,7 +59,7 @@ class Inquiries:
 
     async def preview(self, name: str, place: Place) -> Mapping[str, Any]:
         """Return what a rewind would do. Raises `Malformed`, `SettingsError`."""
-        return await preview(self._parts.bus.connected, self._topics.checkpoints, name, place, self.opener(name))
+        return await preview(self._parts.bus.connected, self._topics.checkpoints, name, place, self.inquirer(name))
 
     async def reconcile(self, name: str, since: datetime | None, until: datetime | None) -> Mapping[str, Any]:
         """Return what the upstream has and what is published, within [since, until), or of all.
@@ -72,4 +77,4 @@ class Inquiries:
         bus = self._parts.bus.connected
         topic = self._topics.ingest if self._sources[name].channel is None else self._topics.publish
         checkpoint = await saved(bus, self._topics.checkpoints, name)
-        return await reconcile(bus, topic, name, (self.opener(name), checkpoint), since, until)
+        return await reconcile(bus, topic, name, (self.inquirer(name), checkpoint), since, until)
