@@ -111,6 +111,10 @@ def test_an_outbox(published: Column | None, condition: str, change: str) -> Non
     assert change in statement
     assert arguments == [7]
     assert statements.places(shape, ["7"])[1] == [7, 1]
+    statement, arguments = statements.remaining(shape, ["7"])
+    assert "t.`id` IN (%s)" in statement
+    assert published is None or f" AND {condition}" in statement
+    assert arguments == [7, 1]
 
 
 @pytest.mark.parametrize(
