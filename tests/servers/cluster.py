@@ -103,12 +103,19 @@ class Cluster:
             raise TimeoutError(f"the cluster is not whole after {timeout:g} s: {missing}") from None
 
     async def leader(self, topic: str, partition: int) -> KafkaServer:
-        """Return the node that leads a partition, as the first node that answers knows it."""
-        for node in self.nodes:
-            with suppress(*_NO_ANSWER):
-                found = {(each.topic, each.number): each.leader for each in await _partitions(node)}
-                return self._node(found[topic, partition])
-        raise TimeoutError("no node of the cluster answers")
+        """Return the node that leads a partition, as the first node that knows it says.
+
+        Raises:
+            TimeoutError: none knows it in time.
+        """
+        async with asyncio.timeout(_WHOLE_TIMEOUT):
+            while True:
+                for node in self.nodes:
+                    with suppress(*_NO_ANSWER):
+                        found = {(each.topic, each.number): each.leader for each in await _partitions(node)}
+                        if (leader := found.get((topic, partition), 0)) > 0:
+                            return self._node(leader)
+                await asyncio.sleep(_POLL)  # a node learns of a new topic, or leader, a moment later than others
 
     async def coordinator(self, kind: Literal["group", "transaction"], name: str) -> KafkaServer:
         """Return the node that coordinates a group or a transactional id."""
