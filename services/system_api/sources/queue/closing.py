@@ -17,8 +17,9 @@ _CLOSE_TIMEOUT = 2.0
 """Seconds to wait for a connection to be closed; it goes on in the background."""
 
 _closing: set[asyncio.Task[None]] = set()
-_unheeded: set[asyncio.Task[Any]] = set()
-"""Requests whose callers were cancelled. A task that nothing else refers to may be destroyed before it ends."""
+_running: set[asyncio.Task[Any]] = set()
+"""Requests and openings that have not ended. A task that nothing else refers to may be destroyed before it ends, and an
+interruption can end whatever refers to these."""
 
 
 @asynccontextmanager
@@ -26,7 +27,7 @@ async def surely_closed(
     what: str, opening: Coroutine[Any, Any, T], close: Callable[[T], Coroutine[Any, Any, object]]
 ) -> AsyncIterator[T]:
     """Open a connection for as long as the context lasts. `opening` has its own timeout; what it raises is raised."""
-    task = started(f"open {what}", opening)
+    task = _run(f"open {what}", opening)
     try:
         connection = await asyncio.shield(task)
     except BaseException:
@@ -43,21 +44,25 @@ async def detached(what: str, request: Coroutine[Any, Any, T], unheeded: set[asy
 
     A request whose caller is cancelled is cancelled as well. With `unheeded`, it goes on, and is in that set meanwhile.
     """
-    task = started(what, request)
+    task = _run(what, request)
     try:
         await asyncio.wait({task})
     except BaseException:
         if unheeded is None:
             task.cancel()
-        _keep(task, _unheeded if unheeded is None else unheeded)
+        else:
+            unheeded.add(task)
+            task.add_done_callback(unheeded.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
         raise
     return task.result()
 
 
-def _keep(task: asyncio.Task[Any], unheeded: set[asyncio.Task[Any]]) -> None:
-    unheeded.add(task)
-    task.add_done_callback(unheeded.discard)
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+def _run(name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    task = started(name, work)
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    return task
 
 
 def _close(what: str, connection: T, close: Callable[[T], Coroutine[Any, Any, object]]) -> asyncio.Task[None]:

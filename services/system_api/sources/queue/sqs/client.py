@@ -62,8 +62,10 @@ class SqsClient:
         return cls(client, options)
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close its connections, and end the requests whose callers were cancelled: no answer comes any more."""
         await self._client.__aexit__(None, None, None)
+        for request in self._unheeded:
+            request.cancel()
 
     async def quiet(self) -> None:
         """Return when those requests have ended whose callers were cancelled."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -84,6 +85,7 @@ class Request:
     def __init__(self) -> None:
         self.sent = asyncio.Event()
         self.cancelled = False
+        self.unheeded: set[asyncio.Task[Any]] | None = None
 
     async def send(self) -> None:
         try:
@@ -127,3 +129,43 @@ async def test_a_request_may_go_on_without_its_caller() -> None:
     await asyncio.wait(unheeded)
     await asyncio.sleep(0)
     assert unheeded == set()
+
+
+async def test_a_request_goes_on_though_its_client_is_gone() -> None:
+    request = Request()
+    # As the set of a client: the task of the request alone refers to it, and nothing else to the task.
+    request.unheeded = set[asyncio.Task[Any]]()
+    found = await cancelled_with(request, request.unheeded)
+    task = weakref.ref(next(iter(request.unheeded)))
+    del request
+    gc.collect()
+    assert found == []
+    left = task()
+    assert left is not None, "a task that is destroyed while it waits is an error in the log"
+    for _ in range(2):  # it waits once more when it is cancelled
+        left.cancel()
+        await asyncio.sleep(0)
+
+
+async def test_requests_that_were_sent_together_go_on_where_their_caller_is_gone() -> None:
+    found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    request = Request()
+    sent = request.sent
+
+    async def together(request: Request) -> None:
+        await asyncio.gather(detached("it", request.send(), set()))
+
+    caller = together(request)
+    caller.send(None)
+    await sent.wait()
+    # Unlike a cancellation, an error that ends the caller leaves what it waits for as it is.
+    with pytest.raises(OSError, match="interrupted"):
+        caller.throw(OSError("interrupted"))
+    del caller, request
+    gc.collect()
+    assert found == []
+    left = next(each for each in asyncio.all_tasks() if each.get_name() == "it")
+    for _ in range(2):
+        left.cancel()
+        await asyncio.sleep(0)
