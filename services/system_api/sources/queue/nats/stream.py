@@ -58,8 +58,7 @@ class NatsStream:
         async with connected(options, self._source, lambda: None) as client:
             jetstream = client.jetstream(timeout=options.connect_timeout)
             with nats_errors(options, client):
-                stream = await jetstream.stream_info(options.stream)
-                refuse_stream(stream, options)
+                stream = await self._stream(jetstream)
                 try:
                     consumer = await jetstream.consumer_info(options.stream, self._durable)
                 except NotFoundError:
@@ -74,8 +73,7 @@ class NatsStream:
         async with connected(options, self._source, lambda: None) as client:
             jetstream = client.jetstream(timeout=options.connect_timeout)
             with nats_errors(options, client):
-                stream = await jetstream.stream_info(options.stream)
-                refuse_stream(stream, options)
+                stream = await self._stream(jetstream)
             self.ledger.losses += follow_stream(stream, self.ledger.of(), options)
             yield NatsPlaces(client, jetstream, options, self.ledger)
 
@@ -87,8 +85,7 @@ class NatsStream:
         async with connected(options, self._source, lost.set) as client:
             jetstream = client.jetstream(timeout=options.connect_timeout)
             with nats_errors(options, client):
-                stream = await jetstream.stream_info(options.stream)
-                refuse_stream(stream, options)
+                stream = await self._stream(jetstream)
                 self.ledger.losses += follow_stream(stream, self.ledger.of(), options)
                 consumer = await self._consumer(jetstream, stream)
                 refuse_consumer(consumer, options)
@@ -98,6 +95,12 @@ class NatsStream:
             connection.arrived = lost
             await connection.open()
             yield connection
+
+    async def _stream(self, jetstream: JetStreamContext) -> StreamInfo:
+        """Return the stream, if its settings lose nothing."""
+        stream: StreamInfo = await jetstream.stream_info(self._options.stream)
+        refuse_stream(stream, self._options)
+        return stream
 
     async def _consumer(self, jetstream: JetStreamContext, stream: StreamInfo) -> ConsumerInfo:
         """Return the consumer; create it where it is missing, and where it is ahead of the checkpoint."""
