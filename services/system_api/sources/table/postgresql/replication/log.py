@@ -217,7 +217,6 @@ class TableLog:
         if complete:
             # Where the slot has not moved, the server decodes from the same place again.
             self._cursor.widen(more=stopped_early and reached == self._began)
-        if complete:
             self._encoding = UTF8
         return Read(changes, reached, at_end, stopped_early, encoding)
 
